@@ -1,0 +1,24 @@
+"""The command ``casemate``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+
+def main() -> None:
+    """Run the command line, giving it the server that it may start."""
+    from casemate.cli.main import run
+
+    run(_serve)
+
+
+def _serve(path: Path, host: str | None, port: int | None) -> None:
+    import click
+
+    from casemate.server import serve  # not for commands that serve nothing
+
+    serve(path, host, port, lambda text: click.echo(text))
+
+
+if __name__ == "__main__":
+    main()

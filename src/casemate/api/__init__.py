@@ -1,0 +1,37 @@
+"""How programs reach in: OpenAI's dialect, the platform's own API, the ledger, health.
+
+Faces translate; they decide nothing. Rights are the gate's, answers are the run's.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+from starlette.routing import BaseRoute
+
+from casemate.api import errors, health, ledger, openai, platform
+from casemate.api.resource import Face, nothing_else, routes_of
+from casemate.api.surroundings import Surroundings
+
+if TYPE_CHECKING:
+    from casemate.installation import Installation
+
+__all__ = ["Surroundings", "errors", "routes"]
+
+
+def routes(installation: Installation) -> list[BaseRoute]:
+    """Every address for programs; ``Surroundings`` goes around the application that holds them.
+
+    They render their own errors, 404 and 405 included, whatever that application does.
+    """
+    face = Face(installation, time.time)
+    return [
+        *routes_of(face, openai.OPERATIONS, errors.openai),
+        *nothing_else("/v1", errors.openai),
+        *routes_of(face, platform.OPERATIONS, errors.platform),
+        *nothing_else("/api", errors.platform),
+        *routes_of(face, ledger.OPERATIONS, errors.platform),
+        *nothing_else("/ledger", errors.platform),
+        *routes_of(face, health.OPERATIONS, errors.platform),
+    ]

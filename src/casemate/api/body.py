@@ -1,0 +1,114 @@
+"""Request bodies: never more of one in memory than is allowed, and only of the expected shape."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any, TypeVar
+
+import msgspec
+from starlette.datastructures import Headers
+from starlette.requests import Request
+from starlette.types import Message, Receive
+
+from casemate.api.errors import InvalidParameter
+from casemate.errors import Invalid, TooLarge
+from casemate.settings import Settings
+
+T = TypeVar("T")
+
+MEBIBYTE = 1024 * 1024
+JSON_LIMIT = 2 * MEBIBYTE
+# What multipart adds around a file: boundaries, part headers, small fields.
+FRAMING = 64 * 1024
+
+_PLACE = re.compile(r" - at `\$\.?(.+)`$")
+
+
+def json_limit(settings: Settings) -> int:
+    """Bytes that a JSON body may have."""
+    return JSON_LIMIT
+
+
+def upload_limit(settings: Settings) -> int:
+    """Bytes that a body carrying a document may have."""
+    return settings.upload_mebibytes * MEBIBYTE + FRAMING
+
+
+def bounded(receive: Receive, headers: Headers, limit: int) -> Receive:
+    """``receive``, raising TooLarge once the body is, or says it will be, above ``limit`` bytes.
+
+    Raised on reading and not before, so that whoever reads renders it in its own way.
+    """
+    announced = headers.get("content-length", "0")
+    received = 0
+
+    async def bounded_receive() -> Message:
+        nonlocal received
+        if announced.isdecimal() and int(announced) > limit:
+            raise _too_large(limit)
+        message = await receive()
+        if message["type"] == "http.request":
+            received += len(message.get("body", b""))
+            if received > limit:
+                raise _too_large(limit)
+        return message
+
+    return bounded_receive
+
+
+async def decoded(request: Request, shape: type[T]) -> T:
+    """The JSON body as ``shape``, strictly typed. Raises Invalid, naming the field."""
+    return converted(await json_object(request), shape)
+
+
+async def json_object(request: Request) -> dict[str, Any]:
+    """The JSON body, an object. Raises Invalid."""
+    body = await request.body()
+    try:
+        value = msgspec.json.decode(body)
+    except (msgspec.DecodeError, UnicodeError, RecursionError):
+        raise Invalid("The body is not valid JSON.", "Send a JSON object in UTF-8.") from None
+    if not isinstance(value, dict):
+        raise Invalid("The body is not a JSON object.", "Send an object: {…}.")
+    return value
+
+
+def converted(value: Mapping[str, Any], shape: type[T]) -> T:
+    """A JSON object as ``shape``, strictly typed. Raises InvalidParameter, naming the field."""
+    try:
+        return msgspec.convert(value, shape)
+    except msgspec.ValidationError as problem:
+        text = str(problem)
+        place = _PLACE.search(text)
+        name = place.group(1) if place else "body"
+        fact = text[: place.start()] if place else text
+        raise InvalidParameter(name, f"{name}: {fact}.", "Correct it.") from None
+
+
+def checked_question(text: str, settings: Settings, param: str = "question") -> str:
+    """``text`` if it can be asked. Raises Invalid if it is blank, TooLarge if it is too long."""
+    if not text.strip():
+        raise InvalidParameter(param, "The question is empty.", "Write what you want to know.")
+    if len(text) > settings.question_characters:
+        raise TooLarge(
+            f"The question has {len(text):,} characters;"
+            f" at most {settings.question_characters:,} are accepted.",
+            "Shorten it, or add the long text as a document and ask about that.",
+        )
+    return text
+
+
+def whole_number(request: Request, name: str, default: int, highest: int) -> int:
+    """The query parameter ``name``, from 1 to ``highest``. Raises InvalidParameter."""
+    text = request.query_params.get(name)
+    if text is None:
+        return default
+    if not (text.isascii() and text.isdecimal() and len(text) < 9 and 1 <= int(text) <= highest):
+        raise InvalidParameter(name, f"{name} is not a number from 1 to {highest}.", "Correct it.")
+    return int(text)
+
+
+def _too_large(limit: int) -> TooLarge:
+    size = f"{limit // MEBIBYTE:,} MiB"
+    return TooLarge(f"The request's body is larger than {size}.", f"Send at most {size}.")

@@ -1,0 +1,57 @@
+"""Who is asking: the bearer of a key, or a person with a signed-in browser."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+from starlette.requests import Request
+
+from casemate.errors import Refused
+
+if TYPE_CHECKING:
+    from casemate.gate.caller import Caller
+    from casemate.installation import Installation
+
+COOKIE = "casemate_session"
+AUDITOR = "auditor"
+_SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
+
+
+async def bearer(installation: Installation, request: Request) -> Caller:
+    """The bearer of the key in the Authorization header. Raises Unauthenticated."""
+    header = request.headers.get("authorization")
+    return await asyncio.to_thread(installation.gate.caller_from_authorization, header)
+
+
+async def bearer_or_session(installation: Installation, request: Request) -> Caller:
+    """The bearer of a key, else the person whose session the cookie names.
+
+    Raises Unauthenticated; Refused if another site made a browser send its cookie along.
+    """
+    session = request.cookies.get(COOKIE)
+    if session is None or "authorization" in request.headers:
+        return await bearer(installation, request)
+    if request.method not in _SAFE and not _same_origin(request):
+        raise Refused(
+            "This request comes from another site.", "Send it from this one, or with a key."
+        )
+    return await asyncio.to_thread(installation.gate.sessions.caller, session)
+
+
+async def auditor(installation: Installation, request: Request) -> Caller:
+    """The asker, who must be an auditor. Raises Unauthenticated or Refused."""
+    caller = await bearer_or_session(installation, request)
+    if AUDITOR not in caller.principal.roles:
+        raise Refused("This is for auditors.", "Ask the owner of this installation for the role.")
+    return caller
+
+
+def _same_origin(request: Request) -> bool:
+    # Browsers set Sec-Fetch-Site and no script can change it; Origin is for those that do not.
+    site = request.headers.get("sec-fetch-site")
+    if site is not None:
+        return site in ("same-origin", "none")
+    origin = urlsplit(request.headers.get("origin", ""))
+    return bool(origin.netloc) and origin.netloc == request.headers.get("host")

@@ -1,0 +1,174 @@
+"""Errors as programs read them: one fact and one next step, in the shape each dialect expects.
+
+``/v1`` answers in OpenAI's shape, everything else here in Casemate's own. What nobody foresaw
+becomes a plain sentence for the caller and one line without content for the operator's log.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable
+
+import msgspec
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+
+from casemate.errors import CasemateError, Invalid, NotFound
+
+Dialect = Callable[[CasemateError], Response]
+
+_log = logging.getLogger("casemate.api")
+
+# OpenAI's "type" and "code" for each status; their own where they have one.
+_OPENAI = {
+    400: ("invalid_request_error", "invalid_request"),
+    401: ("invalid_request_error", "invalid_api_key"),
+    403: ("request_forbidden", "permission_denied"),
+    404: ("invalid_request_error", "not_found"),
+    405: ("invalid_request_error", "method_not_allowed"),
+    409: ("invalid_request_error", "conflict"),
+    413: ("invalid_request_error", "request_too_large"),
+    429: ("requests", "rate_limit_exceeded"),
+    501: ("invalid_request_error", "unsupported"),
+    503: ("server_error", "unavailable"),
+}
+# The quota counts runs that are open at one time, so a place is soon free.
+_RETRY_SECONDS = "1"
+
+
+class MethodNotAllowed(CasemateError):
+    """The address exists, but not for this method."""
+
+    status = 405
+
+    def __init__(self, allowed: Iterable[str]) -> None:
+        self.allow = ", ".join(sorted(allowed))
+        super().__init__("This address does not take that method.", f"Use {self.allow}.")
+
+
+class InvalidParameter(Invalid):
+    """One parameter is wrong or cannot be honoured; ``param`` names it."""
+
+    def __init__(self, param: str, what: str, next: str = "", code: str = "invalid_value") -> None:
+        super().__init__(what, next)
+        self.param = param
+        self.code = code
+
+
+class UnknownModel(NotFound):
+    """No use case that the caller may use is offered under this model id."""
+
+    param = "model"
+    code = "model_not_found"
+
+
+class Unexpected(CasemateError):
+    """A fault of ours, told without its details."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "Something went wrong here; the request is not to blame.",
+            "Try again. If it happens again, tell the operator when it did.",
+        )
+
+
+class _Refusal(CasemateError):
+    """An error the HTTP layer below raised, with its status."""
+
+    def __init__(self, status: int, what: str) -> None:
+        super().__init__(what, "Correct the request.")
+        self.status = status
+
+
+def known(problem: Exception) -> CasemateError:
+    """The error to show for ``problem``; what is our fault is logged by kind and place."""
+    if isinstance(problem, CasemateError):
+        if problem.status >= 500:
+            _log.error("%s at %s", type(problem).__name__, _place(problem))
+        return problem
+    if isinstance(problem, HTTPException):
+        if problem.status_code == 404:
+            return nowhere()
+        return _Refusal(problem.status_code, f"{problem.detail.rstrip('.')}.")
+    # Neither message nor arguments: an exception's text may quote a prompt or a document.
+    _log.error("unexpected %s at %s", type(problem).__name__, _place(problem))
+    return Unexpected()
+
+
+def nowhere() -> NotFound:
+    """The error for an address that nothing answers."""
+    return NotFound(
+        "There is nothing at this address.",
+        "GET /v1/models and GET /api/openapi.json say what is offered.",
+    )
+
+
+def openai_body(problem: CasemateError) -> bytes:
+    """``problem`` as the JSON that OpenAI's clients read."""
+    kind, code = _OPENAI.get(problem.status, ("server_error", "internal_error"))
+    error = {
+        "message": str(problem),
+        "type": kind,
+        "param": getattr(problem, "param", None),
+        "code": getattr(problem, "code", code),
+    }
+    return msgspec.json.encode({"error": error})
+
+
+def platform_body(problem: CasemateError) -> bytes:
+    """``problem`` as Casemate's own JSON."""
+    return msgspec.json.encode({"error": {"what": problem.what, "next": problem.next}})
+
+
+def openai(problem: CasemateError) -> Response:
+    """``problem`` as a response of ``/v1``."""
+    return _response(problem, openai_body(problem))
+
+
+def platform(problem: CasemateError) -> Response:
+    """``problem`` as a response of ``/api``, ``/ledger`` and the operator's addresses."""
+    return _response(problem, platform_body(problem))
+
+
+def dialect_of(path: str) -> Dialect:
+    """How errors are written at ``path``."""
+    return openai if _below(path, "/v1") else platform
+
+
+def belongs(path: str) -> bool:
+    """Whether ``path`` is for programs, so that errors there are JSON and never a page."""
+    machines = ("/v1", "/api", "/ledger", "/healthz", "/readyz", "/metrics")
+    return any(_below(path, prefix) for prefix in machines)
+
+
+def response(request: Request, problem: Exception) -> Response:
+    """Any exception as a response, in the dialect of the path: for the application's handlers."""
+    return dialect_of(request.url.path)(known(problem))
+
+
+def _below(path: str, prefix: str) -> bool:
+    return path == prefix or path.startswith(prefix + "/")
+
+
+def _response(problem: CasemateError, body: bytes) -> Response:
+    headers = {}
+    if problem.status == 401:
+        headers["WWW-Authenticate"] = "Bearer"
+    if problem.status in (429, 503):
+        headers["Retry-After"] = _RETRY_SECONDS
+    if problem.status in (500, 501):
+        # OpenAI's clients repeat every 5xx; these would only fail again, as further runs.
+        headers["X-Should-Retry"] = "false"
+    if isinstance(problem, MethodNotAllowed):
+        headers["Allow"] = problem.allow
+    return Response(body, problem.status, headers, "application/json")
+
+
+def _place(problem: BaseException) -> str:
+    trace = problem.__traceback__
+    if trace is None:
+        return "an unknown place"
+    while trace.tb_next is not None:
+        trace = trace.tb_next
+    return f"{trace.tb_frame.f_globals.get('__name__', '?')}:{trace.tb_lineno}"

@@ -1,0 +1,95 @@
+"""Metrics for Prometheus: how much is asked and how it goes. Never who, never what.
+
+Each application has its own registry, so two in one process do not share their counts.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from starlette.types import Scope
+
+from casemate.reasoning.event import Admitted, Event, Finished
+
+KEY = "casemate.metrics"  # in the ASGI scope: the counts of the application
+CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+# From an instant quotation to minutes of reasoning on a small machine.
+_SECONDS = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600)
+_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+
+
+class Metrics:
+    """The counts of one application. ``clock`` is monotonic, in seconds."""
+
+    def __init__(self, clock: Callable[[], float] = time.perf_counter) -> None:
+        self._clock = clock
+        self.registry = CollectorRegistry()
+        self._requests = Counter(
+            "casemate_requests",
+            "HTTP requests by address, method and status.",
+            ["route", "method", "status"],
+            registry=self.registry,
+        )
+        self._runs = Counter(
+            "casemate_runs",
+            "Runs by use case, model and outcome.",
+            ["use_case", "model", "outcome"],
+            registry=self.registry,
+        )
+        self._seconds = Histogram(
+            "casemate_run_seconds",
+            "Seconds from a question to its last event.",
+            ["use_case", "model"],
+            buckets=_SECONDS,
+            registry=self.registry,
+        )
+        self._ledger = Gauge(
+            "casemate_ledger_entries", "Entries in the ledger.", registry=self.registry
+        )
+        self._documents = Gauge(
+            "casemate_documents", "Documents in the library.", registry=self.registry
+        )
+
+    def requested(self, route: str, method: str, status: str) -> None:
+        """Count one request. ``route`` is the template, never the address itself."""
+        # An invented method must not make a new series.
+        self._requests.labels(route, method if method in _METHODS else "other", status).inc()
+
+    async def observed(self, events: AsyncIterator[Event]) -> AsyncGenerator[Event, None]:
+        """The same events, counted. Closing this closes ``events``."""
+        began = self._clock()
+        admitted: Admitted | None = None
+        outcome = "cancelled"
+        try:
+            async for event in events:
+                if isinstance(event, Admitted):
+                    admitted = event
+                elif isinstance(event, Finished):
+                    outcome = event.outcome
+                yield event
+        except Exception:
+            outcome = "failed"
+            raise
+        finally:
+            if isinstance(events, AsyncGenerator):
+                await events.aclose()
+            # A question that was not admitted is no run; the request counter has it.
+            if admitted is not None:
+                self._runs.labels(admitted.use_case, admitted.model, outcome).inc()
+                self._seconds.labels(admitted.use_case, admitted.model).observe(
+                    self._clock() - began
+                )
+
+    def text(self, *, ledger_entries: int, documents: int) -> bytes:
+        """Everything in Prometheus' text format, with these two gauges as they are now."""
+        self._ledger.set(ledger_entries)
+        self._documents.set(documents)
+        return generate_latest(self.registry)
+
+
+def metrics_of(scope: Scope) -> Metrics:
+    """The counts of the application that serves ``scope``; counts nobody reads if it has none."""
+    found = scope.get(KEY)
+    return found if isinstance(found, Metrics) else Metrics()

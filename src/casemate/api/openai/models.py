@@ -1,0 +1,81 @@
+"""Use cases offered as models: the id is the use case, or "use case/model" where it has several."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+import msgspec
+from starlette.requests import Request
+from starlette.responses import Response
+
+from casemate.api.caller import bearer
+from casemate.api.errors import UnknownModel
+from casemate.api.resource import Face, json_response
+
+if TYPE_CHECKING:
+    from casemate.gate.caller import Caller
+
+# OpenAI dates its models; a use case has no such date that a client could use.
+_CREATED = 0
+
+
+@dataclass(frozen=True)
+class Offer:
+    """One model id and what it stands for. ``model`` None: the use case's own choice."""
+
+    id: str
+    use_case: str
+    model: str | None
+
+
+class ModelShape(msgspec.Struct, frozen=True, kw_only=True):
+    """OpenAI's "model" object."""
+
+    id: str
+    object: Literal["model"] = "model"
+    created: int = _CREATED
+    owned_by: str = "casemate"
+
+
+class ModelList(msgspec.Struct, frozen=True, kw_only=True):
+    """OpenAI's list of models."""
+
+    object: Literal["list"] = "list"
+    data: list[ModelShape]
+
+
+async def list_models(face: Face, request: Request) -> Response:
+    """Every model id that the caller may use."""
+    caller = await bearer(face.installation, request)
+    shapes = [ModelShape(id=offer.id) for offer in await offers(face, caller)]
+    return json_response(msgspec.json.encode(ModelList(data=shapes)))
+
+
+async def model(face: Face, request: Request) -> Response:
+    """One model id."""
+    caller = await bearer(face.installation, request)
+    offer = await offered(face, caller, request.path_params["id"])
+    return json_response(msgspec.json.encode(ModelShape(id=offer.id)))
+
+
+async def offers(face: Face, caller: Caller) -> list[Offer]:
+    """What the caller may ask for, in order: each use case, then its models if it has several."""
+    use_cases = await asyncio.to_thread(face.installation.gate.use_cases.list, caller)
+    found = []
+    for use_case in use_cases:
+        if use_case.state != "approved" or caller.use_case not in (None, use_case.id):
+            continue
+        found.append(Offer(use_case.id, use_case.id, None))
+        if len(use_case.models) > 1:
+            found += [Offer(f"{use_case.id}/{id}", use_case.id, id) for id in use_case.models]
+    return found
+
+
+async def offered(face: Face, caller: Caller, id: str) -> Offer:
+    """The offer with this id. Raises UnknownModel."""
+    for offer in await offers(face, caller):
+        if offer.id == id:
+            return offer
+    raise UnknownModel("There is no such model here for you.", "GET /v1/models lists yours.")

@@ -1,0 +1,118 @@
+"""Driving a run for a client: to its end, or event by event, and only while the client is there."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Callable, Coroutine
+from contextlib import aclosing
+from typing import Any, TypeVar
+
+from starlette.requests import ClientDisconnect, Request
+from starlette.types import Receive, Scope, Send
+
+from casemate.api.errors import known
+from casemate.api.resource import RUN
+from casemate.errors import CasemateError
+from casemate.reasoning.event import Admitted, Event, Finished
+
+T = TypeVar("T")
+
+Events = AsyncGenerator[Event, None]
+
+
+async def concluded(request: Request, events: Events) -> tuple[Admitted, Finished]:
+    """Run to the end. Raises what the run raises; ClientDisconnect, once the run is closed."""
+    return await _while_there(request.receive, _conclude(request.scope, events))
+
+
+class EventStream:
+    """A response that renders a run as server-sent events while it happens.
+
+    Nothing leaves before the run is admitted: a refusal still has its own status, and the
+    headers name the run. ``render`` gives the bytes for one event; ``render_error`` those for a
+    run that breaks off, after which the stream ends.
+    """
+
+    def __init__(
+        self,
+        events: Events,
+        render: Callable[[Event], bytes],
+        render_error: Callable[[CasemateError], bytes],
+    ) -> None:
+        self._events = events
+        self._render = render
+        self._render_error = render_error
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send the run while the client is there."""
+        await _while_there(receive, self._tell(scope, send))
+
+    async def _tell(self, scope: Scope, send: Send) -> None:
+        async with aclosing(self._events) as events:
+            first = await anext(events)
+            if not isinstance(first, Admitted):
+                raise RuntimeError("a run began without being admitted")
+            scope[RUN] = first.run
+            await _start(send)
+            await _write(send, self._render(first))
+            try:
+                async for event in events:
+                    await _write(send, self._render(event))
+            except ClientDisconnect:
+                raise
+            except Exception as problem:
+                await _write(send, self._render_error(known(problem)))
+        await send({"type": "http.response.body", "body": b""})
+
+
+async def _conclude(scope: Scope, events: Events) -> tuple[Admitted, Finished]:
+    admitted, finished = None, None
+    async with aclosing(events):
+        async for event in events:
+            if isinstance(event, Admitted):
+                admitted = event
+                scope[RUN] = event.run
+            elif isinstance(event, Finished):
+                finished = event
+    if admitted is None or finished is None:
+        raise RuntimeError("a run ended without its first or last event")
+    return admitted, finished
+
+
+async def _while_there(receive: Receive, work: Coroutine[Any, Any, T]) -> T:
+    # The whole run lives in one task: cancelling that reaches whatever it waits for.
+    working = asyncio.create_task(work)
+    leaving = asyncio.create_task(_left(receive))
+    try:
+        await asyncio.wait({working, leaving}, return_when=asyncio.FIRST_COMPLETED)
+        if not working.done():
+            raise ClientDisconnect
+        return working.result()
+    finally:
+        working.cancel()
+        leaving.cancel()
+        # Wait for the run to have recorded its end.
+        await asyncio.gather(working, leaving, return_exceptions=True)
+
+
+async def _left(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass
+
+
+async def _start(send: Send) -> None:
+    headers = [
+        (b"content-type", b"text/event-stream; charset=utf-8"),
+        (b"cache-control", b"no-store"),
+        (b"x-accel-buffering", b"no"),  # nginx would collect the stream before passing it on
+    ]
+    await send({"type": "http.response.start", "status": 200, "headers": headers})
+
+
+async def _write(send: Send, piece: bytes) -> None:
+    if not piece:
+        return
+    try:
+        await send({"type": "http.response.body", "body": piece, "more_body": True})
+    except OSError:  # how a server may say that the client is gone (ASGI 2.4)
+        raise ClientDisconnect from None

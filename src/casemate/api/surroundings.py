@@ -1,0 +1,68 @@
+"""What surrounds every response: security headers, a count, a cap on what is read.
+
+Plain ASGI: messages pass through one by one, so a stream stays a stream.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from casemate.api.body import bounded, upload_limit
+from casemate.api.errors import belongs, dialect_of, known
+from casemate.api.metrics import KEY, Metrics
+
+if TYPE_CHECKING:
+    from casemate.installation import Installation
+
+
+class Surroundings:
+    """ASGI middleware around the whole application."""
+
+    def __init__(self, app: ASGIApp, installation: Installation) -> None:
+        self._app = app
+        self._metrics = Metrics()
+        # No address takes more than a document; those that take less say so themselves.
+        self._limit = upload_limit(installation.settings)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass a request on, and dress its response."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        status = 0
+        path: str = scope["path"]
+        scope[KEY] = self._metrics
+
+        async def dressed(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                _add_headers(MutableHeaders(scope=message), path)
+            await send(message)
+
+        try:
+            receive = bounded(receive, Headers(scope=scope), self._limit)
+            await self._app(scope, receive, dressed)
+        except Exception as problem:
+            # Not raised any further: the server would print it, and its text may quote a prompt.
+            shown = known(problem)
+            if not status:
+                await dialect_of(path)(shown)(scope, receive, dressed)
+        finally:
+            # Without a status the client left before there was one.
+            self._metrics.requested(_template(scope), scope["method"], str(status or "gone"))
+
+
+def _add_headers(headers: MutableHeaders, path: str) -> None:
+    headers.setdefault("X-Content-Type-Options", "nosniff")
+    headers.setdefault("Referrer-Policy", "no-referrer")
+    if belongs(path) and not path.startswith("/ledger"):
+        headers["Cache-Control"] = "no-store"
+
+
+def _template(scope: Scope) -> str:
+    route = scope.get("route")
+    return str(getattr(route, "path", "") or "unmatched")

@@ -1,0 +1,53 @@
+"""Acts: what commands do. Each takes the installation, the caller and arguments; yields data."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import AsyncIterator, Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from casemate.errors import Invalid
+
+if TYPE_CHECKING:
+    from casemate.gate.caller import Caller
+    from casemate.installation import Installation
+
+Item = Mapping[str, Any]
+Act = Callable[["Installation", "Caller", Mapping[str, Any]], AsyncIterator[Item]]
+
+_MODULES = ("asking", "documents", "people", "governance", "record")
+_acts: dict[str, Act] = {}
+
+
+def act(name: str) -> Callable[[Act], Act]:
+    """Register an act under ``name``."""
+
+    def register(function: Act) -> Act:
+        _acts[name] = function
+        return function
+
+    return register
+
+
+def named(name: str) -> Act:
+    """The act of that name. Raises Invalid."""
+    for module in _MODULES:
+        if name not in _acts:
+            importlib.import_module(f"casemate.cli.acts.{module}")
+    if name not in _acts:
+        raise Invalid(f"This Casemate knows no act “{name}”.", "Use the same version on both ends.")
+    return _acts[name]
+
+
+async def perform(
+    installation: Installation, name: str, arguments: Mapping[str, Any]
+) -> AsyncIterator[Item]:
+    """Perform an act as the owner of the data folder, or as ``arguments["principal"]``."""
+    from casemate.gate.caller import Caller
+
+    caller = installation.gate.owner()
+    acting = arguments.get("principal")
+    if acting:
+        caller = Caller(installation.gate.principals.colleague(caller, acting), None, "local")
+    async for item in named(name)(installation, caller, arguments):
+        yield item

@@ -1,0 +1,193 @@
+"""Acts that decide what is allowed: use cases, models, policies, the perimeter."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from casemate.cli.acts import Item, act
+from casemate.errors import Invalid
+from casemate.gate.policy import PolicySet
+from casemate.models.manifest import Manifest
+
+if TYPE_CHECKING:
+    from casemate.gate.caller import Caller
+    from casemate.gate.usecase import UseCase
+    from casemate.installation import Installation
+
+
+@act("usecase.list")
+async def usecase_list(
+    installation: Installation, caller: Caller, arguments: Mapping[str, Any]
+) -> AsyncIterator[Item]:
+    """Yield use cases."""
+    for use_case in installation.gate.use_cases.list(caller):
+        yield _use_case(use_case)
+
+
+@act("usecase.register")
+async def usecase_register(
+    installation: Installation, caller: Caller, arguments: Mapping[str, Any]
+) -> AsyncIterator[Item]:
+    """Register a draft."""
+    policy = installation.gate.country.policy
+    names = arguments.get("collections")
+    ceiling = arguments.get("ceiling")
+    yield _use_case(
+        installation.gate.use_cases.register(
+            caller,
+            arguments["id"],
+            purpose=arguments["purpose"],
+            legal_basis=arguments["legal_basis"],
+            risk=arguments["risk"],
+            models=arguments.get("models") or ("quote",),
+            ceiling=policy.parse(ceiling) if ceiling else policy.lowest(),
+            oversight=arguments["oversight"],
+            retention_days=arguments["retention_days"],
+            collections=[installation.library.collection(caller, name).id for name in names]
+            if names
+            else None,
+        )
+    )
+
+
+@act("usecase.approve")
+async def usecase_approve(
+    installation: Installation, caller: Caller, arguments: Mapping[str, Any]
+) -> AsyncIterator[Item]:
+    """Approve a draft, as a second person."""
+    yield _use_case(installation.gate.use_cases.approve(caller, arguments["id"]))
+
+
+@act("usecase.suspend")
+async def usecase_suspend(
+    installation: Installation, caller: Caller, arguments: Mapping[str, Any]
+) -> AsyncIterator[Item]:
+    """Suspend a use case."""
+    yield _use_case(installation.gate.use_cases.suspend(caller, arguments["id"]))
+
+
+@act("usecase.retire")
+async def usecase_retire(
+    installation: Installation, caller: Caller, arguments: Mapping[str, Any]
+) -> AsyncIterator[Item]:
+    """Retire a use case."""
+    yield _use_case(installation.gate.use_cases.retire(caller, arguments["id"]))
+
+
+@act("model.list")
+async def model_list(
+    installation: Installation, caller: Caller, arguments: Mapping[str, Any]
+) -> AsyncIterator[Item]:
+    """Yield models."""
+    for model in installation.models.list(caller):
+        yield _model(model)
+
+
+@act("model.propose")
+async def model_propose(
+    installation: Installation, caller: Caller, arguments: Mapping[str, Any]
+) -> AsyncIterator[Item]:
+    """Propose a model by its manifest (TOML)."""
+    try:
+        parts = msgspec.toml.decode(arguments["manifest"], type=dict[str, Any])
+    except msgspec.DecodeError as problem:
+        raise Invalid(f"The manifest is not valid: {problem}.", "Correct it.") from None
+    yield _model(installation.models.propose(caller, Manifest.new(**parts)))
+
+
+@act("model.approve")
+async def model_approve(
+    installation: Installation, caller: Caller, arguments: Mapping[str, Any]
+) -> AsyncIterator[Item]:
+    """Approve a model, as a second person."""
+    yield _model(installation.models.approve(caller, arguments["id"]))
+
+
+@act("model.withdraw")
+async def model_withdraw(
+    installation: Installation, caller: Caller, arguments: Mapping[str, Any]
+) -> AsyncIterator[Item]:
+    """Withdraw a model."""
+    yield _model(installation.models.withdraw(caller, arguments["id"]))
+
+
+@act("policy.check")
+async def policy_check(
+    installation: Installation, caller: Caller, arguments: Mapping[str, Any]
+) -> AsyncIterator[Item]:
+    """Read the policy files as they are now; say whether they are valid and in force."""
+    now = PolicySet.load(installation.folder.policies)
+    yield {
+        "files": sorted(path.name for path in installation.folder.policies.glob("*.cedar")),
+        "digest": now.digest,
+        "in_force": now.digest == installation.gate.policies.digest,
+    }
+
+
+@act("perimeter.list")
+async def perimeter_list(
+    installation: Installation, caller: Caller, arguments: Mapping[str, Any]
+) -> AsyncIterator[Item]:
+    """Yield the declared places."""
+    for place in installation.gate.perimeter.places:
+        yield {
+            "name": place.name,
+            "host": place.host,
+            "ports": list(place.ports),
+            "jurisdiction": place.jurisdiction,
+            "ceiling": str(place.ceiling),
+        }
+
+
+@act("perimeter.add")
+async def perimeter_add(
+    installation: Installation, caller: Caller, arguments: Mapping[str, Any]
+) -> AsyncIterator[Item]:
+    """Declare a place."""
+    policy = installation.gate.country.policy
+    installation.gate.perimeter.add(
+        caller,
+        name=arguments["name"],
+        host=arguments["host"],
+        ports=arguments.get("ports") or (),
+        jurisdiction=arguments["jurisdiction"],
+        ceiling=policy.parse(arguments["ceiling"]),
+    )
+    yield {"name": arguments["name"], "state": "declared"}
+
+
+@act("perimeter.remove")
+async def perimeter_remove(
+    installation: Installation, caller: Caller, arguments: Mapping[str, Any]
+) -> AsyncIterator[Item]:
+    """Take a place out."""
+    installation.gate.perimeter.remove(caller, arguments["name"])
+    yield {"name": arguments["name"], "state": "removed"}
+
+
+def _use_case(use_case: UseCase) -> Item:
+    return {
+        "id": use_case.id,
+        "state": use_case.state,
+        "purpose": use_case.purpose,
+        "legal_basis": use_case.legal_basis,
+        "risk": use_case.risk,
+        "models": list(use_case.models),
+        "collections": None if use_case.collections is None else list(use_case.collections),
+        "ceiling": str(use_case.ceiling),
+        "oversight": use_case.oversight,
+        "retention_days": use_case.retention_days,
+    }
+
+
+def _model(model: Any) -> Item:
+    return {
+        "id": model.id,
+        "state": model.state,
+        "engine": model.manifest.engine,
+        "label": model.manifest.label,
+        "digest": model.digest,
+    }

@@ -1,0 +1,181 @@
+"""Commands that decide what is allowed: usecase, model, policy, perimeter."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from casemate.cli import line, show
+from casemate.errors import Invalid
+
+
+@click.group()
+def usecase() -> None:
+    """Use cases: list, register, approve, suspend, retire."""
+
+
+@usecase.command("list")
+@show.data_option
+@show.json_option
+@click.pass_obj
+def usecase_list(obj: dict[str, Any], as_json: bool) -> None:
+    """List use cases."""
+    show.items(
+        line.act(obj["data"], "usecase.list", {}, create=True),
+        ("id", "state", "risk", "models", "ceiling", "oversight", "purpose"),
+        as_json=as_json,
+        empty="No use cases.",
+    )
+
+
+@usecase.command("register")
+@show.data_option
+@click.argument("id")
+@click.option("--purpose", required=True)
+@click.option("--legal-basis", required=True)
+@click.option("--risk", type=click.Choice(["minimal", "limited", "high"]), required=True)
+@click.option("--model", "models", multiple=True, help="Repeatable (default: quote).")
+@click.option("--collection", "collections", multiple=True, help="Repeatable (default: all).")
+@click.option("--ceiling", help="The highest label it may use (default: the lowest).")
+@click.option("--oversight", type=click.Choice(["none", "after", "before"]), default="after")
+@click.option("--retention-days", type=click.IntRange(1, 36500), default=183, show_default=True)
+@click.option("--principal", help="Act as this principal (default: the owner).")
+@show.json_option
+@click.pass_obj
+def usecase_register(obj: dict[str, Any], as_json: bool, **arguments: Any) -> None:
+    """Register a draft, for a second person to approve."""
+    (made,) = line.act(obj["data"], "usecase.register", arguments)
+    show.one(made, as_json=as_json)
+
+
+def _move(group: click.Group, kind: str, verb: str, help: str) -> None:
+    @group.command(verb, help=help)
+    @show.data_option
+    @click.argument("id")
+    @show.principal_option
+    @show.json_option
+    @click.pass_obj
+    def move(obj: dict[str, Any], id: str, principal: str | None, as_json: bool) -> None:
+        arguments = {"id": id, "principal": principal}
+        (moved,) = line.act(obj["data"], f"{kind}.{verb}", arguments)
+        show.one(moved, as_json=as_json)
+
+
+for _verb, _help in (
+    ("approve", "Approve a draft, as a second person."),
+    ("suspend", "Suspend an approved use case."),
+    ("retire", "Retire a use case for good."),
+):
+    _move(usecase, "usecase", _verb, _help)
+
+
+@click.group()
+def model() -> None:
+    """Models: list, propose, approve, withdraw.
+
+    A manifest is a TOML file with name, version, engine (remote), architecture, licence, origin,
+    intended_use, limits, label, and for a remote model its address (https://host/v1) and upstream
+    (what the server calls it).
+    """
+
+
+@model.command("list")
+@show.data_option
+@show.json_option
+@click.pass_obj
+def model_list(obj: dict[str, Any], as_json: bool) -> None:
+    """List models."""
+    show.items(
+        line.act(obj["data"], "model.list", {}, create=True),
+        ("id", "state", "engine", "label", "digest"),
+        as_json=as_json,
+        empty="No models.",
+    )
+
+
+@model.command("propose")
+@show.data_option
+@click.argument("manifest", type=click.Path(path_type=Path, exists=True, dir_okay=False))
+@show.principal_option
+@show.json_option
+@click.pass_obj
+def model_propose(
+    obj: dict[str, Any], manifest: Path, principal: str | None, as_json: bool
+) -> None:
+    """Propose a model by its manifest, a TOML file."""
+    try:
+        text = manifest.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError):
+        raise Invalid("The manifest cannot be read as UTF-8 text.", "Check the file.") from None
+    arguments = {"manifest": text, "principal": principal}
+    (made,) = line.act(obj["data"], "model.propose", arguments)
+    show.one(made, as_json=as_json)
+
+
+_move(model, "model", "approve", "Approve a model, as a second person.")
+_move(model, "model", "withdraw", "Withdraw a model.")
+
+
+@click.group()
+def policy() -> None:
+    """Policies: check."""
+
+
+@policy.command("check")
+@show.data_option
+@show.json_option
+@click.pass_obj
+def policy_check(obj: dict[str, Any], as_json: bool) -> None:
+    """Read the policy files as they are now; say whether they are valid and in force."""
+    (found,) = line.act(obj["data"], "policy.check", {})
+    show.one(found, as_json=as_json)
+
+
+@click.group()
+def perimeter() -> None:
+    """The perimeter, the places where data may flow: list, add, remove."""
+
+
+@perimeter.command("list")
+@show.data_option
+@show.json_option
+@click.pass_obj
+def perimeter_list(obj: dict[str, Any], as_json: bool) -> None:
+    """List the declared places."""
+    show.items(
+        line.act(obj["data"], "perimeter.list", {}, create=True),
+        ("name", "host", "ports", "jurisdiction", "ceiling"),
+        as_json=as_json,
+        empty="Nothing may leave: no place is declared. `casemate perimeter add` declares one.",
+    )
+
+
+@perimeter.command("add")
+@show.data_option
+@click.argument("name")
+@click.option("--host", required=True, help="Exact host name, IP or network (CIDR).")
+@click.option("--port", "ports", type=click.IntRange(1, 65535), multiple=True, required=True)
+@click.option("--jurisdiction", required=True, help="Country code, e.g. LU.")
+@click.option("--ceiling", required=True, help="The highest label that may flow there.")
+@show.json_option
+@click.pass_obj
+def perimeter_add(obj: dict[str, Any], as_json: bool, **arguments: Any) -> None:
+    """Declare a place."""
+    (made,) = line.act(obj["data"], "perimeter.add", arguments, create=True)
+    show.one(made, as_json=as_json)
+
+
+@perimeter.command("remove")
+@show.data_option
+@click.argument("name")
+@show.json_option
+@click.pass_obj
+def perimeter_remove(obj: dict[str, Any], name: str, as_json: bool) -> None:
+    """Take a place out."""
+    (gone,) = line.act(obj["data"], "perimeter.remove", {"name": name})
+    show.one(gone, as_json=as_json)
+
+
+COMMANDS = (usecase, model, policy, perimeter)

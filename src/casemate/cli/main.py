@@ -1,0 +1,85 @@
+"""The command ``casemate``: its options, its exit codes, its way of saying what went wrong.
+
+Exit 0 when all is well, 1 when refused or failed (one clear line on stderr), 2 for wrong usage.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import NoReturn
+
+import click
+
+from casemate import __version__
+from casemate.cli import demo, documents, governance, people, questions, record
+from casemate.errors import CasemateError
+from casemate.settings import data_folder
+
+Serve = Callable[[Path, str | None, int | None], None]
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="casemate")
+@click.option(
+    "--data",
+    type=click.Path(path_type=Path),
+    envvar="CASEMATE_DATA",
+    help="Folder that holds everything (default: your user data folder).",
+)
+@click.pass_context
+def casemate(context: click.Context, data: Path | None) -> None:
+    """Ask your own documents, with proof."""
+    context.ensure_object(dict)
+    context.obj.setdefault("data", (data or data_folder()).expanduser())
+
+
+@casemate.command()
+@click.option("--data", type=click.Path(path_type=Path), help="Folder that holds everything.")
+@click.option("--host", help="Address to listen on (default 127.0.0.1).")
+@click.option("--port", type=click.IntRange(0, 65535), help="Port to listen on (default 8470).")
+@click.pass_context
+def up(context: click.Context, data: Path | None, host: str | None, port: int | None) -> None:
+    """Start everything; print a one-time sign-in link."""
+    context.obj["serve"]((data or context.obj["data"]).expanduser(), host, port)
+
+
+for module in (questions, documents, people, governance, record, demo):
+    for command in module.COMMANDS:
+        casemate.add_command(command)
+
+
+def run(serve: Serve) -> NoReturn:
+    """Run the command line and exit. ``serve`` starts the server for ``casemate up``."""
+    signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # `casemate … | head` ends quietly
+    try:
+        casemate.main(obj={"serve": serve}, standalone_mode=False)
+    except click.UsageError as problem:
+        problem.show()
+        sys.exit(2)
+    except CasemateError as problem:
+        click.echo(f"casemate: {problem}", err=True)
+        sys.exit(1)
+    except (click.Abort, KeyboardInterrupt):
+        click.echo("casemate: stopped.", err=True)
+        sys.exit(130)
+    except click.exceptions.Exit as ending:
+        sys.exit(ending.exit_code)
+    except OSError as problem:
+        from casemate.store.folder import disk_problem
+
+        click.echo(f"casemate: {disk_problem(problem)}", err=True)
+        sys.exit(1)
+    except Exception as problem:
+        if os.environ.get("CASEMATE_TRACEBACK"):
+            raise
+        click.echo(
+            f"casemate: Something went wrong inside ({type(problem).__name__}). "
+            "Nothing recorded is lost. Set CASEMATE_TRACEBACK=1 and run it again to see where.",
+            err=True,
+        )
+        sys.exit(1)
+    sys.exit(0)

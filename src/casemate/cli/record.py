@@ -1,0 +1,176 @@
+"""Commands on what is recorded: verify, ledger, status, settings."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from casemate.cli import line, show
+from casemate.errors import Invalid, NotFound
+
+
+@click.command()
+@click.argument("receipt", type=click.Path(path_type=Path))
+@click.option("--key", required=True, type=click.Path(path_type=Path), help="The log's vkey line.")
+@click.option("--answer", type=click.Path(path_type=Path), help="The answer's text, to compare.")
+@show.json_option
+def verify(receipt: Path, key: Path, answer: Path | None, as_json: bool) -> None:
+    """Check a receipt offline; say what is proven and what is not."""
+    from casemate.ledger import verify as verifier
+
+    raw, line_of_key = _read(receipt), _read(key)
+    text = None if answer is None else _read(answer)
+    try:
+        vkey = line_of_key.decode()
+        verdict = verifier.verify(raw, vkey.removesuffix("\n"), text)
+    except UnicodeDecodeError:
+        raise Invalid("Not proven: key: it is not text.", "Ask for the log's vkey line.") from None
+    except verifier.Unproven as problem:
+        if as_json:
+            show.json({"proven": False, "part": problem.part, "reason": problem.reason})
+            raise click.exceptions.Exit(1) from None
+        raise Invalid(
+            f"Not proven: {problem.part}: {problem.reason}.",
+            "Do not rely on it; ask for it again.",
+        ) from None
+    if as_json:
+        show.json(
+            {
+                "proven": list(verdict.proven),
+                "not_proven": list(verdict.not_proven),
+                "facts": verdict.facts,
+            }
+        )
+        return
+    for fact in verdict.proven:
+        click.echo(show.wrapped(fact, "            ", "Proven:     "))
+    for fact in verdict.not_proven:
+        click.echo(show.wrapped(fact, "            ", "Not proven: "))
+
+
+@click.group()
+def ledger() -> None:
+    """The ledger: key, check, show, search, export."""
+
+
+@ledger.command("key")
+@show.data_option
+@show.json_option
+@click.pass_obj
+def ledger_key(obj: dict[str, Any], as_json: bool) -> None:
+    """Print the verifying key, as one vkey line."""
+    (found,) = line.act(obj["data"], "ledger.key", {})
+    if as_json:
+        show.json(found)
+    else:
+        click.echo(found["vkey"])
+
+
+@ledger.command("check")
+@show.data_option
+@show.json_option
+@click.pass_obj
+def ledger_check(obj: dict[str, Any], as_json: bool) -> None:
+    """Re-hash the whole log from its bundles and compare every tile."""
+    (found,) = line.act(obj["data"], "ledger.check", {})
+    if as_json:
+        show.json(found)
+    else:
+        click.echo(f"{found['entries']:,} entries of {found['origin']}, every byte as signed.")
+
+
+@ledger.command("show")
+@show.data_option
+@click.argument("index", type=click.IntRange(0))
+@click.pass_obj
+def ledger_show(obj: dict[str, Any], index: int) -> None:
+    """Print one entry, as JSON."""
+    (found,) = line.act(obj["data"], "ledger.show", {"index": index})
+    show.json(found)
+
+
+@ledger.command("search")
+@show.data_option
+@click.option("--kind", help="run.admitted, run.finished, documents.added, …")
+@click.option("--use-case")
+@click.option("--principal", help="Pseudonym of whose run it was.")
+@click.option("--run")
+@click.option("--outcome")
+@show.json_option
+@click.pass_obj
+def ledger_search(obj: dict[str, Any], as_json: bool, **fields: Any) -> None:
+    """List the entries whose fields have these values."""
+    found = line.act(obj["data"], "ledger.search", {"fields": fields})
+    if as_json:
+        show.json(list(found))
+        return
+    rows = [
+        {
+            "index": one["index"],
+            "time": one["entry"].get("time"),
+            "kind": one["entry"].get("kind"),
+            "use_case": one["entry"].get("use_case"),
+            "by": one["entry"].get("actor") or one["entry"].get("principal"),
+        }
+        for one in found
+    ]
+    show.items(
+        rows, ("index", "time", "kind", "use_case", "by"), as_json=False, empty="No such entries."
+    )
+
+
+@ledger.command("export")
+@show.data_option
+@click.pass_obj
+def ledger_export(obj: dict[str, Any]) -> None:
+    """Print every entry as JSON lines, with its exact bytes."""
+    import msgspec
+
+    for one in line.act(obj["data"], "ledger.export", {}):
+        click.echo(msgspec.json.encode(one))
+
+
+@click.command()
+@show.data_option
+@show.json_option
+@click.pass_obj
+def status(obj: dict[str, Any], as_json: bool) -> None:
+    """Say how things stand."""
+    (found,) = line.act(obj["data"], "status", {})
+    show.one(found, as_json=as_json)
+
+
+@click.command()
+@show.data_option
+@show.json_option
+@click.pass_obj
+def settings(obj: dict[str, Any], as_json: bool) -> None:
+    """List every setting, its variable, value and meaning."""
+    from casemate import settings as settings_
+
+    chosen = settings_.load(obj["data"])
+    rows = [
+        {
+            "name": one.name,
+            "variable": one.variable,
+            "value": one.value,
+            "default": one.default,
+            "meaning": one.description,
+        }
+        for one in settings_.describe(chosen)
+    ]
+    show.items(
+        rows, ("name", "variable", "value", "meaning"), as_json=as_json, empty="No settings."
+    )
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as problem:
+        raise NotFound(f"{path} cannot be read: {problem.strerror}.", "Check the name.") from None
+
+
+COMMANDS = (verify, ledger, status, settings)

@@ -1,0 +1,1 @@
+"""A small fictional commune: documents in four languages, and questions about them."""

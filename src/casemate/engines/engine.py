@@ -1,0 +1,115 @@
+"""The engine protocol: from a prompt to a stream of tokens.
+
+A prompt is structured: the parts of the question with the evidence found for each, and the same
+rendered as chat messages. A quoting engine reads the parts, a generating one the messages.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """A passage that an engine may rest on; ``number`` counts from 1 within the prompt."""
+
+    number: int
+    title: str
+    heading: str
+    text: str
+
+
+@dataclass(frozen=True)
+class Part:
+    """One question that can be searched and answered on its own."""
+
+    question: str
+    query: str  # what is searched for it; may add words that the question leaves unsaid
+
+
+@dataclass(frozen=True)
+class Found:
+    """A part and the numbers of the evidence found for it, best first."""
+
+    part: Part
+    evidence: tuple[int, ...]
+    rarity: tuple[tuple[str, int], ...]  # content word → how telling it is, 0…1000
+
+
+@dataclass(frozen=True)
+class Message:
+    """One chat message. ``role``: system, user or assistant."""
+
+    role: str
+    content: str
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """Everything an engine is told."""
+
+    question: str
+    language: str
+    found: tuple[Found, ...]
+    evidence: tuple[Evidence, ...]
+    messages: tuple[Message, ...]
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """How to draw tokens; None leaves the model's own choice."""
+
+    temperature: float | None = None
+    top_p: float | None = None
+    seed: int | None = None
+    max_tokens: int | None = None
+
+
+@dataclass(frozen=True)
+class Token:
+    """A piece of output.
+
+    ``evidence`` and ``start`` are set by quoting engines: the number of the passage this text was
+    copied from, and the character in that passage where it begins.
+    ``logprob`` is the natural logarithm of the probability, where the engine knows it.
+    """
+
+    text: str
+    kind: str = "text"  # text | thinking
+    evidence: int | None = None
+    start: int = 0
+    id: int | None = None
+    logprob: float | None = None
+
+
+@dataclass(frozen=True)
+class Scores:
+    """Log-probabilities (natural logarithm) of a continuation's tokens after a prompt."""
+
+    tokens: tuple[str, ...]
+    logprobs: tuple[float, ...]
+
+
+class Engine(Protocol):
+    """What runs a model."""
+
+    @property
+    def capabilities(self) -> frozenset[str]:
+        """Of: generate, score, embed, thinking, deterministic."""
+
+    def plan(self, question: str) -> tuple[Part, ...]:
+        """The parts of a question, each to be searched for on its own; at least one."""
+
+    def generate(self, prompt: Prompt, sampling: Sampling) -> AsyncGenerator[Token, None]:
+        """Stream tokens. Raises Unavailable if the engine stops or cannot be reached."""
+
+    async def score(self, prompt: Prompt, continuation: str) -> Scores:
+        """Log-probability of each token of ``continuation``. Raises Unsupported if it cannot."""
+
+    async def embed(self, texts: Sequence[str]) -> list[list[float]]:
+        """One vector for each text. Raises Unsupported if it cannot."""
+
+    async def close(self) -> None:
+        """Release connections and processes."""

@@ -1,0 +1,166 @@
+"""The ``remote`` engine: any OpenAI-compatible server inside the perimeter.
+
+vLLM, llama.cpp, Ollama, TGI and SGLang answer ``POST …/chat/completions`` with server-sent events;
+reasoning arrives as ``reasoning_content`` (vLLM, llama.cpp, SGLang) or ``reasoning`` (Ollama).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from casemate.engines import question
+from casemate.engines.engine import Part, Prompt, Sampling, Scores, Token
+from casemate.errors import Unavailable, Unsupported
+
+if TYPE_CHECKING:
+    import aiohttp
+
+_CONNECT_SECONDS = 5.0
+_SILENCE_SECONDS = 120.0  # between two pieces
+_LONGEST_EVENT = 1 << 20
+
+
+class _Delta(msgspec.Struct):
+    content: str | None = None
+    reasoning_content: str | None = None
+    reasoning: str | None = None
+
+
+class _Choice(msgspec.Struct):
+    delta: _Delta = msgspec.field(default_factory=_Delta)
+
+
+class _Chunk(msgspec.Struct):
+    choices: list[_Choice] = msgspec.field(default_factory=list)
+    error: Any = None
+
+
+class RemoteEngine:
+    """Streams from one server. ``check`` refuses an address outside the perimeter."""
+
+    def __init__(
+        self, address: str, model: str, check: Callable[[str], object], *, key: str = ""
+    ) -> None:
+        self._address = address.rstrip("/")
+        self._model = model
+        self._check = check
+        self._key = key
+        self._client: aiohttp.ClientSession | None = None
+
+    @property
+    def capabilities(self) -> frozenset[str]:
+        """See Engine."""
+        return frozenset({"generate", "thinking"})
+
+    def plan(self, text: str) -> tuple[Part, ...]:
+        """See Engine."""
+        return question.parts(text)
+
+    async def generate(self, prompt: Prompt, sampling: Sampling) -> AsyncGenerator[Token, None]:
+        """See Engine."""
+        import aiohttp  # a quarter of a second, and only this engine needs it
+
+        self._check(self._address)
+        body = {
+            "model": self._model,
+            "stream": True,
+            "messages": [
+                {"role": message.role, "content": message.content} for message in prompt.messages
+            ],
+            "temperature": sampling.temperature,
+            "top_p": sampling.top_p,
+            "seed": sampling.seed,
+            "max_tokens": sampling.max_tokens,
+        }
+        try:
+            async with self._session().post(
+                f"{self._address}/chat/completions",
+                data=msgspec.json.encode({k: v for k, v in body.items() if v is not None}),
+                headers={"content-type": "application/json", "accept": "text/event-stream"},
+                allow_redirects=False,  # a redirect could lead outside the perimeter
+            ) as response:
+                if response.status != 200:
+                    raise _unavailable(f"answered with status {response.status}")
+                async for token in _tokens(response.content):
+                    yield token
+        except (aiohttp.ClientError, TimeoutError, asyncio.IncompleteReadError) as problem:
+            raise _unavailable("does not answer") from problem
+
+    async def score(self, prompt: Prompt, continuation: str) -> Scores:
+        """See Engine."""
+        raise Unsupported(
+            "This model server gives no scores here.", "Choose a model whose engine can score."
+        )
+
+    async def embed(self, texts: Sequence[str]) -> list[list[float]]:
+        """See Engine."""
+        raise Unsupported(
+            "This model server gives no vectors here.", "Choose a model whose engine can embed."
+        )
+
+    async def close(self) -> None:
+        """See Engine."""
+        if self._client is not None:
+            await self._client.close()
+            self._client = None
+
+    def _session(self) -> aiohttp.ClientSession:
+        import aiohttp
+
+        if self._client is None or self._client.closed:
+            headers = {"authorization": f"Bearer {self._key}"} if self._key else {}
+            self._client = aiohttp.ClientSession(
+                headers=headers,
+                trust_env=False,  # a proxy from the environment would lead outside
+                timeout=aiohttp.ClientTimeout(
+                    total=None, connect=_CONNECT_SECONDS, sock_read=_SILENCE_SECONDS
+                ),
+            )
+        return self._client
+
+
+async def _tokens(stream: aiohttp.StreamReader) -> AsyncIterator[Token]:
+    """Parse server-sent events; a stream that ends without ``[DONE]`` was cut off."""
+    pending = b""
+    async for piece in stream.iter_any():
+        pending += piece
+        *lines, pending = pending.split(b"\n")
+        if len(pending) > _LONGEST_EVENT:
+            raise _unavailable("sent something that is not a stream of events")
+        for line in lines:
+            payload = line.strip()
+            if not payload.startswith(b"data:"):
+                continue
+            payload = payload[5:].strip()
+            if payload == b"[DONE]":
+                return
+            for token in _parse(payload):
+                yield token
+    raise _unavailable("stopped in the middle of its answer")
+
+
+def _parse(payload: bytes) -> list[Token]:
+    try:
+        chunk = msgspec.json.decode(payload, type=_Chunk)
+    except msgspec.DecodeError as problem:
+        raise _unavailable("sent something that is not a stream of events") from problem
+    if chunk.error is not None:
+        raise _unavailable("reported an error of its own")
+    found = []
+    for choice in chunk.choices[:1]:
+        thought = choice.delta.reasoning_content or choice.delta.reasoning
+        if thought:
+            found.append(Token(thought, kind="thinking"))
+        if choice.delta.content:
+            found.append(Token(choice.delta.content))
+    return found
+
+
+def _unavailable(what: str) -> Unavailable:
+    return Unavailable(
+        f"The model server {what}.", "Try again; if it stays so, tell whoever runs that server."
+    )

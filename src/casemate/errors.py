@@ -1,0 +1,82 @@
+"""Errors: one hierarchy, each saying what is wrong and what to do next.
+
+``what`` is the fact, ``next`` the step that helps. Both are written for the person who reads
+them and never hold a path outside the person's own words, a secret, or another tenant's content.
+Faces (cli, web, api) render them; nobody else formats messages for people.
+"""
+
+from __future__ import annotations
+
+
+class CasemateError(Exception):
+    """The root: a fact and a next step. ``status`` is the HTTP status a face answers with."""
+
+    status = 500
+
+    def __init__(self, what: str, next: str = "") -> None:
+        super().__init__(what)
+        self.what = what
+        self.next = next
+
+    def __str__(self) -> str:
+        return f"{self.what} {self.next}".strip()
+
+
+class Invalid(CasemateError):
+    """The input cannot be understood or is out of bounds."""
+
+    status = 400
+
+
+class Unauthenticated(CasemateError):
+    """Nobody, or nobody known, is asking."""
+
+    status = 401
+
+
+class Refused(CasemateError):
+    """Known who asks; not allowed."""
+
+    status = 403
+
+
+class NotFound(CasemateError):
+    """Absent, or hidden from the asker: the two are never told apart."""
+
+    status = 404
+
+
+class Conflict(CasemateError):
+    """Somebody else holds it, or it exists already."""
+
+    status = 409
+
+
+class TooLarge(CasemateError):
+    """More bytes than are accepted."""
+
+    status = 413
+
+
+class TooMany(CasemateError):
+    """More requests than the quota allows."""
+
+    status = 429
+
+
+class Unsupported(CasemateError):
+    """Not offered here."""
+
+    status = 501
+
+
+class Unavailable(CasemateError):
+    """Something this depends on does not answer, or there is no room left."""
+
+    status = 503
+
+
+class Tampered(CasemateError):
+    """Bytes are not what their proof says they are."""
+
+    status = 500

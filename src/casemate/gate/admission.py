@@ -1,0 +1,309 @@
+"""Admission: the one door to a run. What passes it carries every right there is, and no more.
+
+``Gate`` holds the parts of the gate together and is what the layers above know. An ``Admission``
+is the only thing that carries rights past it.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Self
+
+import sqlalchemy as sa
+
+from casemate.errors import Invalid, NotFound, Refused, Unauthenticated, Unavailable
+from casemate.gate import perimeter
+from casemate.gate.acts import Acts, Clock, Recorder
+from casemate.gate.caller import Caller
+from casemate.gate.country import Country
+from casemate.gate.key import Keys
+from casemate.gate.label import Label
+from casemate.gate.password import Passwords
+from casemate.gate.perimeter import Perimeter
+from casemate.gate.policy import ACTIONS, Decision, Kind, PolicySet
+from casemate.gate.principal import ROLES, Principal, Principals
+from casemate.gate.quota import Quota
+from casemate.gate.reach import Reach, Reaches, selected
+from casemate.gate.right import Rights, installation
+from casemate.gate.session import Sessions
+from casemate.gate.token import Random
+from casemate.gate.usecase import UseCase, UseCases
+from casemate.settings import Settings
+from casemate.store.database import Database
+from casemate.store.folder import DataFolder
+from casemate.store.tables import principals, tenants, use_cases
+
+DOCUMENTS = "documents"  # the use case made at first start
+QUOTE = "quote"  # the model that is always there
+
+_KINDS: dict[str, Kind] = {
+    "installation": "Installation",
+    "collection": "Collection",
+    "use_case": "UseCase",
+    "model": "Model",
+    "run": "Run",
+}
+
+
+@dataclass(frozen=True)
+class Admission:
+    """The right to one run: who asks, for what, up to which label, with which model and sources."""
+
+    caller: Caller
+    principal: Principal
+    tenant: str
+    use_case: UseCase
+    label: Label  # the highest that may be used: clearance under the use case's ceiling
+    model: str
+    collections: tuple[str, ...]  # ids of the collections that it may read now
+    decision: Decision
+    model_digest: str  # of the approved manifest
+
+
+class Gate:
+    """Who may do what, with what, from where."""
+
+    def __init__(
+        self,
+        database: Database,
+        country: Country,
+        rights: Rights,
+        perimeter: Perimeter,
+        settings: Settings,
+        random: Random = os.urandom,
+        passwords: Passwords | None = None,
+    ) -> None:
+        self.database = database
+        self.country = country
+        self.rights = rights
+        self.acts = rights.acts
+        self.perimeter = perimeter
+        self.quota = Quota(settings.concurrent_runs)
+        passwords = passwords or Passwords(random)
+        self.principals = Principals(database, country, rights, passwords, random)
+        self.keys = Keys(database, self.principals, rights, random)
+        self.sessions = Sessions(
+            database,
+            self.principals,
+            rights,
+            passwords,
+            random,
+            link_minutes=settings.link_minutes,
+            session_hours=settings.session_hours,
+        )
+        self.use_cases = UseCases(database, country, rights)
+        self._reaches = Reaches(database, country, rights)
+        self.approved_model: Callable[[str], str] = _no_registry
+
+    @classmethod
+    def open(
+        cls,
+        folder: DataFolder,
+        database: Database,
+        ledger: Recorder,
+        settings: Settings,
+        *,
+        clock: Clock,
+        random: Random = os.urandom,
+        passwords: Passwords | None = None,
+    ) -> Self:
+        """The gate of a data folder; a fresh one gets the shipped policies first.
+
+        Raises Invalid naming what is wrong in policies, perimeter or country pack; Unavailable.
+        """
+        country = Country.load(settings.country)
+        if folder.fresh:
+            PolicySet.install(folder.policies)
+        rights = Rights(PolicySet.load(folder.policies), Acts(ledger, clock))
+        places = Perimeter.load(folder.path / perimeter.FILE, country, rights)
+        return cls(database, country, rights, places, settings, random, passwords)
+
+    @property
+    def policies(self) -> PolicySet:
+        """The policies in force."""
+        return self.rights.policies
+
+    def first_start(self, owner: str, tenant: str = "home") -> Caller:
+        """Make tenant, owner and the use case ``documents``; whatever exists is left alone.
+
+        The owner gets every role and the lowest clearance: enough for what is not classified; a
+        higher clearance is a recorded act of the owner's own. ``documents`` is the one use case
+        that no second person approves, because there is none yet. Raises Invalid (a name).
+        """
+        with self.database.write() as connection:
+            home = connection.execute(sa.select(tenants.c.id).limit(1)).scalar()
+            if home is None:
+                home = self.principals.insert_tenant(connection, None, tenant)
+            row = connection.execute(
+                sa.select(principals).where(principals.c.tenant == home).limit(1)
+            ).first()
+            if row is None:
+                lowest = self.country.policy.lowest()
+                made = self.principals.insert(
+                    connection, None, owner, "person", ROLES, lowest, tenant=home
+                )
+            else:
+                made = self.principals.read(row)
+            known = sa.select(use_cases.c.id).where(use_cases.c.id == DOCUMENTS)
+            if connection.execute(known).first() is None:
+                self.use_cases.insert(connection, None, self._documents(made))
+        return Caller(made, None, "local")
+
+    def owner(self) -> Caller:
+        """Who a local command acts as: the owner of the data folder. Raises NotFound."""
+        return Caller(self.principals.owner(), None, "local")
+
+    def caller_from_authorization(self, header: str | None) -> Caller:
+        """Who sent the HTTP header ``Authorization``. Raises Unauthenticated."""
+        scheme, _, text = (header or "").strip().partition(" ")
+        if scheme.lower() != "bearer" or not text.strip():
+            raise Unauthenticated(
+                "No API key was given.", "Send the header Authorization: Bearer cm_…"
+            )
+        return self.keys.caller(text.strip())
+
+    def admit(
+        self,
+        caller: Caller,
+        *,
+        use_case: str | None,
+        collections: Sequence[str] = (),
+        model: str | None = None,
+        action: str = "ask",
+    ) -> Admission:
+        """The right to one run, or an error that says what is missing. ``collections``: names.
+
+        Raises Unauthenticated (disabled since), NotFound (use case or collection: absent and
+        hidden are one), Refused; what policies refuse is recorded.
+        """
+        caller = self._now(caller)
+        principal = caller.principal
+        chosen = self._use_case(caller, use_case)
+        label = principal.clearance.meet(chosen.ceiling)
+        decision = self._decide(caller, action, chosen, label)
+        named, digest = self._model(chosen, model)
+        reachable = self._reaches.collections(caller, label, chosen)
+        return Admission(
+            caller,
+            principal,
+            principal.tenant,
+            chosen,
+            label,
+            named,
+            selected(reachable, collections),
+            decision,
+            digest,
+        )
+
+    def require(
+        self,
+        caller: Caller,
+        action: str,
+        *,
+        label: Label | None = None,
+        resource: str = "installation",
+    ) -> Decision:
+        """The decision that permits an act other than a run. Raises Refused, after recording.
+
+        ``resource``: "installation", "collection", "use_case", "model" or "run", alone (a new
+        one) or with ":" and an id. For one that does not exist, is another tenant's, or may not
+        be read by who cannot do more, it raises one and the same NotFound.
+        """
+        if action not in ACTIONS:
+            raise Invalid(f"There is no action {action[:40]!r}.", f"{', '.join(sorted(ACTIONS))}.")
+        caller = self._now(caller)
+        kind, _, id = resource.partition(":")
+        if kind not in _KINDS:
+            raise Invalid(f"There is no resource {kind[:40]!r}.", f"{', '.join(_KINDS)}.")
+        labels = [] if label is None else [label]
+        if not id:
+            target = replace(installation(caller.principal), kind=_KINDS[kind], id=kind)
+            if kind == "collection":
+                target = replace(target, readers=())
+            return self.rights.require(caller, action, target, labels=labels)
+        thing = self._reaches.thing(_KINDS[kind], id, caller.principal.tenant)
+        if thing is None:
+            raise _absent(kind)
+        found, own = thing
+        labels += own
+        decision = self.rights.decide(caller, action, found, labels=labels)
+        if not decision.allowed:
+            # Who may not even read it is not told that it is there.
+            if not self.rights.decide(caller, "read", found, labels=labels).allowed:
+                raise _absent(kind)
+            self.rights.refuse(caller, action, found, decision)
+        return decision
+
+    def collections(self, principal: Principal, use_case: UseCase | None = None) -> list[Reach]:
+        """The collections that ``principal`` may read (under ``use_case``), by name."""
+        label = principal.clearance
+        if use_case is not None:
+            label = label.meet(use_case.ceiling)
+        return self._reaches.collections(Caller(principal, None, "local"), label, use_case)
+
+    def _now(self, caller: Caller) -> Caller:
+        """The caller with the rights of this moment. Raises Unauthenticated if shut out since."""
+        principal = self.principals.by_id(caller.principal.id)
+        if principal.disabled:
+            raise Unauthenticated("You are not signed in, or no longer.", "Sign in again.")
+        return replace(caller, principal=principal)
+
+    def _use_case(self, caller: Caller, wanted: str | None) -> UseCase:
+        bound = caller.use_case
+        if bound is not None and wanted not in (None, bound):
+            raise Refused(
+                "This key is bound to another use case.",
+                "Leave the use case out, or use a key that is made for it.",
+            )
+        return self.use_cases.of_tenant(caller.principal.tenant, wanted or bound or DOCUMENTS)
+
+    def _decide(self, caller: Caller, action: str, chosen: UseCase, label: Label) -> Decision:
+        approved, resource = chosen.state == "approved", chosen.resource()
+        decision = self.rights.decide(caller, action, resource, labels=[label], approved=approved)
+        if decision.allowed:
+            return decision
+        try:
+            self.rights.refuse(caller, action, resource, decision)
+        except Refused as refusal:
+            if approved:
+                raise
+            raise Refused(
+                f"Use case {chosen.id} is {chosen.state}, not approved.",
+                f"A second person approves it: `casemate usecase approve {chosen.id}`.",
+            ) from refusal
+
+    def _model(self, use_case: UseCase, wanted: str | None) -> tuple[str, str]:
+        chosen = use_case.models[0] if wanted is None else wanted
+        if chosen not in use_case.models:
+            raise Refused(
+                f"Use case {use_case.id} does not allow this model.",
+                f"It allows: {', '.join(use_case.models)}.",
+            )
+        return chosen, self.approved_model(chosen)
+
+    def _documents(self, owner: Principal) -> UseCase:
+        return UseCase(
+            DOCUMENTS,
+            owner.tenant,
+            owner.id,
+            "Questions about one's own documents.",
+            "Each organisation's own tasks; no decision about a person.",
+            "minimal",
+            (QUOTE,),
+            None,
+            self.country.policy.lowest(),
+            "none",
+            self.country.retention_floor_days,
+            "approved",
+        )
+
+
+def _absent(kind: str) -> NotFound:
+    what = kind.replace("_", " ")
+    return NotFound(f"There is no such {what} that you may see.", f"List them to find the {what}.")
+
+
+def _no_registry(model: str) -> str:
+    raise Unavailable(f"Nobody can say whether model {model!r} is approved.", "Start Casemate.")

@@ -1,0 +1,17 @@
+"""Callers: a principal, and how it came in. The answer to "who asks?"."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from casemate.gate.principal import Principal
+
+
+@dataclass(frozen=True)
+class Caller:
+    """Somebody known. ``use_case``: the only one this caller's key may be used for, if any."""
+
+    principal: Principal
+    use_case: str | None
+    via: Literal["key", "session", "local"]

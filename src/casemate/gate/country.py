@@ -1,0 +1,181 @@
+"""Country packs: label policy, languages, authorities, duties and dates of one country.
+
+A pack is data (``casemate/countries/<id>/pack.toml``). It is checked as a whole when it is loaded:
+a pack with a hole is refused by name, never half used.
+"""
+
+from __future__ import annotations
+
+import datetime
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from importlib import resources
+from types import MappingProxyType
+from typing import Self
+
+import msgspec
+
+from casemate.errors import Invalid
+from casemate.gate.label import LabelPolicy, Level
+
+
+class Authority(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """An authority and the law that makes it one."""
+
+    id: str
+    name: str
+    competence: str
+    basis: str
+
+
+class Duty(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename={"since": "from"}):
+    """A duty under the AI Act, Regulation (EU) 2024/1689: its article and first day."""
+
+    id: str
+    article: str
+    since: datetime.date
+    who: str
+    text: str
+
+
+@dataclass(frozen=True)
+class Country:
+    """One country pack, checked."""
+
+    id: str
+    name: Mapping[str, str]  # by language
+    languages: tuple[str, ...]
+    policy: LabelPolicy
+    time_zone: str  # IANA name; the machine's own time zone data give it meaning
+    authorities: tuple[Authority, ...]
+    duties: tuple[Duty, ...]
+    retention_floor_days: int
+
+    @classmethod
+    def load(cls, id: str) -> Self:
+        """The shipped pack called ``id``.
+
+        Raises Invalid if there is none of that name, or naming the hole in it.
+        """
+        if not re.fullmatch(r"[a-z]{2,8}", id):
+            raise Invalid(f"{id[:40]!r} is not the name of a country pack.", _LIST)
+        file = resources.files("casemate.countries").joinpath(id, "pack.toml")
+        try:
+            content = file.read_bytes()
+        except OSError:
+            raise Invalid(f"There is no country pack {id!r}.", _LIST) from None
+        return cls.parse(content, id)
+
+    @classmethod
+    def parse(cls, content: bytes, id: str) -> Self:
+        """The pack ``content`` (TOML), which must call itself ``id``. Raises Invalid."""
+        try:
+            pack = msgspec.toml.decode(content, type=_Pack)
+        except (msgspec.DecodeError, UnicodeDecodeError) as problem:
+            raise Invalid(f"Country pack {id!r} is not usable: {problem}.", _REPAIR) from None
+        holes = list(_holes(pack, id))
+        if holes:
+            raise Invalid(f"Country pack {id!r} has holes: {'; '.join(holes)}.", _REPAIR)
+        return cls(
+            pack.id,
+            MappingProxyType(pack.name),
+            tuple(pack.languages),
+            _policy(pack.policy, pack.languages),
+            pack.time_zone,
+            tuple(pack.authority),
+            tuple(pack.duty),
+            pack.retention_floor_days,
+        )
+
+
+_LIST = "Casemate ships: lu."
+_REPAIR = "Repair the pack, or choose another in the setting `country`."
+
+
+class _Level(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    id: str
+    marking: str | dict[str, str]  # one legal word for every language, or a word for each
+    name: dict[str, str]
+
+
+class _Policy(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    id: str
+    default: str
+    home: str
+    release_words: dict[str, str]
+    level: list[_Level]
+
+
+class _Pack(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    id: str
+    languages: list[str]
+    time_zone: str
+    retention_floor_days: int
+    name: dict[str, str]
+    policy: _Policy
+    authority: list[Authority]
+    duty: list[Duty]
+
+
+def _policy(policy: _Policy, languages: Iterable[str]) -> LabelPolicy:
+    levels = tuple(
+        Level(
+            level.id,
+            MappingProxyType(
+                dict.fromkeys(languages, level.marking)
+                if isinstance(level.marking, str)
+                else level.marking
+            ),
+            MappingProxyType(level.name),
+        )
+        for level in policy.level
+    )
+    words = MappingProxyType(policy.release_words)
+    return LabelPolicy(policy.id, levels, policy.default, policy.home, words)
+
+
+def _holes(pack: _Pack, id: str) -> Iterable[str]:
+    policy = pack.policy
+    if pack.id != id:
+        yield f"it calls itself {pack.id!r}"
+    if "en" not in pack.languages:
+        yield "languages lack en, which every text falls back to"
+    yield from _untranslated("name", pack.name, pack.languages)
+    yield from _untranslated("policy.release_words", policy.release_words, pack.languages)
+    for kind, ids in (
+        ("language", pack.languages),
+        ("level", [level.id for level in policy.level]),
+        ("authority", [authority.id for authority in pack.authority]),
+        ("duty", [duty.id for duty in pack.duty]),
+    ):
+        for twice in sorted({one for one in ids if ids.count(one) > 1}):
+            yield f"{kind} {twice!r} is there twice"
+    for level in policy.level:
+        if not re.fullmatch(r"[a-z](?:[a-z0-9-]*[a-z0-9])?", level.id):
+            yield f"level id {level.id!r} is not lower-case letters, digits and hyphens"
+        yield from _untranslated(f"name of level {level.id!r}", level.name, pack.languages)
+        if isinstance(level.marking, str):
+            if not level.marking.strip():
+                yield f"marking of level {level.id!r} is empty"
+        else:
+            yield from _untranslated(
+                f"marking of level {level.id!r}", level.marking, pack.languages
+            )
+    if policy.default not in {level.id for level in policy.level}:
+        yield f"default level {policy.default!r} is unknown"
+    if not re.fullmatch(r"[a-z][a-z0-9-]*", policy.id):
+        yield f"policy id {policy.id!r} is not lower-case letters, digits and hyphens"
+    if not re.fullmatch(r"[A-Z]{2,8}", policy.home):
+        yield f"home {policy.home!r} is not a community code"
+    if pack.retention_floor_days < 1:
+        yield "retention_floor_days is below 1"
+    # Only its form: a small machine has no time zone data, and need not have any to start.
+    if not re.fullmatch(r"[A-Z][A-Za-z_]+(?:/[A-Z][A-Za-z_-]+)+", pack.time_zone):
+        yield f"time_zone {pack.time_zone!r} is not an IANA name"
+
+
+def _untranslated(what: str, words: Mapping[str, str], languages: Iterable[str]) -> Iterable[str]:
+    for language in languages:
+        if not words.get(language, "").strip():
+            yield f"{what} lacks {language}"

@@ -1,0 +1,1 @@
+"""The shipped policies and their schema: data."""

@@ -1,0 +1,105 @@
+"""Reach: what a caller may read now, and what the policies see of a stored thing."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import sqlalchemy as sa
+
+from casemate.errors import NotFound
+from casemate.gate.caller import Caller
+from casemate.gate.country import Country
+from casemate.gate.label import Label
+from casemate.gate.policy import Kind, Resource
+from casemate.gate.right import Rights
+from casemate.gate.usecase import UseCase
+from casemate.store.database import Database
+from casemate.store.tables import collections, models, runs, use_cases
+
+_TABLES: dict[Kind, tuple[sa.Table, str]] = {
+    "Collection": (collections, "owner"),
+    "UseCase": (use_cases, "owner"),
+    "Model": (models, "proposed_by"),
+    "Run": (runs, "principal"),
+}
+
+
+@dataclass(frozen=True)
+class Reach:
+    """A collection that somebody may read."""
+
+    id: str
+    name: str
+    label: Label
+
+
+class Reaches:
+    """Finds what the policies and labels let a caller reach."""
+
+    def __init__(self, database: Database, country: Country, rights: Rights) -> None:
+        self._database = database
+        self._country = country
+        self._rights = rights
+
+    def collections(self, caller: Caller, label: Label, use_case: UseCase | None) -> list[Reach]:
+        """What ``caller`` may read up to ``label``, of those that ``use_case`` has; by name.
+
+        Every collection of the tenant is judged, whichever are asked for: a hidden one then
+        takes the same time as an absent one.
+        """
+        query = sa.select(collections).where(collections.c.tenant == caller.principal.tenant)
+        with self._database.read() as connection:
+            rows = connection.execute(query.order_by(collections.c.name)).all()
+        only = None if use_case is None else use_case.collections
+        return [
+            Reach(row.id, row.name, self._country.policy.parse(row.label))
+            for row in rows
+            if self._readable(caller, label, row) and (only is None or row.id in only)
+        ]
+
+    def thing(self, kind: Kind, id: str, tenant: str) -> tuple[Resource, list[Label]] | None:
+        """A stored thing of ``tenant`` and its own label, if it has one; None if it is absent.
+
+        Models have no tenant: they belong to the installation, and so to everyone in it.
+        """
+        table, owner = _TABLES[kind]
+        query = sa.select(table).where(table.c.id == id)
+        if "tenant" in table.c:
+            query = query.where(table.c.tenant == tenant)
+        with self._database.read() as connection:
+            row = connection.execute(query).first()
+        if row is None:
+            return None
+        labels = [self._country.policy.parse(row.label)] if "label" in table.c else []
+        if kind == "Collection":
+            return _collection(row), labels
+        return Resource(kind, id, tenant, getattr(row, owner)), labels
+
+    def _readable(self, caller: Caller, label: Label, row: sa.Row[Any]) -> bool:
+        own = self._country.policy.parse(row.label)
+        permitted = self._rights.decide(caller, "read", _collection(row), labels=[own]).allowed
+        # Asked twice on purpose: whatever the policy files say, labels hold.
+        return permitted and label.dominates(own)
+
+
+def selected(reachable: Sequence[Reach], names: Sequence[str]) -> tuple[str, ...]:
+    """Ids of the collections called ``names``; of all when no name is given.
+
+    Raises NotFound for one that is hidden or absent: the two are never told apart.
+    """
+    ids = {reach.name: reach.id for reach in reachable}
+    for name in names:
+        if name not in ids:
+            raise NotFound(
+                f"There is no collection {name!r} that you may read.",
+                "`casemate collection list` shows those there are.",
+            )
+    return tuple(dict.fromkeys(ids[name] for name in names or ids))
+
+
+def _collection(row: sa.Row[Any]) -> Resource:
+    readers = None if row.readers is None else tuple(json.loads(row.readers))
+    return Resource("Collection", row.id, row.tenant, row.owner, readers)

@@ -1,0 +1,241 @@
+"""An installation: everything that one data folder holds, opened and joined together.
+
+The faces (cli, web, api) get it whole; nothing below knows it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import secrets
+from collections.abc import AsyncGenerator
+from contextlib import ExitStack, aclosing
+from datetime import UTC, datetime
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self
+
+import msgspec
+
+from casemate import settings as settings_
+from casemate.engines.engine import Engine
+from casemate.engines.registry import Engines
+from casemate.errors import CasemateError, Invalid, NotFound
+from casemate.gate.acts import stamp
+from casemate.gate.admission import Gate
+from casemate.ledger.log import Log
+from casemate.ledger.note import Signer
+from casemate.ledger.record import Ledger
+from casemate.library.index import TantivyIndex
+from casemate.library.library import Library
+from casemate.models.registry import Models
+from casemate.oversight.review import Reviews
+from casemate.reasoning.event import Event, Request
+from casemate.reasoning.explain import Explanation, explain
+from casemate.reasoning.record import Runs
+from casemate.reasoning.replay import Replay, replay
+from casemate.reasoning.run import Reasoner
+from casemate.settings import Settings
+from casemate.store.blobs import Blobs, FolderBlobs, S3Blobs
+from casemate.store.database import Database
+from casemate.store.folder import DataFolder, disk_problem, write_durably
+from casemate.store.keyring import Keyring, master_key
+
+if TYPE_CHECKING:
+    from casemate.gate.caller import Caller
+    from casemate.models.manifest import Manifest
+
+_KEY_FILE = "ledger.key"
+
+
+class _SealedKey(msgspec.Struct, forbid_unknown_fields=True):
+    """The ledger's signing key as it lies in the data folder."""
+
+    origin: str
+    sealed: bytes
+
+
+class Installation:
+    """One data folder, open. Close it to give the folder back."""
+
+    def __init__(self, folder: DataFolder, settings: Settings, closing: ExitStack) -> None:
+        self.folder = folder
+        self.settings = settings
+        self._closing = closing
+        self.database = Database.open(folder.database)
+        closing.callback(self.database.close)
+        master = master_key(folder.master_key, make=folder.fresh)
+        self.keyring = Keyring(master, self.database)
+        self.blobs: Blobs = (
+            S3Blobs.at(settings.blobs) if settings.blobs else FolderBlobs(folder.blobs)
+        )
+        self.log = Log.open(folder.ledger, self._signer())
+        closing.callback(self.log.close)
+        self.ledger = Ledger(self.log)
+        self.gate = Gate.open(folder, self.database, self.ledger, settings, clock=_now)
+        country = self.gate.country
+        self.models = Models(self.database, self.gate)
+        self.engines = Engines(self.gate.perimeter, country.policy.parse)
+        index = TantivyIndex(folder.index)
+        closing.callback(index.close)
+        self.library = Library(
+            self.database,
+            self.blobs,
+            index,
+            self.gate,
+            self.ledger,
+            clock=_stamp,
+            new_id=_new_id,
+            most_bytes=settings.upload_mebibytes << 20,
+        )
+        self.runs = Runs(
+            self.database,
+            self.keyring,
+            self.ledger,
+            country.policy,
+            clock=_stamp,
+            new_id=_new_id,
+            random=secrets.token_bytes,
+        )
+        self.reviews = Reviews(self.database, self.gate, self.ledger, clock=_stamp, new_id=_new_id)
+        self._reasoner = Reasoner(
+            self.library, self.runs, most_characters=settings.question_characters
+        )
+
+    @classmethod
+    def open(cls, path: Path, *, create: bool = True, **options: Any) -> Self:
+        """Open the data folder at ``path``, making a usable installation of an empty one.
+
+        ``options`` override settings. Raises Invalid, InUse, Unavailable or Tampered, each saying
+        what is wrong with the folder and what to do.
+        """
+        with ExitStack() as closing:
+            folder = DataFolder.open(path, create=create)
+            closing.callback(folder.close)
+            try:
+                installation = cls(folder, settings_.load(path, **options), closing)
+                installation._start()
+            except OSError as problem:
+                raise disk_problem(problem) from problem
+            installation._closing = closing.pop_all()
+            return installation
+        raise AssertionError("unreachable")
+
+    def close(self) -> None:
+        """Close everything, last opened first."""
+        self._closing.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    async def ask(self, caller: Caller, request: Request) -> AsyncGenerator[Event, None]:
+        """Answer a question: admission, quota, run. Events as ``reasoning.event`` describes them.
+
+        Raises what the gate refuses before the first event.
+        """
+        admission = await asyncio.to_thread(
+            self.gate.admit,
+            caller,
+            use_case=request.use_case,
+            collections=request.collections,
+            model=request.model,
+        )
+        with self.gate.quota.run(caller.principal):
+            manifest, engine = await asyncio.to_thread(self._model, admission.model)
+            model = (manifest.digest(), self.gate.country.policy.parse(manifest.label))
+            async with aclosing(self._reasoner.run(admission, request, engine, model)) as events:
+                async for event in events:
+                    yield event
+
+    async def explain(self, caller: Caller, run: str) -> Explanation:
+        """Which passages each sentence of a run depends on."""
+        contents, engine = await asyncio.to_thread(self._recorded, caller, run)
+        return await explain(run, contents, engine)
+
+    async def replay(self, caller: Caller, run: str) -> Replay:
+        """Run a run again and say what differs."""
+        contents, engine = await asyncio.to_thread(self._recorded, caller, run)
+        now = {}
+        for id in {source["document_id"] for source in contents["sources"]}:
+            try:
+                now[id] = (await asyncio.to_thread(self.library.document, caller, id)).digest
+            except NotFound:
+                continue
+        return await replay(run, contents, engine, now)
+
+    def _model(self, id: str) -> tuple[Manifest, Engine]:
+        manifest = self.models.approved(id)
+        return manifest, self.engines.of(manifest)
+
+    def _recorded(self, caller: Caller, run: str) -> tuple[dict[str, Any], Engine]:
+        contents = self.runs.contents(caller, run)
+        if "answer" not in contents:
+            raise NotFound("This run has no answer.", "Only a run that ended with one has.")
+        _, engine = self._model(self.runs.get(caller, run).model)
+        return contents, engine
+
+    def _start(self) -> None:
+        if self.folder.fresh:
+            self.gate.first_start(_account())
+            self.models.register_builtin()
+            self.folder.finish_creation()
+            return
+        self.runs.recover()
+        self.library.recover()
+
+    def _signer(self) -> Signer:
+        path = self.folder.path / _KEY_FILE
+        if self.folder.fresh:
+            origin = self.settings.origin or f"casemate.local/{secrets.token_hex(4)}"
+            signer = Signer.generate(origin)
+            sealed = self.keyring.seal("ledger", signer.seed, about=origin)
+            write_durably(path, msgspec.json.encode(_SealedKey(origin, sealed)))
+            return signer
+        try:
+            kept = msgspec.json.decode(path.read_bytes(), type=_SealedKey)
+        except (OSError, msgspec.DecodeError):
+            raise Invalid(
+                "The ledger's signing key is missing or damaged.", "Restore it from a backup."
+            ) from None
+        if self.settings.origin not in ("", kept.origin):
+            raise Invalid(
+                f"The ledger's origin is {kept.origin} and cannot be changed.",
+                "Take the setting `origin` out, or start a new data folder.",
+            )
+        return Signer.from_seed(
+            kept.origin, self.keyring.open("ledger", kept.sealed, about=kept.origin)
+        )
+
+
+def refused(problem: CasemateError) -> dict[str, object]:
+    """An error as data, for faces that send it over a wire."""
+    return {"what": problem.what, "next": problem.next, "status": problem.status}
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
+
+
+def _stamp() -> str:
+    return stamp(_now())
+
+
+def _new_id(kind: str) -> str:
+    return f"{kind}_{secrets.token_hex(10)}"
+
+
+def _account() -> str:
+    import pwd
+
+    try:
+        return pwd.getpwuid(os.getuid()).pw_name
+    except KeyError:
+        return "owner"

@@ -1,0 +1,1 @@
+"""Lab: how answers are studied."""

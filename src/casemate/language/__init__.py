@@ -1,0 +1,1 @@
+"""Language: what Casemate knows about words and sentences, whatever the language."""

@@ -1,0 +1,143 @@
+"""Words: folding, character n-grams and function words, for four languages without a model.
+
+Character 4-grams need no language detection and cope with compounds and inflection; on German,
+French and Luxembourgish sets they rank at least as well as stemmers. Function words (articles,
+pronouns, prepositions, auxiliaries) carry no topic and are left out of queries.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Iterable
+from functools import lru_cache
+
+SIZE = 4  # characters in a gram
+_WORD = re.compile(r"[^\W_]+(?:[’'][^\W_]+)?")
+
+# Elided articles and pronouns stand before an apostrophe: l'école, d'Gemeng, qu'il.
+_ELIDED = frozenset("c d j l m n qu s t jusqu lorsqu puisqu z".split())
+
+FUNCTION_WORDS: dict[str, frozenset[str]] = {
+    "de": frozenset(
+        """der die das den dem des ein eine einen einem einer eines kein keine keinen und oder aber
+        ich du er sie es wir ihr man mich mir dich dir sich uns euch ihm ihn ihnen mein meine meinen
+        meinem meiner meines dein deine sein seine seinen seinem seiner ihre ihren ihrem ihrer unser
+        unsere unseren euer dieser diese dieses diesen diesem jener jede jeder jedes jeden alle
+        allen ist sind war waren bin bist seid wird werden wurde wurden worden habe hat haben hatte
+        hatten kann kannst können könnte muss müssen musste soll sollen sollte darf dürfen will
+        wollen möchte möchten mag wie was wer wen wem wo wohin woher wann warum weshalb wieso welche
+        welcher welches welchen welchem wieviel viel viele in im an am auf aus bei beim mit nach von
+        vom zu zum zur über unter vor hinter für gegen ohne um durch bis seit während wegen als ob
+        wenn dass weil damit nicht auch nur noch schon sehr so da dann dort hier es gibt geben denn
+        etwa mal bitte eigentlich überhaupt genau machen tun lassen bekomme bekommt bekommen
+        brauche brauchen braucht welch pro je""".split()
+    ),
+    "fr": frozenset(
+        """le la les un une des du de d l au aux et ou mais donc or ni car je tu il elle on nous vous
+        ils elles me te se lui leur leurs y en mon ma mes ton ta tes son sa ses notre nos votre vos
+        ce cet cette ces cela ça qui que quoi dont où quel quelle quels quelles quand comment
+        combien pourquoi est es suis sommes êtes sont était étaient être été sera seront ai as a
+        avons avez ont avait avoir eu peut peux pouvons pouvez peuvent pouvoir doit dois devons
+        devez doivent devoir faut fait faire faites font vais va allons allez vont aller veux veut
+        voulez dans sur sous avec sans pour par vers chez entre depuis pendant avant après jusque
+        jusqu si ne pas plus très aussi même tout toute tous toutes y si est-ce ceci celui celle
+        quelqu chaque moi toi là ici alors puis""".split()
+    ),
+    "en": frozenset(
+        """the a an and or but nor so yet i you he she it we they me him her us them my your his its
+        our their mine yours this that these those who whom whose which what when where why how is
+        am are was were be been being do does did done doing have has had having can could may might
+        must shall should will would in on at to for from of off by with without about into onto
+        over under up down out through during before after between until till since than then there
+        here if as because while not no any some many much more most very too also just only all
+        each every both per get gets got need needs want wants please there's it's""".split()
+    ),
+    "lb": frozenset(
+        """den de d dem der déi dat datt dass dës dësen dëst en eng engem enger een kee keng kengem
+        an oder awer mä ech du hien hie si hatt et mir dir se sech mech mir dech iech eis him hinnen
+        hir mäin mäi meng menge mengem menger däin däi deng säin säi seng eisen eist eis ären är
+        ass sinn si war waren bass sidd gëtt gi ginn gouf goufen hunn hu huet hues hat kann kanns
+        kënne kënnen kéint muss mussen soll sollen däerf däerfen wëll wëllen wëllt wéi wat wien
+        wiem wou wouhin wéini firwat wéivill wéivil wéi wéieng wéien vill vun vum op um an am am
+        aus bei beim mat no nom zu zum zur iwwer ënner virun hannert fir géint ouni duerch bis zanter
+        wärend wéinst als ob wann well net och nëmmen nach scho ganz sou do dann hei et gëtt man
+        kréien kritt kréie brauch brauchen brauche maachen mécht pro all""".split()
+    ),
+}
+
+
+def fold(text: str) -> str:
+    """Lower case without accents; ß becomes ss. Lengths may change: never use for positions."""
+    decomposed = unicodedata.normalize("NFKD", text.casefold())
+    return "".join(char for char in decomposed if not unicodedata.combining(char))
+
+
+@lru_cache(maxsize=1)
+def _folded_function_words() -> frozenset[str]:
+    return frozenset(fold(word) for words in FUNCTION_WORDS.values() for word in words)
+
+
+def words(text: str) -> list[str]:
+    """Folded words in order; an elided article is split off and dropped ("l'école" → "ecole")."""
+    found = []
+    for match in _WORD.findall(text):
+        word = fold(match)
+        head, apostrophe, tail = word.replace("’", "'").partition("'")
+        if apostrophe and head in _ELIDED and tail:
+            found.append(tail)
+        elif apostrophe:
+            found.extend((head, tail) if len(tail) > 1 else (head,))
+        else:
+            found.append(word)
+    return found
+
+
+def content_words(text: str) -> list[str]:
+    """Folded words that carry topic, in order, each once."""
+    function_words = _folded_function_words()
+    kept = dict.fromkeys(
+        word
+        for word in words(text)
+        if word not in function_words and (len(word) > 1 or word.isdigit())
+    )
+    return list(kept)
+
+
+def grams(word: str) -> frozenset[str]:
+    """Character 4-grams of a folded word padded with one space on each side.
+
+    A word of one or two letters gives itself, padded, cut or whole.
+    """
+    padded = f" {word} "
+    if len(padded) <= SIZE:
+        return frozenset({padded})
+    return frozenset(padded[i : i + SIZE] for i in range(len(padded) - SIZE + 1))
+
+
+def text_grams(text: str) -> frozenset[str]:
+    """The 4-grams of every word of ``text``."""
+    return frozenset().union(*map(grams, words(text)))
+
+
+def spaced(text: str) -> str:
+    """Folded words with single spaces between and around, as the index stores their grams."""
+    return f" {' '.join(words(text))} "
+
+
+def language_of(text: str, among: Iterable[str] = ("en", "fr", "de", "lb")) -> str:
+    """The language whose function words ``text`` uses most; the first of ``among`` if none."""
+    tokens = [token.lower() for token in _WORD.findall(text.replace("’", "'"))]
+    parts = [part for token in tokens for part in (token, *token.split("'")) if part]
+    best, most = "", 0.0
+    for language in among:
+        known = FUNCTION_WORDS[language]
+        # A word that several languages share says less about which one this is.
+        score = sum(
+            1.0 / sum(part in others for others in FUNCTION_WORDS.values())
+            for part in parts
+            if part in known
+        )
+        if score > most:
+            best, most = language, score
+    return best or next(iter(among))

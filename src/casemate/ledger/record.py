@@ -1,0 +1,73 @@
+"""The ledger as the other layers use it: record an entry, and later make a receipt of two.
+
+Source: RFC 8785 for the bytes of an entry; RFC 6962 for its leaf hash.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable, Mapping
+from concurrent.futures import Future
+from dataclasses import dataclass
+
+from casemate.ledger import receipt
+from casemate.ledger.log import Log
+from casemate.ledger.merkle import leaf_hash
+from casemate.ledger.receipt import Opening, Receipt, canonical
+
+
+@dataclass(frozen=True)
+class Recorded:
+    """A durable entry: its index, its leaf hash ("sha256:" and 64 hex digits), its bytes."""
+
+    index: int
+    leaf: str
+    entry: bytes
+
+
+class Ledger:
+    """A log of canonical JSON entries."""
+
+    def __init__(self, log: Log) -> None:
+        self.log = log
+
+    @property
+    def vkey(self) -> str:
+        """The verifying key, as one line of text."""
+        return self.log.vkey
+
+    def record(self, entry: Mapping[str, object]) -> Recorded:
+        """Record one entry; returns once it is durable.
+
+        Raises ReceiptError if the entry has no canonical form; TooLarge above 65,535 bytes;
+        Unavailable if it cannot be recorded: then nothing may be answered.
+        """
+        written, future = self._append(entry)
+        return _recorded(future.result(), written)
+
+    async def record_async(self, entry: Mapping[str, object]) -> Recorded:
+        """As ``record``, without holding up the event loop while the disk works."""
+        # a full queue blocks the caller, so the wait for room happens in a thread as well
+        written, future = await asyncio.to_thread(self._append, entry)
+        return _recorded(await asyncio.wrap_future(future), written)
+
+    def receipt_for(
+        self, admitted_index: int, finished_index: int, openings: Iterable[Opening]
+    ) -> Receipt:
+        """The receipt of the run with these two entries, against the current checkpoint.
+
+        Raises NotFound if an entry does not exist; Tampered if the log is damaged; ReceiptError
+        if an opening cannot stand in a receipt.
+        """
+        proofs = self.log.proofs(admitted_index, finished_index)
+        entries = [self.log.entry(index) for index in (admitted_index, finished_index)]
+        admitted, finished = map(receipt.Recorded, entries, proofs)
+        return Receipt(admitted, finished, tuple(openings))
+
+    def _append(self, entry: Mapping[str, object]) -> tuple[bytes, Future[int]]:
+        written = canonical(dict(entry))
+        return written, self.log.append(written)
+
+
+def _recorded(index: int, entry: bytes) -> Recorded:
+    return Recorded(index, f"sha256:{leaf_hash(entry).hex()}", entry)

@@ -1,0 +1,1 @@
+"""Library: what the platform knows. Collections, documents, passages, the index over them."""

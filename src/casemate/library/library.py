@@ -1,0 +1,304 @@
+"""The library: the one door to collections, documents and passages.
+
+Every method takes the caller and answers only about what that caller may read; what is hidden and
+what does not exist give the same NotFound.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING
+
+import msgspec
+import sqlalchemy as sa
+
+from casemate.errors import Conflict, Invalid, NotFound, Refused
+from casemate.library.document import Collection, Document, Hit
+from casemate.library.importing import Added, File, Importing
+from casemate.library.index import Index, TantivyIndex
+from casemate.library.parse import Reader
+from casemate.library.search import Search
+from casemate.store.blobs import Blobs
+from casemate.store.database import Database
+from casemate.store.tables import collections, documents
+
+if TYPE_CHECKING:
+    from casemate.gate.admission import Admission, Gate
+    from casemate.gate.caller import Caller
+    from casemate.ledger.record import Ledger
+
+_LONGEST_NAME = 80
+
+
+class Library:
+    """Collections and documents of one installation."""
+
+    def __init__(
+        self,
+        database: Database,
+        blobs: Blobs,
+        index: Index,
+        gate: Gate,
+        ledger: Ledger,
+        *,
+        clock: Callable[[], str],
+        new_id: Callable[[str], str],
+        most_bytes: int,
+    ) -> None:
+        self._database = database
+        self._blobs = blobs
+        self._index = index
+        self._gate = gate
+        self._ledger = ledger
+        self._clock = clock
+        self._new_id = new_id
+        self._search = Search(database, index, gate.country.policy)
+        self._importing = Importing(
+            database, blobs, index, clock=clock, new_id=new_id, most_bytes=most_bytes
+        )
+
+    def recover(self) -> None:
+        """Clear what a crash left half-way, and rebuild an index that does not match."""
+        self._importing.recover()
+        if self._index.size() != self._importing.passages():
+            if isinstance(self._index, TantivyIndex):
+                self._index.clear()
+            self._importing.rebuild_index()
+
+    # Collections
+
+    def collections(self, caller: Caller) -> list[Collection]:
+        """Every collection that the caller may read, by name."""
+        reach = [reach.id for reach in self._gate.collections(caller.principal)]
+        query = sa.select(collections).where(collections.c.id.in_(reach))
+        with self._database.read() as connection:
+            rows = connection.execute(query.order_by(collections.c.name)).all()
+        return [self._collection(row) for row in rows]
+
+    def collection(self, caller: Caller, name: str) -> Collection:
+        """One collection by name. Raises NotFound if it is absent or hidden."""
+        for collection in self.collections(caller):
+            if collection.name == name:
+                return collection
+        raise NotFound(
+            f"There is no collection “{name}” that you may read.",
+            "List yours with `casemate collection list`.",
+        )
+
+    def create_collection(
+        self,
+        caller: Caller,
+        name: str,
+        *,
+        label: str | None = None,
+        readers: tuple[str, ...] | None = None,
+    ) -> Collection:
+        """Make an empty collection; without ``label`` it is of the policy's lowest level.
+
+        Raises Invalid for a bad name or label, Refused if the caller's clearance does not
+        dominate the label, Conflict if the caller reads one of that name already.
+        """
+        name = _name(name)
+        policy = self._gate.country.policy
+        wanted = policy.parse(label) if label else policy.lowest()
+        if not caller.principal.clearance.dominates(wanted):
+            raise Refused(
+                "That label is above your clearance.",
+                "Choose one that your clearance dominates.",
+            )
+        self._gate.require(caller, "add", label=wanted, resource="collection")
+        with self._database.read() as connection:
+            taken = connection.execute(
+                sa.select(collections.c.id).where(
+                    collections.c.tenant == caller.principal.tenant, collections.c.name == name
+                )
+            ).scalar()
+        if taken is not None:
+            # The same words whether the other one is visible or not.
+            raise Conflict(f"The name “{name}” is not free.", "Choose another name.")
+        made = Collection(
+            self._new_id("c"), caller.principal.tenant, name, wanted, caller.principal.id, readers
+        )
+        self._record(caller, "collection.created", collection=made.id, label=str(wanted))
+        with self._database.write() as connection:
+            connection.execute(
+                collections.insert().values(
+                    id=made.id,
+                    tenant=made.tenant,
+                    name=made.name,
+                    label=str(made.label),
+                    owner=made.owner,
+                    readers=None if readers is None else msgspec.json.encode(readers).decode(),
+                    created=self._clock(),
+                )
+            )
+        return made
+
+    # Documents
+
+    def documents(self, caller: Caller, collection: str | None = None) -> list[Document]:
+        """Documents of one collection, or of all that the caller may read, by name."""
+        if collection is not None:
+            within = [self.collection(caller, collection)]
+        else:
+            within = self.collections(caller)
+        known = {one.id: one for one in within}
+        query = sa.select(documents).where(
+            documents.c.collection.in_(known), documents.c.state == "ready"
+        )
+        with self._database.read() as connection:
+            rows = connection.execute(query.order_by(documents.c.name)).all()
+        return [_document(row, known[row.collection]) for row in rows]
+
+    def document(self, caller: Caller, id: str) -> Document:
+        """One document. Raises NotFound if it is absent or hidden."""
+        row, collection = self._row(caller, id)
+        return _document(row, collection)
+
+    def text(self, caller: Caller, id: str) -> str:
+        """The extracted text that every span refers to."""
+        row, _ = self._row(caller, id)
+        return self._blobs.get(row.text_digest).decode()
+
+    def original(self, caller: Caller, id: str) -> bytes:
+        """The file as it was added."""
+        row, _ = self._row(caller, id)
+        return self._blobs.get(row.digest)
+
+    def add(self, caller: Caller, collection: str, name: str, content: bytes) -> Added:
+        """Take one file in. Raises what is wrong with it (Unreadable, Unsupported, TooLarge)."""
+        file = File(name, len(content), lambda: content)
+        (added,) = self.add_all(caller, collection, [file])
+        if added.problem is not None:
+            raise added.problem
+        return added
+
+    def add_all(self, caller: Caller, collection: str, files: Iterable[File]) -> Iterator[Added]:
+        """Take files in; yields what became of each. Interrupted and run again, it goes on."""
+        into = self.collection(caller, collection)
+        self._gate.require(caller, "add", label=into.label, resource=f"collection:{into.id}")
+
+        def record(ids: list[str]) -> None:
+            self._record(caller, "documents.added", collection=into.id, documents=ids)
+
+        with Reader() as reader:
+            yield from self._importing.add(into, map(_named, files), reader, record)
+
+    def delete(self, caller: Caller, id: str) -> None:
+        """Remove a document for good."""
+        _, collection = self._row(caller, id)
+        self._gate.require(
+            caller, "delete", label=collection.label, resource=f"collection:{collection.id}"
+        )
+        self._importing.delete(
+            id,
+            lambda: self._record(
+                caller, "documents.deleted", collection=collection.id, documents=[id]
+            ),
+        )
+
+    # Search
+
+    def search(
+        self,
+        caller: Caller,
+        query: str,
+        *,
+        collections: tuple[str, ...] = (),
+        use_case: str | None = None,
+        limit: int = 10,
+    ) -> list[Hit]:
+        """Passages for a query, outside a run."""
+        if not query.strip():
+            raise Invalid("The query is empty.", "Say what to look for.")
+        admission = self._gate.admit(
+            caller, use_case=use_case, collections=collections, action="search"
+        )
+        return self.find(query, admission, limit=limit)
+
+    def find(self, query: str, admission: Admission, *, limit: int = 10) -> list[Hit]:
+        """Passages for a query within a run's admission."""
+        return self._search.find(query, admission, limit=limit)
+
+    def rarity(self, words: Sequence[str], admission: Admission) -> dict[str, int]:
+        """How telling each folded word is among the readable passages, 0…1000."""
+        return self._search.rarity(words, admission)
+
+    def count(self) -> int:
+        """How many documents there are, for the operator's metrics."""
+        query = sa.select(sa.func.count()).select_from(documents)
+        with self._database.read() as connection:
+            return int(connection.execute(query.where(documents.c.state == "ready")).scalar_one())
+
+    def _row(self, caller: Caller, id: str) -> tuple[sa.Row[tuple[object, ...]], Collection]:
+        readable = {one.id: one for one in self.collections(caller)}
+        query = sa.select(documents).where(
+            documents.c.id == id,
+            documents.c.state == "ready",
+            documents.c.collection.in_(readable),
+        )
+        with self._database.read() as connection:
+            row = connection.execute(query).one_or_none()
+        if row is None:
+            raise NotFound(
+                "There is no such document that you may read.",
+                "List yours with `casemate document list`.",
+            )
+        return row, readable[row.collection]
+
+    def _collection(self, row: sa.Row[tuple[object, ...]]) -> Collection:
+        readers = row.readers
+        return Collection(
+            id=row.id,
+            tenant=row.tenant,
+            name=row.name,
+            label=self._gate.country.policy.parse(row.label),
+            owner=row.owner,
+            readers=None if readers is None else tuple(msgspec.json.decode(readers)),
+        )
+
+    def _record(self, caller: Caller, kind: str, **more: object) -> None:
+        self._ledger.record(
+            {
+                "v": 1,
+                "kind": kind,
+                "time": self._clock(),
+                "actor": caller.principal.pseudonym,
+                **more,
+            }
+        )
+
+
+def _document(row: sa.Row[tuple[object, ...]], collection: Collection) -> Document:
+    return Document(
+        id=row.id,
+        name=row.name,
+        collection=collection.name,
+        label=collection.label,
+        title=row.title,
+        media_type=row.media_type,
+        digest=row.digest,
+        size=row.size,
+        characters=row.characters,
+        pages=tuple(map(tuple, msgspec.json.decode(row.pages))),
+        headings=tuple(map(tuple, msgspec.json.decode(row.headings))),
+        added=row.added,
+    )
+
+
+def _name(name: str) -> str:
+    tidy = name.strip()
+    if not tidy or len(tidy) > _LONGEST_NAME or not tidy.isprintable() or "/" in tidy:
+        raise Invalid(
+            "That is not a name for a collection.",
+            f"Use 1 to {_LONGEST_NAME} printable characters without “/”.",
+        )
+    return tidy
+
+
+def _named(file: File) -> File:
+    # A file name is bytes to the system; what is not UTF-8 in it is shown as a question mark box.
+    tidy = file.name.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+    return File(
+        "".join(char if char.isprintable() else "\ufffd" for char in tidy), file.size, file.content
+    )

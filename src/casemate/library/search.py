@@ -1,0 +1,141 @@
+"""Search: from a query to passages that the asker may read.
+
+The index proposes, filtered by collection and label; the database decides. A hit is dropped
+unless its document is complete, its collection is among those admitted and its label is dominated
+by the admission's, as the database says now and not as the index remembered.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import sqlalchemy as sa
+
+from casemate.errors import Invalid
+from casemate.language import words
+from casemate.library.document import Hit, Passage
+from casemate.library.index import Index
+from casemate.store.database import Database
+from casemate.store.tables import collections, documents, passages
+
+if TYPE_CHECKING:
+    from casemate.gate.admission import Admission
+    from casemate.gate.label import LabelPolicy
+
+MOST = 100  # passages in one answer to a search
+
+
+class Search:
+    """Finds passages for an admission."""
+
+    def __init__(self, database: Database, index: Index, policy: LabelPolicy) -> None:
+        self._database = database
+        self._index = index
+        self._policy = policy
+
+    def find(self, query: str, admission: Admission, *, limit: int = 10) -> list[Hit]:
+        """At most ``limit`` passages, best first; equal input gives equal order.
+
+        Raises Invalid if ``limit`` is not within 1…100.
+        """
+        if not 1 <= limit <= MOST:
+            raise Invalid(f"The limit {limit} is out of range.", f"Give 1 to {MOST}.")
+        labels = self._labels(admission)
+        # Documents on their way in or out are in the index but not yet, or no longer, readable.
+        # Asking for more until enough are readable keeps them from taking a readable one's place.
+        reach = limit + 8
+        while True:
+            ranked = self._index.search(
+                query, collections=admission.collections, labels=labels, limit=reach
+            )
+            known = self._readable([id for id, _ in ranked], admission)
+            found = [(known[id], score) for id, score in ranked if id in known]
+            if len(found) >= limit or len(ranked) < reach:
+                break
+            reach *= 4
+        return _explained(query, found[:limit])
+
+    def rarity(self, asked: Sequence[str], admission: Admission) -> dict[str, int]:
+        """How telling each word is among the readable passages: 0 in all of them, 1000 in none."""
+        within: dict[str, Any] = {
+            "collections": admission.collections,
+            "labels": self._labels(admission),
+        }
+        total = self._index.frequency("", **within)
+        if total == 0:
+            return dict.fromkeys(asked, 1000)
+        counts = {word: min(total, self._index.frequency(word, **within)) for word in asked}
+        return {
+            word: round(1000 * (1 - math.log1p(count) / math.log1p(total)))
+            for word, count in counts.items()
+        }
+
+    def _labels(self, admission: Admission) -> list[str]:
+        with self._database.read() as connection:
+            rows = connection.execute(
+                sa.select(collections.c.label)
+                .where(collections.c.id.in_(admission.collections))
+                .distinct()
+            ).scalars()
+            return [text for text in rows if self._dominated(text, admission)]
+
+    def _dominated(self, label: str, admission: Admission) -> bool:
+        return admission.label.dominates(self._policy.parse(label))
+
+    def _readable(self, ids: Sequence[int], admission: Admission) -> dict[int, Passage]:
+        query = (
+            sa.select(
+                passages,
+                documents.c.name.label("document_name"),
+                documents.c.digest,
+                documents.c.title,
+                collections.c.name.label("collection"),
+                collections.c.label.label("collection_label"),
+            )
+            .join(documents, documents.c.id == passages.c.document)
+            .join(collections, collections.c.id == documents.c.collection)
+            .where(
+                passages.c.id.in_(ids),
+                documents.c.state == "ready",
+                documents.c.collection.in_(admission.collections),
+            )
+        )
+        with self._database.read() as connection:
+            rows = connection.execute(query).all()
+        return {
+            row.id: Passage(
+                id=row.id,
+                document=row.document,
+                document_name=row.document_name,
+                document_digest=row.digest,
+                collection=row.collection,
+                page=row.page,
+                start=row.start,
+                end=row.end,
+                heading=row.heading,
+                title=row.title or "",
+                label=self._policy.parse(row.label),
+                text=row.text,
+            )
+            for row in rows
+            if self._dominated(row.label, admission)
+            and self._dominated(row.collection_label, admission)
+        }
+
+
+def _explained(query: str, found: list[tuple[Passage, float]]) -> list[Hit]:
+    asked = [(word, words.grams(word)) for word in words.content_words(query)]
+    texts = [
+        words.text_grams(f"{passage.title} {passage.heading} {passage.text}")
+        for passage, _ in found
+    ]
+    holds = [
+        [word for word, grams in asked if len(grams & text) * 3 >= len(grams) * 2] for text in texts
+    ]
+    spread = {word: sum(word in held for held in holds) for word, _ in asked}
+    return [
+        Hit(passage, score, tuple(sorted(held, key=lambda word: spread[word])))
+        for (passage, score), held in zip(found, holds, strict=True)
+    ]

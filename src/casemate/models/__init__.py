@@ -1,0 +1,1 @@
+"""Models: weights under control. Manifests, proposal and approval, withdrawal."""

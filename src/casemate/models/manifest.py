@@ -1,0 +1,125 @@
+"""Manifests: what a model is, where it comes from and what it is for, in one canonical text.
+
+The digest of that text is what people approve and what the ledger names. Fields follow what
+Regulation (EU) 2024/1689 (AI Act), Annex XII, asks a provider to say about a model.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from typing import Any
+
+import msgspec
+
+from casemate.errors import Invalid
+from casemate.ledger.receipt import canonical
+
+ENGINES = ("quote", "llama", "remote", "cluster")
+FILES_UNKNOWN = "The files of a remote model are not seen from here; only its server is known."
+_LONGEST_TEXT = 4000
+_MOST_FILES = 4096
+
+
+class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """One model. Cannot exist with a missing or contradictory part: made by ``parse`` or ``new``.
+
+    ``files`` maps paths to "sha256:…". A remote model has none, and says so: ``files_known``.
+    """
+
+    name: str  # its id here
+    version: str
+    engine: str
+    architecture: str
+    licence: str
+    origin: str  # who made it, where it was had
+    intended_use: str
+    limits: str  # what it is not good for
+    label: str  # of the model itself: what it was made from
+    files: dict[str, str] = {}
+    context_length: int | None = None  # tokens
+    address: str | None = None  # of a remote server
+    upstream: str | None = None  # what a remote server calls it
+    v: int = 1
+
+    @property
+    def files_known(self) -> bool:
+        """Whether the weights are pinned by digest."""
+        return self.engine not in ("remote", "cluster")
+
+    def canonical(self) -> bytes:
+        """Its canonical JSON (RFC 8785); says in words when files are unknown."""
+        plain: dict[str, Any] = {
+            name: value for name, value in msgspec.structs.asdict(self).items() if value is not None
+        }
+        if not self.files_known:
+            plain["files_note"] = FILES_UNKNOWN
+        return canonical(plain)
+
+    def digest(self) -> str:
+        """ "sha256:…" of its canonical JSON."""
+        return "sha256:" + hashlib.sha256(self.canonical()).hexdigest()
+
+    @classmethod
+    def new(cls, **parts: Any) -> Manifest:
+        """A manifest from its parts. Raises Invalid naming the part that is wrong."""
+        return cls.parse(msgspec.json.encode(parts))
+
+    @classmethod
+    def parse(cls, content: bytes | str) -> Manifest:
+        """A manifest from JSON. Raises Invalid naming the part that is wrong."""
+        try:
+            parts = msgspec.json.decode(content, type=dict[str, Any])
+            note = parts.pop("files_note", FILES_UNKNOWN)
+            manifest = msgspec.convert(parts, cls)
+        except (msgspec.DecodeError, UnicodeError, RecursionError) as problem:
+            raise Invalid(f"The manifest is not usable: {problem}.", _ADVICE) from None
+        wrong = _wrong(manifest)
+        if note != FILES_UNKNOWN:
+            wrong = "its files_note is not the platform's own words"
+        if wrong:
+            raise Invalid(f"The manifest is not usable: {wrong}.", _ADVICE)
+        return manifest
+
+
+_ADVICE = "`casemate model --help` shows what a manifest holds."
+
+
+def _wrong(manifest: Manifest) -> str | None:
+    """What is wrong with it, or None."""
+    if not re.fullmatch(r"[a-z0-9](?:[a-z0-9._-]{0,62}[a-z0-9])?", manifest.name):
+        return "name is not lower-case letters, digits, dots, hyphens, at most 64"
+    for field in ("version", "architecture", "licence", "origin", "intended_use", "limits"):
+        text = getattr(manifest, field)
+        if not 1 <= len(text.strip()) <= _LONGEST_TEXT:
+            return f"{field} is empty or longer than {_LONGEST_TEXT} characters"
+    if manifest.v != 1:
+        return "its version `v` is not 1"
+    if manifest.engine not in ENGINES:
+        return f"engine is none of {', '.join(ENGINES)}"
+    if manifest.context_length is not None and not 1 <= manifest.context_length <= 2**31:
+        return "context_length is out of bounds"
+    if manifest.files_known:
+        if manifest.address is not None or manifest.upstream is not None:
+            return "address and upstream belong to remote models only"
+        return _wrong_files(manifest)
+    if manifest.files:
+        return "digests of a remote model's files cannot be vouched for from here: leave them out"
+    if not manifest.address or not manifest.upstream:
+        return "a remote model needs an address and the name its server gives it (upstream)"
+    return None
+
+
+def _wrong_files(manifest: Manifest) -> str | None:
+    if len(manifest.files) > _MOST_FILES:
+        return f"it names more than {_MOST_FILES} files"
+    for path, digest in manifest.files.items():
+        if not re.fullmatch(
+            r"(?!.*(?:^|/)\.{1,2}(?:/|$))[A-Za-z0-9._-]+(?:/[A-Za-z0-9._-]+)*", path
+        ):
+            return f"file {path[:80]!r} is not a plain relative path"
+        if not re.fullmatch(r"sha256:[0-9a-f]{64}", digest):
+            return f"the digest of file {path[:80]!r} is not sha256: and 64 hex digits"
+    if not manifest.files and manifest.engine != "quote":
+        return "a model with weights names its files and their digests"
+    return None

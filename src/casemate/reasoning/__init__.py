@@ -1,0 +1,1 @@
+"""Reasoning: a run, from question to steps to answer to receipt."""

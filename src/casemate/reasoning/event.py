@@ -1,0 +1,138 @@
+"""Events: what a run tells as it goes. OpenAI, HTML and terminal output are renderings of these.
+
+The order is fixed: ``Admitted`` first; steps, thinking, text and citations as they come;
+``Finished`` last. Nothing follows ``Finished``; a run that fails raises after its entry is durable.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+
+class Request(msgspec.Struct, frozen=True, kw_only=True):
+    """What a face hands in."""
+
+    question: str
+    use_case: str | None = None
+    collections: tuple[str, ...] = ()  # names; none: every one the use case and the asker reach
+    model: str | None = None
+    language: str | None = None  # of the reader, when a face knows it; else that of the question
+    temperature: float | None = None
+    top_p: float | None = None
+    seed: int | None = None
+    max_tokens: int | None = None
+    history: tuple[tuple[str, str], ...] = ()  # earlier (role, text) of a conversation
+
+
+class Source(msgspec.Struct, frozen=True, kw_only=True):
+    """A passage that entered the run."""
+
+    document_id: str
+    document: str  # name
+    digest: str  # of the original file
+    collection: str
+    page: int | None
+    start: int  # characters into the document's text
+    end: int
+    title: str
+    heading: str
+    label: str
+    text: str
+
+
+class Citation(msgspec.Struct, frozen=True, kw_only=True):
+    """Exact words of one source, verified: ``source.text[start - source.start : …] == quote``."""
+
+    number: int  # as shown, from 1; one number per source
+    source: int  # index into the answer's sources
+    start: int  # characters into the document's text
+    end: int
+    quote: str
+
+
+class Sentence(msgspec.Struct, frozen=True, kw_only=True):
+    """A span of the answer's text and the citations it rests on (indices)."""
+
+    start: int
+    end: int
+    citations: tuple[int, ...] = ()
+
+
+class Step(msgspec.Struct, frozen=True, kw_only=True):
+    """One thing the run did. ``kind``: search, think, write, quote, verify."""
+
+    kind: str
+    subject: str = ""  # what it was about, e.g. the query
+    found: tuple[str, ...] = ()  # e.g. "fees.pdf, page 2"
+    count: int = 0
+
+
+class Answer(msgspec.Struct, frozen=True, kw_only=True):
+    """The answer as it is shown and committed to.
+
+    ``text`` holds markers " [n]" after what a citation supports; ``sentences`` cover it in order.
+    """
+
+    text: str
+    language: str
+    sentences: tuple[Sentence, ...]
+    citations: tuple[Citation, ...]
+    sources: tuple[Source, ...]
+    thinking: str = ""
+
+
+class Admitted(msgspec.Struct, frozen=True, tag="admitted", kw_only=True):
+    """The entry for the question is durable; work begins."""
+
+    run: str
+    use_case: str
+    model: str
+    entry: int
+
+
+class StepStarted(msgspec.Struct, frozen=True, tag="step_started", kw_only=True):
+    """A step begins."""
+
+    number: int
+    kind: str
+    subject: str = ""
+
+
+class StepFinished(msgspec.Struct, frozen=True, tag="step_finished", kw_only=True):
+    """A step is done."""
+
+    number: int
+    step: Step
+
+
+class Thinking(msgspec.Struct, frozen=True, tag="thinking", kw_only=True):
+    """A piece of the model's reasoning."""
+
+    text: str
+
+
+class Text(msgspec.Struct, frozen=True, tag="text", kw_only=True):
+    """A piece of the answer, whole sentences with verified markers."""
+
+    text: str
+
+
+class Cited(msgspec.Struct, frozen=True, tag="cited", kw_only=True):
+    """A citation that the text just sent refers to."""
+
+    citation: Citation
+    source: Source
+
+
+class Finished(msgspec.Struct, frozen=True, tag="finished", kw_only=True):
+    """The entry for the answer is durable; the receipt can be had."""
+
+    run: str
+    outcome: str  # answered | unanswered
+    label: str
+    entry: int
+    answer: Answer
+    steps: tuple[Step, ...]
+
+
+Event = Admitted | StepStarted | StepFinished | Thinking | Text | Cited | Finished

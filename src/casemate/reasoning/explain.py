@@ -1,0 +1,102 @@
+"""Explanation: which passages each sentence depends on, found by taking them away.
+
+For every passage that was cited, the run is repeated without it (leave-one-out ablation), and
+once more with each sentence's own passages alone. From this come two figures of faithfulness:
+necessity, the share of sentences that are gone without the passage they cite; and sufficiency,
+the share that stay when nothing but that passage is left. Compare DeYoung et al. 2020, ERASER,
+comprehensiveness and sufficiency.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace as changed
+from typing import Any
+
+import msgspec
+
+from casemate.engines.engine import Engine, Prompt
+from casemate.reasoning.event import Source
+from casemate.reasoning.replay import rebuild, require_deterministic, sentences_of
+
+
+class Dependence(msgspec.Struct, frozen=True, kw_only=True):
+    """One sentence and what it rests on."""
+
+    text: str
+    cites: tuple[str, ...]  # "fees.pdf, page 2"
+    gone_without: tuple[str, ...]  # passages without which this sentence is not said
+    stays_alone: bool  # said again when only its own passages are there
+
+
+class Explanation(msgspec.Struct, frozen=True, kw_only=True):
+    """Dependences of an answer and how faithful its citations are, 0…1; None without citations."""
+
+    run: str
+    method: str
+    sentences: tuple[Dependence, ...]
+    ablations: int  # times the run was repeated
+    necessity: float | None
+    sufficiency: float | None
+
+
+async def explain(run: str, contents: Mapping[str, Any], engine: Engine) -> Explanation:
+    """Take a recorded run apart. Raises Unsupported if the engine is not deterministic."""
+    require_deterministic(engine)
+    prompt, sources = rebuild(run, contents)
+    answer = contents["answer"]
+    said = [
+        (
+            answer["text"][one["start"] : one["end"]],
+            sorted({answer["citations"][index]["source"] for index in one["citations"]}),
+        )
+        for one in answer["sentences"]
+    ]
+    cited = sorted({index for _, own in said for index in own})
+    everything = set(range(len(sources)))
+    without = {
+        index: await sentences_of(engine, _keeping(prompt, everything - {index}), sources)
+        for index in cited
+    }
+    alone = {
+        tuple(own): await sentences_of(engine, _keeping(prompt, set(own)), sources)
+        for _, own in said
+        if own
+    }
+    found = tuple(
+        Dependence(
+            text=text,
+            cites=tuple(_place(sources[index]) for index in own),
+            gone_without=tuple(_place(sources[i]) for i in cited if text not in without[i]),
+            stays_alone=bool(own) and text in alone[tuple(own)],
+        )
+        for text, own in said
+    )
+    resting = [(one, own) for one, (_, own) in zip(found, said, strict=True) if own]
+    return Explanation(
+        run=run,
+        method="leave-one-out ablation of passages, by repetition of the recorded run",
+        sentences=found,
+        ablations=len(without) + len(alone),
+        necessity=_share([bool(one.gone_without) for one, _ in resting]),
+        sufficiency=_share([one.stays_alone for one, _ in resting]),
+    )
+
+
+def _keeping(prompt: Prompt, indices: set[int]) -> Prompt:
+    numbers = {index + 1 for index in indices}
+    return changed(
+        prompt,
+        found=tuple(
+            changed(one, evidence=tuple(n for n in one.evidence if n in numbers))
+            for one in prompt.found
+        ),
+    )
+
+
+def _place(source: Source) -> str:
+    return source.document if source.page is None else f"{source.document}, page {source.page}"
+
+
+def _share(values: list[bool]) -> float | None:
+    return round(sum(values) / len(values), 3) if values else None

@@ -1,0 +1,352 @@
+"""Records of runs: two ledger entries each, and the sealed content that they commit to.
+
+Content is stored before its entry is written, so an entry never commits to something that is
+lost. What the ledger holds of a run is pseudonymous metadata and commitments; the content lies
+encrypted under the asker's data key.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+import sqlalchemy as sa
+
+from casemate.errors import NotFound
+from casemate.ledger.merkle import leaf_hash
+from casemate.ledger.receipt import Opening, canonical, commit
+from casemate.reasoning.event import Answer, Request, Source, Step
+from casemate.store.database import Database
+from casemate.store.keyring import Keyring
+from casemate.store.tables import openings, runs
+
+if TYPE_CHECKING:
+    from casemate.gate.admission import Admission
+    from casemate.gate.caller import Caller
+    from casemate.gate.label import Label, LabelPolicy
+    from casemate.ledger.record import Ledger, Recorded
+
+_NONCE_BYTES = 32
+_TAIL = 4_096  # entries looked through for a run that was cut off while it was admitted
+
+
+class Summary(msgspec.Struct, frozen=True, kw_only=True):
+    """A run as it is listed."""
+
+    id: str
+    use_case: str
+    model: str
+    label: str
+    outcome: str | None
+    question: str
+    created: str
+    ended: str | None
+    admitted_entry: int | None
+    finished_entry: int | None
+
+    @property
+    def entry(self) -> int | None:
+        """The entry that closes the run, or the one that opened it."""
+        return self.admitted_entry if self.finished_entry is None else self.finished_entry
+
+
+class Run(Summary, frozen=True, kw_only=True):
+    """A run with all that its asker may see of it."""
+
+    answer: Answer | None = None
+    steps: tuple[Step, ...] = ()
+
+
+@dataclass(frozen=True)
+class Opened:
+    """A run that was admitted: what its second entry has to repeat."""
+
+    id: str
+    head: Mapping[str, object]
+    admitted: Recorded
+    subject: str
+
+
+class Runs:
+    """Writes and reads records of runs."""
+
+    def __init__(
+        self,
+        database: Database,
+        keyring: Keyring,
+        ledger: Ledger,
+        policy: LabelPolicy,
+        *,
+        clock: Callable[[], str],
+        new_id: Callable[[str], str],
+        random: Callable[[int], bytes],
+    ) -> None:
+        self._database = database
+        self._keyring = keyring
+        self._ledger = ledger
+        self._policy = policy
+        self._clock = clock
+        self._new_id = new_id
+        self._random = random
+
+    # Writing
+
+    def open(self, admission: Admission, request: Request, model_digest: str) -> Opened:
+        """Record that a question was admitted; durable when it returns."""
+        run, subject = self._new_id("r"), admission.principal.id
+        now = self._clock()
+        head: dict[str, object] = {
+            "v": 1,
+            "run": run,
+            "tenant": admission.tenant,
+            "principal": admission.principal.pseudonym,
+            "use_case": admission.use_case.id,
+            "label": str(self._policy.lowest()),
+            "model": {"id": admission.model, "digest": model_digest},
+            "policy": {
+                "decision": "allow",
+                "deciding": list(admission.decision.deciding),
+                "digest": admission.decision.digest,
+            },
+        }
+        question = {"text": request.question, "history": [list(turn) for turn in request.history]}
+        with self._database.write() as connection:
+            connection.execute(
+                runs.insert().values(
+                    id=run,
+                    tenant=admission.tenant,
+                    principal=subject,
+                    use_case=admission.use_case.id,
+                    model=admission.model,
+                    label=str(self._policy.lowest()),
+                    created=now,
+                )
+            )
+        commitment = self._store(run, subject, "admitted", "question", question)
+        admitted = self._ledger.record(
+            {**head, "kind": "run.admitted", "time": now, "question": commitment}
+        )
+        with self._database.write() as connection:
+            connection.execute(
+                sa.update(runs).where(runs.c.id == run).values(admitted=admitted.index)
+            )
+        return Opened(run, head, admitted, subject)
+
+    def close(
+        self,
+        opened: Opened,
+        outcome: str,
+        label: Label,
+        contents: Mapping[str, object],
+    ) -> Recorded:
+        """Record how a run ended, with commitments to ``contents``; durable when it returns."""
+        commitments = {
+            field: self._store(opened.id, opened.subject, "finished", field, content)
+            for field, content in contents.items()
+        }
+        now = self._clock()
+        finished = self._ledger.record(
+            {
+                **opened.head,
+                "kind": "run.finished",
+                "time": now,
+                "label": str(label),
+                "outcome": outcome,
+                "admitted": {"index": opened.admitted.index, "leaf": opened.admitted.leaf},
+                **commitments,
+            }
+        )
+        with self._database.write() as connection:
+            connection.execute(
+                sa.update(runs)
+                .where(runs.c.id == opened.id)
+                .values(outcome=outcome, label=str(label), finished=finished.index, ended=now)
+            )
+        return finished
+
+    def recover(self) -> int:
+        """Close runs that were cut off, as failed. Returns how many there were."""
+        with self._database.read() as connection:
+            cut_off = connection.execute(sa.select(runs).where(runs.c.outcome.is_(None))).all()
+        for row in cut_off:
+            head, index = self._find_admitted(row)
+            finished: Recorded | None = None
+            if head is not None:
+                finished = self._ledger.record(
+                    {**head, "kind": "run.finished", "time": self._clock(), "outcome": "failed"}
+                )
+            with self._database.write() as connection:
+                connection.execute(
+                    sa.update(runs)
+                    .where(runs.c.id == row.id)
+                    .values(
+                        outcome="failed",
+                        admitted=index,
+                        finished=None if finished is None else finished.index,
+                        ended=self._clock(),
+                    )
+                )
+        return len(cut_off)
+
+    # Reading
+
+    def list(self, caller: Caller, *, limit: int = 50, before: str | None = None) -> list[Summary]:
+        """The caller's own runs, newest first, whose label the caller's clearance dominates."""
+        query = (
+            sa.select(runs)
+            .where(runs.c.principal == caller.principal.id)
+            .order_by(runs.c.created.desc(), runs.c.id.desc())
+            .limit(limit)
+        )
+        if before is not None:
+            row = self._row(caller, before)
+            query = query.where(
+                sa.tuple_(runs.c.created, runs.c.id) < sa.tuple_(row.created, row.id)
+            )
+        with self._database.read() as connection:
+            rows = connection.execute(query).all()
+        return [Summary(**self._summary(row)) for row in rows if self._may_see(caller, row)]
+
+    def get(self, caller: Caller, id: str) -> Run:
+        """One run. Raises NotFound if it is absent or hidden."""
+        row = self._row(caller, id)
+        contents = self.contents(caller, id)
+        steps = contents.get("steps", {})
+        return Run(
+            **self._summary(row),
+            answer=_answer(contents),
+            steps=tuple(msgspec.convert(steps.get("steps", []), list[Step])),
+        )
+
+    def contents(self, caller: Caller, id: str) -> dict[str, Any]:
+        """What a run's openings hold, by field. Raises NotFound if it is absent or hidden."""
+        row = self._row(caller, id)
+        return {opening.field: opening.content for opening in self._openings(row)}
+
+    def receipt(self, caller: Caller, id: str) -> bytes:
+        """The receipt file. Raises NotFound if there is none (yet)."""
+        row = self._row(caller, id)
+        if row.finished is None or row.admitted is None or row.outcome == "failed":
+            raise NotFound(
+                "This run has no receipt.", "Only a run that ended with an answer has one."
+            )
+        return self._ledger.receipt_for(row.admitted, row.finished, self._openings(row)).encode()
+
+    def _summary(self, row: sa.Row[tuple[Any, ...]]) -> dict[str, Any]:
+        try:
+            question = self._open(row.id, "admitted", "question").content["text"]
+        except NotFound:
+            question = ""
+        return {
+            "id": row.id,
+            "use_case": row.use_case,
+            "model": row.model,
+            "label": row.label,
+            "outcome": row.outcome,
+            "question": question,
+            "created": row.created,
+            "ended": row.ended,
+            "admitted_entry": row.admitted,
+            "finished_entry": row.finished,
+        }
+
+    def _row(self, caller: Caller, id: str) -> sa.Row[tuple[Any, ...]]:
+        query = sa.select(runs).where(runs.c.id == id, runs.c.principal == caller.principal.id)
+        with self._database.read() as connection:
+            row = connection.execute(query).one_or_none()
+        if row is None or not self._may_see(caller, row):
+            raise NotFound(
+                "There is no such run that you may see.", "List yours with `casemate run list`."
+            )
+        return row
+
+    def _may_see(self, caller: Caller, row: sa.Row[tuple[Any, ...]]) -> bool:
+        return caller.principal.clearance.dominates(self._policy.parse(row.label))
+
+    def _openings(self, row: sa.Row[tuple[Any, ...]]) -> list[Opening]:
+        query = sa.select(openings.c.entry, openings.c.field).where(openings.c.run == row.id)
+        with self._database.read() as connection:
+            places = connection.execute(query).all()
+        return [self._open(row.id, place.entry, place.field) for place in places]
+
+    def _open(self, run: str, entry: str, field: str) -> Opening:
+        query = sa.select(openings).where(
+            openings.c.run == run, openings.c.entry == entry, openings.c.field == field
+        )
+        with self._database.read() as connection:
+            row = connection.execute(query).one_or_none()
+        if row is None:
+            raise NotFound("This run holds no such content.", "It ended before there was any.")
+        plain = self._keyring.open(row.subject, row.sealed, about=f"{run}/{entry}/{field}")
+        content = msgspec.json.decode(plain[_NONCE_BYTES:])
+        return Opening(entry, field, plain[:_NONCE_BYTES], content)
+
+    def _store(self, run: str, subject: str, entry: str, field: str, content: object) -> str:
+        nonce = self._random(_NONCE_BYTES)
+        sealed = self._keyring.seal(
+            subject, nonce + canonical(content), about=f"{run}/{entry}/{field}"
+        )
+        with self._database.write() as connection:
+            connection.execute(
+                openings.insert().values(
+                    run=run, entry=entry, field=field, subject=subject, sealed=sealed
+                )
+            )
+        return commit(nonce, content)
+
+    def _find_admitted(
+        self, row: sa.Row[tuple[Any, ...]]
+    ) -> tuple[dict[str, object] | None, int | None]:
+        """The entry that admitted a run, which the database may not know yet."""
+        log = self._ledger.log
+        places: Iterable[tuple[int, bytes]]
+        if row.admitted is not None:
+            places = [(row.admitted, log.entry(row.admitted))]
+        else:
+            places = log.entries(max(0, log.size - _TAIL))
+        for index, raw in places:
+            entry = msgspec.json.decode(raw)
+            if entry.get("kind") == "run.admitted" and entry.get("run") == row.id:
+                leaf = f"sha256:{leaf_hash(raw).hex()}"
+                head = {name: entry[name] for name in entry if name not in ("question", "kind")}
+                return {**head, "admitted": {"index": index, "leaf": leaf}}, index
+        return None, None
+
+
+def answer_content(answer: Answer) -> dict[str, object]:
+    """The answer as it is committed to."""
+    return {
+        "text": answer.text,
+        "language": answer.language,
+        "citations": [
+            {
+                "number": one.number,
+                "source": one.source,
+                "start": one.start,
+                "end": one.end,
+                "quote": one.quote,
+            }
+            for one in answer.citations
+        ],
+        "sentences": [
+            {"start": one.start, "end": one.end, "citations": list(one.citations)}
+            for one in answer.sentences
+        ],
+    }
+
+
+def source_content(source: Source) -> dict[str, object]:
+    """A source as it is committed to."""
+    built: dict[str, object] = msgspec.to_builtins(source)
+    return built
+
+
+def _answer(contents: Mapping[str, Any]) -> Answer | None:
+    if "answer" not in contents or "sources" not in contents:
+        return None
+    thinking = contents.get("steps", {}).get("thinking", "")
+    return msgspec.convert(
+        {**contents["answer"], "sources": contents["sources"], "thinking": thinking}, Answer
+    )

@@ -1,0 +1,131 @@
+"""The server: api and web joined into one application, and the process around it.
+
+Stands above the faces because it is the one place that knows more than one of them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import errno
+import os
+import socket
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+
+import uvicorn
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.types import ASGIApp
+
+from casemate import api, settings, web
+from casemate.api import surroundings
+from casemate.cli import line
+from casemate.errors import CasemateError, Unavailable
+from casemate.installation import Installation
+
+_API_PATHS = ("/api", "/v1", "/mistral", "/ledger", "/healthz", "/readyz", "/metrics")
+
+
+def application(installation: Installation) -> ASGIApp:
+    """Everything that is served on the port."""
+
+    async def problem(request: Request, error: Exception) -> Response:
+        render = api.errors if request.url.path.startswith(_API_PATHS) else web.errors
+        return render.response(request, error)
+
+    app = Starlette(
+        routes=[*api.routes(installation), *web.routes(installation)],
+        exception_handlers={CasemateError: problem, 404: problem, 405: problem, 500: problem},
+    )
+    app.state.installation = installation
+    return surroundings.Surroundings(app, installation)
+
+
+def serve(path: Path, host: str | None, port: int | None, say: Callable[[str], None]) -> None:
+    """Run until told to stop (SIGINT, SIGTERM). ``say`` prints a line for the operator.
+
+    Raises Unavailable if the port is taken, and what ``Installation.open`` raises.
+    """
+    chosen = (
+        settings.load(path, host=host, port=port)
+        if path.is_dir()
+        else settings.load(Path(), host=host, port=port)
+    )
+    listener = _listen(chosen.host, chosen.port)
+    with contextlib.closing(listener):
+        taken = listener.getsockname()[1]
+        with Installation.open(path, host=chosen.host, port=taken) as installation:
+            asyncio.run(_run(installation, listener, say))
+
+
+async def _run(
+    installation: Installation, listener: socket.socket, say: Callable[[str], None]
+) -> None:
+    server = uvicorn.Server(
+        uvicorn.Config(
+            application(installation),
+            lifespan="off",
+            http="httptools",
+            loop="asyncio",
+            ws="none",
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            timeout_graceful_shutdown=10,
+        )
+    )
+    async with _commands(installation):
+        serving = asyncio.create_task(server.serve(sockets=[listener]))
+        while not server.started and not serving.done():  # noqa: ASYNC110 - uvicorn has no event
+            await asyncio.sleep(0.005)
+        if server.started:
+            _greet(installation, say)
+        try:
+            await serving
+        finally:
+            await installation.engines.close()
+
+
+@contextlib.asynccontextmanager
+async def _commands(installation: Installation) -> AsyncIterator[None]:
+    server = await line.serve(installation)
+    try:
+        yield
+    finally:
+        server.close()
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(installation.folder.path / line.SOCKET)
+
+
+def _greet(installation: Installation, say: Callable[[str], None]) -> None:
+    chosen = installation.settings
+    host = f"[{chosen.host}]" if ":" in chosen.host else chosen.host
+    base = chosen.public_url.rstrip("/") or f"http://{host}:{chosen.port}"
+    owner = installation.gate.owner()
+    token = installation.gate.sessions.link_for(owner.principal)
+    say(f"Casemate is ready at {base}")
+    say(f"Sign in once with this link (valid {chosen.link_minutes} minutes):")
+    say(f"  {base}/sign-in/{token}")
+    say("Stop with Ctrl-C.")
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((host, port))
+        listener.listen(512)
+    except OSError as problem:
+        listener.close()
+        if problem.errno == errno.EADDRINUSE:
+            raise Unavailable(
+                f"Port {port} is in use.", "Stop what uses it, or choose another with --port."
+            ) from None
+        raise Unavailable(
+            f"The server cannot listen on {host}:{port}: {os.strerror(problem.errno or 0)}.",
+            "Choose another with --host and --port.",
+        ) from None
+    return listener

@@ -1,0 +1,132 @@
+"""Settings: what an operator may choose, read once at start.
+
+Order, later wins: the defaults here, ``settings.toml`` in the data folder, ``CASEMATE_…``
+variables, options on the command line. An unknown name is refused, so a typo never passes.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import msgspec
+from msgspec import Meta
+
+from casemate.errors import Invalid
+
+FILE = "settings.toml"
+_PREFIX = "CASEMATE_"
+
+
+class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Every setting with its default; ``describe`` lists them for people."""
+
+    host: Annotated[str, Meta(description="Address the server listens on.")] = "127.0.0.1"
+    port: Annotated[
+        int, Meta(ge=0, le=65535, description="Port the server listens on; 0 picks a free one.")
+    ] = 8470
+    public_url: Annotated[
+        str,
+        Meta(description="Address people reach the server under, when a proxy stands before it."),
+    ] = ""
+    country: Annotated[str, Meta(description="Country pack: label policy, languages, duties.")] = (
+        "lu"
+    )
+    origin: Annotated[
+        str,
+        Meta(
+            max_length=200,
+            description="Name of the ledger, a host or path you control; fixed at first start.",
+        ),
+    ] = ""
+    blobs: Annotated[
+        str,
+        Meta(description="Where documents' originals lie: empty for the data folder, or s3://…"),
+    ] = ""
+    link_minutes: Annotated[
+        int, Meta(ge=1, le=1440, description="Minutes for which a sign-in link works, once.")
+    ] = 30
+    session_hours: Annotated[
+        int, Meta(ge=1, le=720, description="Hours after which a person signs in again.")
+    ] = 12
+    question_characters: Annotated[
+        int, Meta(ge=100, le=1_000_000, description="Longest question that is accepted.")
+    ] = 8_000
+    upload_mebibytes: Annotated[
+        int, Meta(ge=1, le=4096, description="Largest document that is accepted, in MiB.")
+    ] = 200
+    concurrent_runs: Annotated[
+        int, Meta(ge=1, le=10_000, description="Runs one principal may have open at a time.")
+    ] = 16
+    open_ledger: Annotated[
+        bool, Meta(description="Serve the ledger's tiles to everyone, not to auditors alone.")
+    ] = False
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One setting as ``casemate settings`` shows it."""
+
+    name: str
+    variable: str
+    value: object
+    default: object
+    description: str
+
+
+def data_folder(environment: Mapping[str, str] | None = None) -> Path:
+    """The folder that holds everything: ``CASEMATE_DATA`` or the platform's user data folder."""
+    chosen = (os.environ if environment is None else environment).get(_PREFIX + "DATA")
+    if chosen:
+        return Path(chosen)
+    import platformdirs
+
+    return Path(platformdirs.user_data_dir("casemate", appauthor=False))
+
+
+def load(folder: Path, environment: Mapping[str, str] | None = None, **options: Any) -> Settings:
+    """Settings of one data folder. Raises Invalid, naming the setting that is wrong."""
+    values: dict[str, Any] = {}
+    path = folder / FILE
+    if path.is_file():
+        try:
+            values.update(msgspec.toml.decode(path.read_bytes()))
+        except (msgspec.DecodeError, UnicodeDecodeError) as problem:
+            raise Invalid(f"{FILE} is not valid TOML: {problem}.", "Correct it.") from None
+    fields = {field.name: field for field in msgspec.structs.fields(Settings)}
+    for name, text in (os.environ if environment is None else environment).items():
+        if name.startswith(_PREFIX) and name != _PREFIX + "DATA":
+            field = name.removeprefix(_PREFIX).lower()
+            if field in fields:
+                values[field] = _from_text(name, text, fields[field].type)
+    values.update({name: value for name, value in options.items() if value is not None})
+    try:
+        return msgspec.convert(values, Settings)
+    except msgspec.ValidationError as problem:
+        raise Invalid(
+            f"A setting is wrong: {problem}.", "`casemate settings` lists them all."
+        ) from None
+
+
+def describe(settings: Settings) -> Iterator[Setting]:
+    """Every setting with its variable, value, default and meaning."""
+    for field in msgspec.structs.fields(Settings):
+        kind = msgspec.inspect.type_info(field.type)
+        extra = kind.extra_json_schema if isinstance(kind, msgspec.inspect.Metadata) else None
+        yield Setting(
+            field.name,
+            _PREFIX + field.name.upper(),
+            getattr(settings, field.name),
+            field.default,
+            str((extra or {}).get("description", "")),
+        )
+
+
+def _from_text(variable: str, text: str, kind: Any) -> object:
+    try:
+        return msgspec.convert(text, kind, strict=False)
+    except msgspec.ValidationError as problem:
+        raise Invalid(f"{variable} is wrong: {problem}.", "Correct or unset it.") from None

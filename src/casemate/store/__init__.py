@@ -1,0 +1,1 @@
+"""Store: where bytes lie. The data folder, the database, blobs and the keyring."""

@@ -1,0 +1,146 @@
+"""The database: SQLite with write-ahead log, every commit synced.
+
+``read`` and ``write`` are the only ways in. One write at a time, taken up front, so that a
+transaction never fails half-way because another one was faster.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Self
+
+import sqlalchemy as sa
+from sqlalchemy import event
+from sqlalchemy.exc import DatabaseError, OperationalError
+
+from casemate.errors import CasemateError, Invalid, Tampered, Unavailable
+from casemate.store.tables import REVISION
+
+
+class Database:
+    """Transactions on one database."""
+
+    def __init__(self, engine: sa.Engine) -> None:
+        self._engine = engine
+        self._writing = threading.Lock()
+
+    @classmethod
+    def open(cls, path: Path) -> Self:
+        """Open the SQLite file at ``path``, bringing its schema up to date.
+
+        Raises Tampered if it is damaged, Unavailable if the disk is full or read-only, Invalid
+        if a newer Casemate wrote it.
+        """
+        engine = sa.create_engine(
+            sa.URL.create("sqlite", database=str(path)),
+            connect_args={"timeout": 30, "check_same_thread": False},
+        )
+        event.listen(engine, "connect", _configure)
+        event.listen(engine, "begin", _begin)
+        database = cls(engine)
+        try:
+            database._migrate()
+        except CasemateError:
+            engine.dispose()
+            raise
+        except DatabaseError as problem:
+            engine.dispose()
+            raise _plain(problem) from problem
+        return database
+
+    @contextmanager
+    def read(self) -> Iterator[sa.Connection]:
+        """A consistent snapshot. Raises Unavailable or Tampered if the disk fails."""
+        try:
+            with self._engine.connect() as connection, connection.begin():
+                yield connection
+        except DatabaseError as problem:
+            raise _plain(problem) from problem
+
+    @contextmanager
+    def write(self) -> Iterator[sa.Connection]:
+        """All or nothing, durable when the block ends. Raises like ``read``."""
+        try:
+            with (
+                self._writing,
+                self._engine.connect().execution_options(casemate_write=True) as connection,
+                connection.begin(),
+            ):
+                yield connection
+        except DatabaseError as problem:
+            raise _plain(problem) from problem
+
+    def check(self) -> None:
+        """Read every page. Raises Tampered if SQLite finds damage."""
+        with self.read() as connection:
+            verdict = connection.exec_driver_sql("PRAGMA quick_check").scalar()
+        if verdict != "ok":
+            raise Tampered("The database is damaged.", "Restore it from a backup.")
+
+    def close(self) -> None:
+        """Close every connection; the write-ahead log is folded in."""
+        self._engine.dispose()
+
+    def _migrate(self) -> None:
+        with self._engine.connect() as connection:
+            known = sa.inspect(connection).has_table("alembic_version")
+            current = (
+                connection.exec_driver_sql("SELECT version_num FROM alembic_version").scalar()
+                if known
+                else None
+            )
+        if current == REVISION:
+            return
+        if current is not None and current > REVISION:
+            raise Invalid("A newer Casemate wrote this data folder.", "Install that version.")
+        # Imported only when there is something to migrate: it costs a third of a second.
+        from alembic import command
+        from alembic.config import Config
+
+        config = Config()
+        config.set_main_option("script_location", "casemate.store:migrations")
+        with self._engine.connect().execution_options(casemate_write=True) as connection:
+            config.attributes["connection"] = connection
+            with connection.begin():
+                command.upgrade(config, "head")
+
+
+def _configure(connection: Any, _record: object) -> None:
+    connection.isolation_level = None  # we say BEGIN ourselves, see _begin
+    cursor = connection.cursor()
+    for pragma in (
+        "journal_mode=WAL",
+        "synchronous=FULL",  # an entry that was confirmed must survive a power cut
+        "foreign_keys=ON",
+        "secure_delete=ON",  # what is deleted is overwritten
+        "cache_size=-16000",
+    ):
+        cursor.execute(f"PRAGMA {pragma}")
+    cursor.close()
+
+
+def _begin(connection: sa.Connection) -> None:
+    writes = connection.get_execution_options().get("casemate_write", False)
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+
+
+def _plain(problem: DatabaseError) -> CasemateError:
+    text = str(problem.orig).lower()
+    if "full" in text:
+        return Unavailable(
+            "The disk that holds the data folder is full.",
+            "Free some space and try again; nothing recorded so far is lost.",
+        )
+    if "readonly" in text or "unable to open" in text:
+        return Unavailable(
+            "The data folder cannot be written.",
+            "Give this account write access, or choose another with --data.",
+        )
+    if "malformed" in text or "not a database" in text:
+        return Tampered("The database is damaged.", "Restore it from a backup.")
+    if isinstance(problem, OperationalError):
+        return Unavailable("The database does not answer.", "Check the disk, then try again.")
+    raise problem

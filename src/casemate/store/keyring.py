@@ -1,0 +1,117 @@
+"""The keyring: envelope encryption, so that destroying one small key erases what it sealed.
+
+A master key (32 bytes, file of mode 0600) wraps one data key per subject; a data key seals that
+subject's content with AES-256-GCM (NIST SP 800-38D), 96-bit random nonces. What a sealed value
+belongs to is bound in as associated data: it cannot be moved to another place unnoticed.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import sqlalchemy as sa
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+from casemate.errors import Invalid, NotFound, Tampered
+from casemate.store.database import Database
+from casemate.store.folder import write_durably
+from casemate.store.tables import data_keys
+
+_KEY_BYTES = 32
+_NONCE_BYTES = 12
+
+
+class Keyring:
+    """Seals and opens content under per-subject data keys."""
+
+    def __init__(
+        self, master: bytes, database: Database, *, random: Callable[[int], bytes] = os.urandom
+    ) -> None:
+        self._master = AESGCM(master)
+        self._database = database
+        self._random = random
+
+    def seal(self, subject: str, content: bytes, *, about: str) -> bytes:
+        """Encrypt ``content`` under the data key of ``subject``, made on first use."""
+        nonce = self._random(_NONCE_BYTES)
+        return nonce + self._data_key(subject, make=True).encrypt(nonce, content, about.encode())
+
+    def open(self, subject: str, sealed: bytes, *, about: str) -> bytes:
+        """Decrypt what ``seal`` made for the same ``subject`` and ``about``.
+
+        Raises NotFound if the data key was destroyed, Tampered if the bytes were changed.
+        """
+        try:
+            return self._data_key(subject, make=False).decrypt(
+                sealed[:_NONCE_BYTES], sealed[_NONCE_BYTES:], about.encode()
+            )
+        except InvalidTag:
+            raise Tampered(
+                "Stored content was changed after it was sealed.",
+                "Restore it from a backup, and look into who could write to the data folder.",
+            ) from None
+
+    def destroy(self, subject: str) -> bool:
+        """Destroy the data key of ``subject``; what it sealed can never be read again."""
+        with self._database.write() as connection:
+            gone = connection.execute(sa.delete(data_keys).where(data_keys.c.subject == subject))
+        return gone.rowcount > 0
+
+    def _data_key(self, subject: str, *, make: bool) -> AESGCM:
+        with self._database.read() as connection:
+            wrapped = connection.execute(
+                sa.select(data_keys.c.wrapped).where(data_keys.c.subject == subject)
+            ).scalar()
+        if wrapped is None and make:
+            wrapped = self._make(subject)
+        if wrapped is None:
+            raise NotFound("This content was erased.", "It cannot be brought back.")
+        try:
+            key = self._master.decrypt(
+                wrapped[:_NONCE_BYTES], wrapped[_NONCE_BYTES:], subject.encode()
+            )
+        except InvalidTag:
+            raise Tampered(
+                "A stored key does not open with this installation's master key.",
+                "Put back the master key that belongs to this data folder.",
+            ) from None
+        return AESGCM(key)
+
+    def _make(self, subject: str) -> bytes:
+        nonce = self._random(_NONCE_BYTES)
+        fresh = nonce + self._master.encrypt(nonce, self._random(_KEY_BYTES), subject.encode())
+        with self._database.write() as connection:
+            # Two writers may race to make the first key: the first to commit wins.
+            known = connection.execute(
+                sa.select(data_keys.c.wrapped).where(data_keys.c.subject == subject)
+            ).scalar()
+            if known is not None:
+                return bytes(known)
+            connection.execute(data_keys.insert().values(subject=subject, wrapped=fresh))
+        return fresh
+
+
+def master_key(path: Path, *, make: bool, random: Callable[[int], bytes] = os.urandom) -> bytes:
+    """Read the master key, or make it at first start (mode 0600).
+
+    Raises Invalid if it is missing, of the wrong length, or readable by others.
+    """
+    if make and not path.exists():
+        write_durably(path, random(_KEY_BYTES), mode=0o600)
+    if not path.is_file():
+        raise Invalid(
+            "The master key of this data folder is missing.",
+            "Put it back: without it nothing sealed here can be read.",
+        )
+    if path.stat().st_mode & 0o077:
+        raise Invalid(
+            "The master key can be read by other accounts.",
+            "Take their access away: chmod 600 on master.key in the data folder.",
+        )
+    key = path.read_bytes()
+    if len(key) != _KEY_BYTES:
+        raise Invalid("The master key is damaged.", "Put back the one made at first start.")
+    return key

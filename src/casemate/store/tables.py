@@ -1,0 +1,201 @@
+"""The database schema: one for SQLite and PostgreSQL.
+
+Times are UTC, ISO 8601, to the second. Labels are their text form, never a number. Digests are
+"sha256:" and 64 hex digits. Personal content (questions, answers) lies only in ``openings``,
+sealed under its subject's data key.
+"""
+
+from __future__ import annotations
+
+import sqlalchemy as sa
+from sqlalchemy import Column, ForeignKey, Index, Integer, LargeBinary, String, Text
+
+REVISION = "0001"  # the newest file in migrations/versions
+
+metadata = sa.MetaData(
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+
+tenants = sa.Table(
+    "tenants",
+    metadata,
+    Column("id", String, primary_key=True),
+    Column("name", String, nullable=False, unique=True),
+)
+
+principals = sa.Table(
+    "principals",
+    metadata,
+    Column("id", String, primary_key=True),
+    Column("tenant", String, ForeignKey("tenants.id"), nullable=False),
+    Column("name", String, nullable=False, unique=True),
+    Column("kind", String, nullable=False),  # person | service
+    Column("roles", String, nullable=False),  # space-separated
+    Column("clearance", String, nullable=False),
+    Column("pseudonym", String, nullable=False, unique=True),
+    Column("password", String),  # argon2id hash
+    Column("failures", Integer, nullable=False, default=0),
+    Column("locked_until", String),
+    Column("created", String, nullable=False),
+    Column("disabled", String),
+)
+
+keys = sa.Table(
+    "keys",
+    metadata,
+    Column("id", String, primary_key=True),
+    Column("principal", String, ForeignKey("principals.id"), nullable=False, index=True),
+    Column("use_case", String),
+    Column("hash", String, nullable=False),
+    Column("created", String, nullable=False),
+    Column("expires", String),
+    Column("revoked", String),
+)
+
+links = sa.Table(
+    "links",
+    metadata,
+    Column("hash", String, primary_key=True),
+    Column("principal", String, ForeignKey("principals.id"), nullable=False),
+    Column("expires", String, nullable=False),
+)
+
+sessions = sa.Table(
+    "sessions",
+    metadata,
+    Column("hash", String, primary_key=True),
+    Column("principal", String, ForeignKey("principals.id"), nullable=False, index=True),
+    Column("created", String, nullable=False),
+    Column("expires", String, nullable=False),
+)
+
+use_cases = sa.Table(
+    "use_cases",
+    metadata,
+    Column("id", String, primary_key=True),
+    Column("tenant", String, ForeignKey("tenants.id"), nullable=False),
+    Column("owner", String, ForeignKey("principals.id"), nullable=False),
+    Column("purpose", Text, nullable=False),
+    Column("legal_basis", Text, nullable=False),
+    Column("risk", String, nullable=False),
+    Column("models", Text, nullable=False),  # JSON list of model ids
+    Column("collections", Text),  # JSON list of collection ids; null: every collection one may read
+    Column("ceiling", String, nullable=False),
+    Column("oversight", String, nullable=False),
+    Column("retention_days", Integer, nullable=False),
+    Column("state", String, nullable=False),  # draft | approved | suspended | retired
+    Column("approved_by", String),
+    Column("created", String, nullable=False),
+)
+
+models = sa.Table(
+    "models",
+    metadata,
+    Column("id", String, primary_key=True),
+    Column("engine", String, nullable=False),
+    Column("manifest", Text, nullable=False),  # canonical JSON
+    Column("digest", String, nullable=False),  # of the manifest
+    Column("label", String, nullable=False),
+    Column("state", String, nullable=False),  # proposed | approved | withdrawn
+    Column("proposed_by", String, nullable=False),
+    Column("approved_by", String),
+    Column("created", String, nullable=False),
+)
+
+collections = sa.Table(
+    "collections",
+    metadata,
+    Column("id", String, primary_key=True),
+    Column("tenant", String, ForeignKey("tenants.id"), nullable=False),
+    Column("name", String, nullable=False),
+    Column("label", String, nullable=False),
+    Column("owner", String, ForeignKey("principals.id"), nullable=False),
+    Column("readers", Text),  # JSON list of principal ids and "role:…"; null: the whole tenant
+    Column("created", String, nullable=False),
+    sa.UniqueConstraint("tenant", "name"),
+)
+
+documents = sa.Table(
+    "documents",
+    metadata,
+    Column("id", String, primary_key=True),
+    Column("collection", String, ForeignKey("collections.id"), nullable=False),
+    Column("name", String, nullable=False),
+    Column("digest", String, nullable=False),  # of the original; names its blob
+    Column("text_digest", String, nullable=False),  # of the extracted text, UTF-8; names its blob
+    Column("media_type", String, nullable=False),
+    Column("title", Text),
+    Column("size", Integer, nullable=False),  # bytes
+    Column("characters", Integer, nullable=False),
+    Column("pages", Text, nullable=False),  # JSON [[start, end], …] in order; [] without pages
+    Column("headings", Text, nullable=False),  # JSON [[start, end, level], …]
+    Column("added", String, nullable=False),
+    Column("state", String, nullable=False, index=True),  # pending | ready | leaving
+    sa.UniqueConstraint("collection", "name", "state"),
+)
+
+passages = sa.Table(
+    "passages",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=True),
+    Column("document", String, ForeignKey("documents.id"), nullable=False),
+    Column("ordinal", Integer, nullable=False),
+    Column("page", Integer),
+    Column("start", Integer, nullable=False),
+    Column("end", Integer, nullable=False),
+    Column("heading", Text, nullable=False),
+    Column("label", String, nullable=False),
+    Column("text", Text, nullable=False),
+    Index("ix_passages_document", "document", "ordinal"),
+)
+
+runs = sa.Table(
+    "runs",
+    metadata,
+    Column("id", String, primary_key=True),
+    Column("tenant", String, ForeignKey("tenants.id"), nullable=False),
+    Column("principal", String, ForeignKey("principals.id"), nullable=False),
+    Column("use_case", String, ForeignKey("use_cases.id"), nullable=False),
+    Column("model", String, nullable=False),
+    Column("label", String, nullable=False),
+    Column("outcome", String),  # answered | unanswered | failed | refused; null while it runs
+    Column("admitted", Integer),  # index of its entries in the ledger
+    Column("finished", Integer),
+    Column("created", String, nullable=False),
+    Column("ended", String),
+    Index("ix_runs_principal", "principal", "created"),
+)
+
+openings = sa.Table(
+    "openings",
+    metadata,
+    Column("run", String, ForeignKey("runs.id"), primary_key=True),
+    Column("entry", String, primary_key=True),  # admitted | finished
+    Column("field", String, primary_key=True),  # question | answer | steps | sources
+    Column("subject", String, nullable=False),  # whose data key seals it
+    Column("sealed", LargeBinary, nullable=False),  # nonce32 and canonical content
+)
+
+reviews = sa.Table(
+    "reviews",
+    metadata,
+    Column("id", String, primary_key=True),
+    Column("run", String, ForeignKey("runs.id"), nullable=False, index=True),
+    Column("reviewer", String, ForeignKey("principals.id"), nullable=False),
+    Column("decision", String, nullable=False),  # approved | rejected
+    Column("reason", Text, nullable=False),
+    Column("entry", Integer, nullable=False),  # its index in the ledger
+    Column("created", String, nullable=False),
+)
+
+data_keys = sa.Table(
+    "data_keys",
+    metadata,
+    Column("subject", String, primary_key=True),
+    Column("wrapped", LargeBinary, nullable=False),
+)

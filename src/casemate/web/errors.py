@@ -1,0 +1,101 @@
+"""The page for what goes wrong: what happened, what is safe, what to do next.
+
+``page`` renders one error; ``handlers`` fits Starlette's ``exception_handlers`` for addresses that
+are the web's own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, Response
+
+from casemate.errors import CasemateError
+from casemate.web.page import page as _page
+from casemate.web.page import words_for
+from casemate.web.words import Words
+
+if TYPE_CHECKING:
+    from casemate.gate.caller import Caller
+
+# One family of words a status; anything else reads as a fault of ours.
+_FAMILIES = {
+    400: "invalid",
+    401: "unknown",
+    403: "refused",
+    404: "missing",
+    405: "missing",
+    409: "conflict",
+    413: "large",
+    429: "busy",
+    501: "unsupported",
+    503: "unavailable",
+}
+
+
+def page(request: Request, error: CasemateError, *, caller: Caller | None = None) -> HTMLResponse:
+    """``error`` as a page in the reader's language, with the status of its kind."""
+    words = words_for(request)
+    return _page(
+        "error.html",
+        words,
+        status=error.status,
+        caller=caller,
+        path=request.url.path,
+        **told(error, words),
+    )
+
+
+def told(error: CasemateError, words: Words) -> dict[str, Any]:
+    """What templates need to tell of ``error``: title, what, safe, next, sign_in."""
+    family = _FAMILIES.get(error.status, "fault")
+    return {
+        "title": words(f"error.{family}"),
+        "what": error.what,
+        "safe": words(f"error.{family}_safe"),
+        "next": error.next,
+        "sign_in": error.status == 401,
+    }
+
+
+async def casemate_error(request: Request, error: Exception) -> Response:
+    """Starlette's handler for CasemateError."""
+    if not isinstance(error, CasemateError):
+        return await unexpected(request, error)
+    return page(request, error)
+
+
+async def http_error(request: Request, error: Exception) -> Response:
+    """Starlette's handler for its own HTTPException: an address or a method that is not there."""
+    status = error.status_code if isinstance(error, HTTPException) else 500
+    words = words_for(request)
+    family = _FAMILIES.get(status, "fault")
+    response = _page(
+        "error.html",
+        words,
+        status=status,
+        path=request.url.path,
+        title=words(f"error.{family}"),
+        what="",
+        safe=words(f"error.{family}_safe"),
+        next="",
+        sign_in=False,
+    )
+    if isinstance(error, HTTPException) and error.headers:
+        response.headers.update(error.headers)
+    return response
+
+
+async def unexpected(request: Request, error: Exception) -> Response:
+    """Starlette's handler for what nobody foresaw. It shows nothing of the error itself."""
+    return await http_error(request, HTTPException(500))
+
+
+handlers: Mapping[Any, Callable[[Request, Exception], Awaitable[Response]]] = {
+    CasemateError: casemate_error,
+    HTTPException: http_error,
+    Exception: unexpected,
+}

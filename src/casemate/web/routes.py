@@ -1,0 +1,26 @@
+"""Every address of the web face, on one page."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from starlette.routing import BaseRoute
+
+from casemate.web import ask, assets, documents, runs, sign_in, specimens
+from casemate.web.front import Front
+
+if TYPE_CHECKING:
+    from casemate.installation import Installation
+
+
+def routes(installation: Installation) -> list[BaseRoute]:
+    """The pages of ``installation`` and the files they are made of, for one Starlette app."""
+    front = Front(installation)
+    return [
+        *sign_in.routes(front),
+        *ask.routes(front),
+        *runs.routes(front),
+        *documents.routes(front),
+        *specimens.routes(front),
+        *assets.routes(),
+    ]

@@ -1,0 +1,102 @@
+"""Signing in and out, and the language menu: the pages that need no session."""
+
+from __future__ import annotations
+
+import asyncio
+from urllib.parse import urlsplit
+
+from starlette.requests import Request
+from starlette.responses import RedirectResponse, Response
+from starlette.routing import BaseRoute, Route
+
+from casemate.errors import CasemateError, Invalid
+from casemate.web.forms import fields
+from casemate.web.front import SESSION, Front, Reader
+from casemate.web.origin import is_https, local_path
+from casemate.web.page import LANGUAGE
+from casemate.web.words import LANGUAGES
+
+_YEAR = 365 * 24 * 3600
+
+
+def routes(front: Front) -> list[BaseRoute]:
+    """``/sign-in``, ``/sign-in/TOKEN``, ``/sign-out``, ``/language``."""
+    desk = _Desk(front)
+    return [
+        Route("/sign-in", front.everyone(desk.form), methods=["GET"]),
+        Route("/sign-in", front.everyone(desk.sign_in), methods=["POST"]),
+        Route("/sign-in/{token}", front.everyone(desk.link), methods=["GET"]),
+        Route("/sign-in/{token}", front.everyone(desk.redeem), methods=["POST"]),
+        Route("/sign-out", front.everyone(desk.sign_out), methods=["POST"]),
+        Route("/language", front.everyone(desk.language), methods=["POST"]),
+    ]
+
+
+class _Desk:
+    def __init__(self, front: Front) -> None:
+        self._house = front.house
+
+    async def form(self, request: Request, reader: Reader) -> Response:
+        after = local_path(request.query_params.get("next", "/"))
+        if reader.caller is not None:
+            return RedirectResponse(after, 303)
+        return reader.page("sign_in.html", after=after, name="", problem=None)
+
+    async def sign_in(self, request: Request, reader: Reader) -> Response:
+        form = await fields(request)
+        name, password = form.text("name").strip(), form.text("password")
+        after = local_path(form.text("next") or "/")
+        try:
+            token = await asyncio.to_thread(self._house.gate.sessions.sign_in, name, password)
+        except CasemateError as error:
+            return reader.page(
+                "sign_in.html", status=error.status, after=after, name=name, problem=error
+            )
+        return self._entered(request, token, after)
+
+    async def link(self, request: Request, reader: Reader) -> Response:
+        # Only a button: programs that preview links open them, and would use this one up.
+        return reader.page("sign_in_link.html", token=request.path_params["token"])
+
+    async def redeem(self, request: Request, reader: Reader) -> Response:
+        link = request.path_params["token"]
+        token = await asyncio.to_thread(self._house.gate.sessions.redeem, link)
+        return self._entered(request, token, "/")
+
+    async def sign_out(self, request: Request, reader: Reader) -> Response:
+        token = request.cookies.get(SESSION)
+        if token:
+            await asyncio.to_thread(self._house.gate.sessions.sign_out, token)
+        response = RedirectResponse("/sign-in", 303)
+        response.delete_cookie(SESSION, path="/", httponly=True, samesite="strict")
+        return response
+
+    async def language(self, request: Request, reader: Reader) -> Response:
+        chosen = (await fields(request)).text("language")
+        if chosen not in LANGUAGES:
+            raise Invalid("These pages are not written in that language.", "Choose one below.")
+        came_from = urlsplit(request.headers.get("referer", ""))
+        back = local_path(came_from.path + (f"?{came_from.query}" if came_from.query else ""))
+        response = RedirectResponse(back, 303)
+        response.set_cookie(
+            LANGUAGE,
+            chosen,
+            max_age=_YEAR,
+            path="/",
+            httponly=True,
+            samesite="lax",
+            secure=is_https(request, self._house.settings.public_url),
+        )
+        return response
+
+    def _entered(self, request: Request, token: str, after: str) -> Response:
+        response = RedirectResponse(after, 303)
+        response.set_cookie(
+            SESSION,
+            token,
+            path="/",
+            httponly=True,
+            samesite="strict",
+            secure=is_https(request, self._house.settings.public_url),
+        )
+        return response

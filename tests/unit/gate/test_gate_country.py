@@ -1,0 +1,64 @@
+from __future__ import annotations
+
+import datetime
+from importlib import resources
+
+import pytest
+
+from casemate.errors import Invalid
+from casemate.gate.country import Country
+
+PACK = resources.files("casemate.countries").joinpath("lu", "pack.toml").read_text("utf-8")
+
+
+def test_the_luxembourg_pack_has_the_levels_of_its_law() -> None:
+    lu = Country.load("lu")
+    assert [level.marking["fr"] for level in lu.policy.levels] == [
+        "NON CLASSIFIÉ",
+        "RESTREINT LUX",
+        "CONFIDENTIEL LUX",
+        "SECRET LUX",
+        "TRÈS SECRET LUX",
+    ]
+    assert lu.languages == ("lb", "fr", "de", "en")
+    assert str(lu.policy.standard()) == "lu:unclassified"
+    assert lu.retention_floor_days == 183
+    assert lu.name["lb"] == "Lëtzebuerg"
+
+
+def test_duties_carry_article_and_first_day() -> None:
+    duties = {duty.article: duty.since for duty in Country.load("lu").duties}
+    assert duties["5"] == datetime.date(2025, 2, 2)
+    assert duties["50"] == datetime.date(2026, 8, 2)
+
+
+@pytest.mark.parametrize("id", ["xx", "../lu", "LU", "", "lu/../lu"])
+def test_a_pack_that_does_not_exist_is_refused(id: str) -> None:
+    with pytest.raises(Invalid, match="country pack"):
+        Country.load(id)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "hole"),
+    [
+        ('id = "lu"\nlanguages', 'id = "be"\nlanguages', "it calls itself 'be'"),
+        ('lb = "Geheim"\n', "", "name of level 'secret' lacks lb"),
+        ('fr = "NON CLASSIFIÉ"\n', "", "marking of level 'unclassified' lacks fr"),
+        ('marking = "SECRET LUX"', 'marking = " "', "marking of level 'secret' is empty"),
+        ('id = "secret"', 'id = "restricted"', "level 'restricted' is there twice"),
+        ('id = "cnpd"', 'id = "ans"', "authority 'ans' is there twice"),
+        ('id = "transparency"', 'id = "logs"', "duty 'logs' is there twice"),
+        ('default = "unclassified"', 'default = "open"', "default level 'open' is unknown"),
+        ('"de", "en"]', '"de"]', "languages lack en"),
+        ('home = "LU"', 'home = "lu"', "home 'lu' is not a community code"),
+        ("retention_floor_days = 183", "retention_floor_days = 0", "retention_floor_days"),
+        ('"Europe/Luxembourg"', '"tomorrow"', "time_zone 'tomorrow'"),
+        ('article = "4"\n', "", "article"),
+        ("2025-02-02", "soon", "country pack|Country pack"),
+        ('id = "lu"\nlanguages', 'colour = 1\nid = "lu"\nlanguages', "colour"),
+    ],
+)
+def test_a_pack_with_a_hole_is_refused_by_name(old: str, new: str, hole: str) -> None:
+    assert old in PACK
+    with pytest.raises(Invalid, match=hole):
+        Country.parse(PACK.replace(old, new, 1).encode(), "lu")
