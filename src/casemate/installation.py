@@ -87,6 +87,7 @@ class Installation:
             clock=_stamp,
             new_id=_new_id,
             most_bytes=settings.upload_mebibytes << 20,
+            thesaurus=country.thesaurus,
         )
         self.runs = Runs(
             self.database,

@@ -20,27 +20,25 @@ from starlette.responses import Response
 from starlette.types import ASGIApp
 
 from casemate import api, settings, web
-from casemate.api import surroundings
 from casemate.cli import line
 from casemate.errors import CasemateError, Unavailable
 from casemate.installation import Installation
-
-_API_PATHS = ("/api", "/v1", "/mistral", "/ledger", "/healthz", "/readyz", "/metrics")
 
 
 def application(installation: Installation) -> ASGIApp:
     """Everything that is served on the port."""
 
     async def problem(request: Request, error: Exception) -> Response:
-        render = api.errors if request.url.path.startswith(_API_PATHS) else web.errors
-        return render.response(request, error)
+        if api.errors.belongs(request.url.path):
+            return api.errors.response(request, error)
+        return web.errors.response(request, error)
 
     app = Starlette(
         routes=[*api.routes(installation), *web.routes(installation)],
         exception_handlers={CasemateError: problem, 404: problem, 405: problem, 500: problem},
     )
     app.state.installation = installation
-    return surroundings.Surroundings(app, installation)
+    return api.Surroundings(app, installation)
 
 
 def serve(path: Path, host: str | None, port: int | None, say: Callable[[str], None]) -> None:
@@ -113,7 +111,8 @@ def _greet(installation: Installation, say: Callable[[str], None]) -> None:
 
 def _listen(host: str, port: int) -> socket.socket:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    listener = socket.socket(family, socket.SOCK_STREAM)
+    # The protocol is named because asyncio sends small answers at once only if it is.
+    listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listener.bind((host, port))

@@ -44,7 +44,7 @@ def usecase_list(obj: dict[str, Any], as_json: bool) -> None:
 @click.option("--principal", help="Act as this principal (default: the owner).")
 @show.json_option
 @click.pass_obj
-def usecase_register(obj: dict[str, Any], as_json: bool, **arguments: Any) -> None:
+def usecase_register(obj: dict[str, Any], /, as_json: bool, **arguments: Any) -> None:
     """Register a draft, for a second person to approve."""
     (made,) = line.act(obj["data"], "usecase.register", arguments)
     show.one(made, as_json=as_json)
@@ -161,7 +161,7 @@ def perimeter_list(obj: dict[str, Any], as_json: bool) -> None:
 @click.option("--ceiling", required=True, help="The highest label that may flow there.")
 @show.json_option
 @click.pass_obj
-def perimeter_add(obj: dict[str, Any], as_json: bool, **arguments: Any) -> None:
+def perimeter_add(obj: dict[str, Any], /, as_json: bool, **arguments: Any) -> None:
     """Declare a place."""
     (made,) = line.act(obj["data"], "perimeter.add", arguments, create=True)
     show.one(made, as_json=as_json)

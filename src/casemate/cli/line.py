@@ -84,7 +84,7 @@ def _here(installation: Installation, name: str, arguments: Mapping[str, Any]) -
         try:
             while True:
                 try:
-                    item = runner.run(anext(items))  # type: ignore[arg-type]
+                    item: Item = runner.run(anext(items))  # type: ignore[arg-type]
                 except StopAsyncIteration:
                     return
                 yield item

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
 import click
@@ -94,7 +95,7 @@ def user_disable(obj: dict[str, Any], name: str, as_json: bool) -> None:
 def user_password(obj: dict[str, Any], name: str, from_stdin: bool) -> None:
     """Set a password; asks for it, so that it never stands in a command line."""
     if from_stdin:
-        password = click.get_text_stream("stdin").readline().rstrip("\n")
+        password = sys.stdin.readline().rstrip("\n")
     else:
         password = click.prompt("Password", hide_input=True, confirmation_prompt=True)
     (done,) = line.act(obj["data"], "user.password", {"name": name, "password": password})

@@ -100,7 +100,7 @@ def ledger_show(obj: dict[str, Any], index: int) -> None:
 @click.option("--outcome")
 @show.json_option
 @click.pass_obj
-def ledger_search(obj: dict[str, Any], as_json: bool, **fields: Any) -> None:
+def ledger_search(obj: dict[str, Any], /, as_json: bool, **fields: Any) -> None:
     """List the entries whose fields have these values."""
     found = line.act(obj["data"], "ledger.search", {"fields": fields})
     if as_json:

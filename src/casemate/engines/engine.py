@@ -31,11 +31,13 @@ class Part:
 
 @dataclass(frozen=True)
 class Found:
-    """A part and the numbers of the evidence found for it, best first."""
+    """A part, the evidence found for it, and what the library knows of its words."""
 
     part: Part
-    evidence: tuple[int, ...]
+    evidence: tuple[int, ...]  # numbers, best first
+    scores: tuple[int, ...]  # of the search, in thousandths, one for each evidence
     rarity: tuple[tuple[str, int], ...]  # content word → how telling it is, 0…1000
+    alike: tuple[tuple[str, tuple[str, ...]], ...]  # content word → stems of other words for it
 
 
 @dataclass(frozen=True)

@@ -23,28 +23,36 @@ _BETWEEN = re.compile(
 )
 _FEWEST_WORDS = 2  # content words without which a part leans on the one before
 
-AMOUNT = "amount"
+MONEY = "money"
+NUMBER = "number"
 TIME = "time"
 
-_ASKS_AMOUNT = re.compile(
-    r"\b(?:wie\s*viel\w*|wieviel\w*|was\s+kost\w*|kosten|kostet|teuer|preis\w*|tarif\w*|wie\s+hoch"
-    r"|w[ée]i\s*vill?|kascht\w*|k[äa]scht\w*|deier|w[ée]i\s+h[éi]ich|präis\w*"
-    r"|how\s+(?:much|many|high)|cost\w*|price\w*|charge[sd]?"
-    r"|combien|co[ûu]t\w*|prix|cher|quel\s+est\s+le\s+(?:montant|taux|tarif))(?!\w)",
-    re.I,
-)
-_ASKS_TIME = re.compile(
-    r"\b(?:wann|frist\w*|um\s+wie\s*viel\s+uhr|wie\s+lange|öffnungszeit\w*|uhrzeit|termin\w*"
-    r"|w[ée]ini|fr[ëe]scht\w*|wéi\s+laang\w*|"
-    r"when|deadline\w*|how\s+(?:long|soon|early|late)|what\s+time|opening\s+hours|what\s+day\w*"
-    r"|quand|d[ée]lai\w*|date\s+limite|combien\s+de\s+temps|quelle\s+heure|horaire\w*|quels?\s+jours?)(?!\w)",
-    re.I,
-)
+_ASKS = {
+    MONEY: re.compile(
+        r"\b(?:was\s+(?:kost|zahl)\w*|kost(?:en|et)|teuer|(?:be)?zahl\w*|preis\w*|tarif\w*|gebühr\w*|geld"
+        r"|kascht\w*|k[äa]scht\w*|deier|(?:be)?zuel\w*|bezil\w*|präis\w*|tax|suen"
+        r"|cost\w*|price\w*|charge[sd]?|pay(?:s|ing)?|paid|fees?|money|how\s+much"
+        r"|co[ûu]t\w*|prix|cher|re?pay\w*|pai\w*|montant|taxes?|argent)(?!\w)",
+        re.I,
+    ),
+    TIME: re.compile(
+        r"\b(?:wann|frist\w*|wie\s+(?:viel\s+uhr|lang\w*|früh|spät|viel\s+zeit)|öffnungszeit\w*|uhrzeit"
+        r"|wochentag|w[ée]ini|fr[ëe]scht\w*|w[ée]i\s+(?:laang\w*|fréi|spéit)"
+        r"|when|deadline\w*|how\s+(?:long|soon|early|late|far\s+ahead)|what\s+(?:time|day)|opening\s+hours"
+        r"|quand|d[ée]lai\w*|date\s+limite|combien\s+de\s+(?:temps|jours|semaines|mois)"
+        r"|quelle?\s+(?:heure|date)|horaire\w*|quels?\s+jours?)(?!\w)",
+        re.I,
+    ),
+    NUMBER: re.compile(
+        r"\b(?:wie\s*viel\w*|wie\s+(?:hoch|groß|alt|weit)|w[ée]i\s*vill?|w[ée]i\s+(?:héich|grouss|al)"
+        r"|how\s+(?:many|high|big|old|far)|combien|à\s+partir\s+de\s+quel\s+âge)(?!\w)",
+        re.I,
+    ),
+}
 _MONTHS = (
     "januar februar märz april mai juni juli august september oktober november dezember "
-    "janvier février mars avril juin juillet août septembre octobre novembre décembre "
-    "january february march may june july october december "
-    "januar februar mäerz abrëll mee juni juli august dezember"
+    "janvier février mars avril mai juin juillet août septembre octobre novembre décembre "
+    "january february march may june july october december mäerz abrëll mee"
 )
 _DAYS = (
     "montag\\w* dienstag\\w* mittwoch\\w* donnerstag\\w* freitag\\w* samstag\\w* sonntag\\w* "
@@ -52,24 +60,36 @@ _DAYS = (
     "mondays? tuesdays? wednesdays? thursdays? fridays? saturdays? sundays? "
     "méindeg\\w* dënschdeg\\w* mëttwoch\\w* donneschdeg\\w* freideg\\w* samschdeg\\w* sonndeg\\w*"
 )
+_NUMBERS = (
+    r"\d+|zwei|drei|vier|fünf|sechs|sieben|acht|neun|zehn|zwölf|vierzehn"
+    r"|deux|trois|quatre|cinq|six|sept|huit|neuf|dix|douze|quinze"
+    r"|one|two|three|four|five|seven|eight|nine|ten|twelve|fourteen"
+    r"|zwee|zwou|dräi|véier|fënnef|aacht|néng|zéng|zwielef"
+)
 _UNITS = (
     "tage?n? wochen? monate?n? jahre?n? stunden? minuten uhr werktage?n? arbeitstage?n? "
     "jours? semaines? mois ans? années? heures? minutes? h "
-    "days? weeks? months? years? hours? working am pm "
-    "deeg woche? méint joer stonnen? minutten auer"
+    "days? weeks? months? years? hours? working a\\.m p\\.m am pm "
+    "deeg woche?n? méint joer stonne?n? minutten auer"
 )
-_SHOWS_AMOUNT = re.compile(
-    r"\d|\b(?:kostenlos\w*|kostenfrei\w*|gratis|gebührenfrei\w*|gratuit\w*|free|no\s+charge|fräi|ëmsoss)\b",
-    re.I,
-)
-_SHOWS_TIME = re.compile(
-    rf"\b(?:{'|'.join(sorted({*_MONTHS.split(), *_DAYS.split()}))})\b"
-    rf"|\d\s*(?:{'|'.join(_UNITS.split())})\b|\d{{1,2}}[:.h]\d{{2}}|\d{{1,2}}\.\s?\d{{1,2}}\."
-    r"|\b(?:täglich|jederzeit|quotidien\w*|daily|all\s+year|deeglech|spätestens|au\s+plus\s+tard|at\s+the\s+latest)\b",
-    re.I,
-)
+_SHOWS = {
+    MONEY: re.compile(
+        r"€|\beuros?\b|\bEUR\b|\bprozent\b|\bpour\s+cent\b|\bper\s*cent\b|%"
+        r"|\b(?:kostenlos|kostenfrei|gratis|gebührenfrei|gratuit|fräi|ëmsoss)\w*|\bfree(?:\s+of\s+charge)?\b"
+        r"|\b(?:ohne\s+kosten|sans\s+frais|no\s+(?:charge|fee)|ouni\s+käschten)\b",
+        re.I,
+    ),
+    TIME: re.compile(
+        rf"\b(?:{'|'.join(sorted({*_MONTHS.split(), *_DAYS.split()}))})\b"
+        rf"|\b(?:{_NUMBERS})\s*(?:\w+\s+)?(?:{'|'.join(_UNITS.split())})(?!\w)"
+        r"|\d{1,2}[:.h]\d{2}|\d{1,2}\.\s?\d{1,2}\."
+        r"|\b(?:täglich|jederzeit|quotidien\w*|daily|all\s+year|deeglech)\b",
+        re.I,
+    ),
+    NUMBER: re.compile(rf"\b(?:{_NUMBERS})\b", re.I),
+}
 # Asking words that name the kind of answer, not its topic; evidence of the kind stands for them.
-_KIND_WORDS = re.compile(f"{_ASKS_AMOUNT.pattern}|{_ASKS_TIME.pattern}", re.I)
+_KIND_WORDS = re.compile("|".join(pattern.pattern for pattern in _ASKS.values()), re.I)
 
 
 def parts(question: str) -> tuple[Part, ...]:
@@ -93,14 +113,17 @@ def topic(question: str) -> str:
 
 
 def kind(question: str) -> str | None:
-    """AMOUNT, TIME, or None when the question does not say."""
-    time, amount = _ASKS_TIME.search(question), _ASKS_AMOUNT.search(question)
-    if time and (not amount or time.start() <= amount.start()):
-        return TIME
-    return AMOUNT if amount else None
+    """MONEY, TIME or NUMBER, whichever the question asks for first; None when it does not say."""
+    found = [
+        (match.start(), name)
+        for name, pattern in _ASKS.items()
+        if (match := pattern.search(question))
+    ]
+    names = [name for _, name in sorted(found)]
+    # "How much" says number; what follows says of what: how much does it cost.
+    return next((name for name in names if name != NUMBER), names[0] if names else None)
 
 
 def shows(kind: str, sentence: str) -> bool:
     """Whether ``sentence`` holds something of that kind."""
-    pattern = _SHOWS_AMOUNT if kind == AMOUNT else _SHOWS_TIME
-    return pattern.search(sentence) is not None
+    return _SHOWS[kind].search(sentence) is not None

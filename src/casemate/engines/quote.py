@@ -17,15 +17,16 @@ from casemate.engines.engine import Evidence, Found, Part, Prompt, Sampling, Sco
 from casemate.errors import Unsupported
 from casemate.language import words
 from casemate.language.sentence import sentences
+from casemate.language.thesaurus import stems
 
 VERSION = "1"  # raise it when the same prompt would give another answer
 
 # Weights and limits, chosen on the tuning half of the demo questions; the other half judges them.
-_IN_SENTENCE, _NEARBY = 0.6, 0.4
+_IN_SENTENCE, _NEARBY, _CLOSENESS = 0.5, 0.3, 0.4
 _KIND_SHOWN, _KIND_MISSING = 0.18, 0.12
-_RANK = 0.12  # for the passage that the search put first, less for each further one
-_ENOUGH = 0.5  # covered weight below which nothing answers
+_ENOUGH = 0.3  # covered weight below which nothing answers
 _COVERED = 0.5  # share of a word's grams from which it counts as present
+_OTHER_WORD = 0.8  # how much another word for the same thing counts
 _CLOSE = 0.93  # of the best score, from which a second sentence is quoted too
 _MOST = 2  # sentences quoted for a part
 _LONGEST = 900  # characters of a sentence worth quoting
@@ -50,7 +51,7 @@ class _Candidate:
     start: int
     end: int
     score: float
-    covered: float  # 0…1, without the additions for kind and rank
+    covered: float  # 0…1, of what was asked, in the passage
     shown: bool  # holds the kind of thing asked for
 
     @property
@@ -108,22 +109,20 @@ class QuoteEngine:
 
 def _choose(found: Found, evidence: Sequence[Evidence]) -> list[_Candidate]:
     """The sentences that answer one part, in the order in which they read well."""
-    weights = _weights(found)
-    if not weights:
+    asked = _Asked.of(found)
+    if not asked.weights:
         return []
-    kind = question.kind(found.part.question)
     by_number = {one.number: one for one in evidence}
+    best_score = max(found.scores, default=1)
     candidates = [
         candidate
-        for rank, number in enumerate(found.evidence)
-        for candidate in _weigh(by_number[number], rank, weights, kind)
+        for number, score in zip(found.evidence, found.scores, strict=True)
+        for candidate in _weigh(by_number[number], score / best_score, asked)
     ]
     if not candidates:
         return []
     best = max(candidates, key=lambda one: (one.score, -one.evidence.number, -one.start))
-    if best.covered < _ENOUGH or not _covers_most_telling(best, weights):
-        return []
-    if kind is not None and not best.shown:
+    if not _answers(best, asked, found):
         return []
     chosen = [
         one
@@ -134,55 +133,80 @@ def _choose(found: Found, evidence: Sequence[Evidence]) -> list[_Candidate]:
     return sorted(chosen[:_MOST], key=lambda one: one.start)
 
 
-def _weights(found: Found) -> dict[str, float]:
-    rarity = dict(found.rarity)
-    return {
-        word: 0.15 + rarity.get(word, 1000) / 1000
-        for word in words.content_words(question.topic(found.part.query))
-    }
+@dataclass(frozen=True)
+class _Asked:
+    """What one part asks for: its words with their weights, other words for them, its kind."""
+
+    weights: Mapping[str, float]
+    alike: Mapping[str, frozenset[str]]
+    kind: str | None
+
+    @classmethod
+    def of(cls, found: Found) -> _Asked:
+        rarity = dict(found.rarity)
+        return cls(
+            {
+                word: 0.15 + rarity.get(word, 1000) / 1000
+                for word in words.content_words(question.topic(found.part.query))
+            },
+            {word: frozenset(others) for word, others in found.alike},
+            question.kind(found.part.question),
+        )
+
+    def covered(self, text: _Text) -> dict[str, float]:
+        """For each word, 0…1, how well ``text`` holds it or another word for it."""
+        found = {}
+        for word in self.weights:
+            own = words.grams(word)
+            share = len(own & text.grams) / len(own)
+            level = min(1.0, share * 1.25) if share >= _COVERED else 0.0
+            if level < _OTHER_WORD and self.alike.get(word, frozenset()) & text.stems:
+                level = _OTHER_WORD
+            found[word] = level
+        return found
+
+    def share(self, covered: Mapping[str, float]) -> float:
+        """The covered part of all weights, 0…1."""
+        total = sum(self.weights.values())
+        return sum(weight * covered[word] for word, weight in self.weights.items()) / total
 
 
-def _weigh(
-    evidence: Evidence, rank: int, weights: Mapping[str, float], kind: str | None
-) -> list[_Candidate]:
-    around = words.text_grams(f"{evidence.title} {evidence.heading} {evidence.text}")
-    nearby = {word: _covered(word, around) for word in weights}
-    total = sum(weights.values())
-    heading = words.text_grams(evidence.heading)
+@dataclass(frozen=True)
+class _Text:
+    """A text as it is compared."""
+
+    grams: frozenset[str]
+    stems: frozenset[str]
+
+    @classmethod
+    def of(cls, *texts: str) -> _Text:
+        text = " ".join(texts)
+        return cls(words.text_grams(text), stems(text))
+
+
+def _weigh(evidence: Evidence, closeness: float, asked: _Asked) -> list[_Candidate]:
+    """Every sentence of a passage; ``closeness`` 0…1 is the search's opinion of the passage."""
+    nearby = asked.covered(_Text.of(evidence.title, evidence.heading, evidence.text))
+    around = asked.share(nearby)
     found = []
     for start, end in sentences(evidence.text):
         text = evidence.text[start:end]
         if end - start > _LONGEST or _is_heading(text, evidence):
             continue
-        grams = words.text_grams(text) | heading
-        covered = (
-            sum(
-                weight * (_IN_SENTENCE * _covered(word, grams) + _NEARBY * nearby[word])
-                for word, weight in weights.items()
-            )
-            / total
-        )
-        shown = kind is None or question.shows(kind, text)
-        score = covered + _RANK / (1 + rank)
-        if kind is not None:
+        own = asked.share(asked.covered(_Text.of(text)))
+        shown = asked.kind is None or question.shows(asked.kind, text)
+        score = own * _IN_SENTENCE + around * _NEARBY + closeness * _CLOSENESS
+        if asked.kind is not None:
             score += _KIND_SHOWN if shown else -_KIND_MISSING
-        found.append(_Candidate(evidence, start, end, score, covered, shown))
+        found.append(_Candidate(evidence, start, end, score, around, shown))
     return found
 
 
-def _covered(word: str, grams: frozenset[str]) -> float:
-    own = words.grams(word)
-    share = len(own & grams) / len(own)
-    return min(1.0, share * 1.25) if share >= _COVERED else 0.0
-
-
-def _covers_most_telling(best: _Candidate, weights: Mapping[str, float]) -> bool:
-    """Whether the rarest word asked for stands in or around the sentence."""
-    around = words.text_grams(f"{best.evidence.title} {best.evidence.heading} {best.evidence.text}")
-    most = max(weights.values())
-    return any(
-        _covered(word, around) > 0 for word, weight in weights.items() if weight > most - 0.05
-    )
+def _answers(best: _Candidate, asked: _Asked, found: Found) -> bool:
+    """Whether enough of what was asked stands in and around the best sentence."""
+    if asked.kind is not None and not best.shown:
+        return False
+    return best.covered >= _ENOUGH
 
 
 def _is_heading(text: str, evidence: Evidence) -> bool:

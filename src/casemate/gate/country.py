@@ -10,6 +10,7 @@ import datetime
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import cache
 from importlib import resources
 from types import MappingProxyType
 from typing import Self
@@ -18,6 +19,7 @@ import msgspec
 
 from casemate.errors import Invalid
 from casemate.gate.label import LabelPolicy, Level
+from casemate.language.thesaurus import Thesaurus
 
 
 class Authority(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -87,6 +89,24 @@ class Country:
             tuple(pack.duty),
             pack.retention_floor_days,
         )
+
+    def thesaurus(self) -> Thesaurus:
+        """The pack's thesaurus, read on first use; an empty one if it ships none.
+
+        Raises Invalid if it is damaged.
+        """
+        return _thesaurus(self.id)
+
+
+@cache
+def _thesaurus(id: str) -> Thesaurus:
+    file = resources.files("casemate.countries").joinpath(id, "thesaurus.toml")
+    if not file.is_file():
+        return Thesaurus()
+    try:
+        return Thesaurus.parse(file.read_bytes())
+    except (ValueError, KeyError, AttributeError):
+        raise Invalid(f"The thesaurus of country pack {id!r} is not usable.", _REPAIR) from None
 
 
 _LIST = "Casemate ships: lu."

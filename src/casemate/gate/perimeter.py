@@ -1,33 +1,24 @@
 """The perimeter: the declared places where data may flow; everything else is refused.
 
-``perimeter.toml`` in the data folder lists them::
-
-    [[place]]
-    name = "models"
-    host = "llm.example.lu"      # or an IP, a network such as 10.1.0.0/16, or a socket's path
-    ports = [8000]               # none for a socket
-    jurisdiction = "LU"
-    ceiling = "lu:restricted"    # the highest label that may go there
+The places lie in ``perimeter.toml`` in the data folder; ``place`` describes its form.
 """
 
 from __future__ import annotations
 
 import ipaddress
-import re
 import socket
 import threading
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
-import msgspec
-
-from casemate.errors import CasemateError, Conflict, Invalid, NotFound, Refused, Unavailable
+from casemate.errors import NotFound, Refused, Unavailable
 from casemate.gate import address
 from casemate.gate.acts import digest
 from casemate.gate.address import Address
 from casemate.gate.label import Label
+from casemate.gate.place import FILE, Entry, Place, added, checked, declared, written
 from casemate.gate.policy import Resource
 from casemate.store.folder import disk_problem, write_durably
 
@@ -36,23 +27,11 @@ if TYPE_CHECKING:
     from casemate.gate.country import Country
     from casemate.gate.right import Rights
 
-FILE = "perimeter.toml"
-_REPAIR = f"Correct {FILE} in the data folder."
+__all__ = ["FILE", "Perimeter", "Place", "Resolver", "Route", "system_resolver"]
+
 _LOCAL_NAMES = frozenset({"localhost"})
 
 Resolver = Callable[[str, int], Sequence[str]]
-Network = ipaddress.IPv4Network | ipaddress.IPv6Network
-
-
-@dataclass(frozen=True)
-class Place:
-    """A declared place."""
-
-    name: str
-    host: str  # name, IP, network, or absolute path of a socket
-    ports: tuple[int, ...]
-    jurisdiction: str
-    ceiling: Label
 
 
 @dataclass(frozen=True)
@@ -107,17 +86,7 @@ class Perimeter:
             content = path.read_bytes() if path.exists() else b""
         except OSError as problem:
             raise disk_problem(problem) from problem
-        try:
-            declared = msgspec.toml.decode(content, type=_File).place
-        except (msgspec.DecodeError, UnicodeDecodeError) as problem:
-            raise Invalid(f"{FILE} is not usable: {problem}.", _REPAIR) from None
-        places: tuple[Place, ...] = ()
-        try:
-            for entry in declared:
-                places = _with(places, _place(entry, country), _REPAIR)
-        except Conflict as problem:
-            raise Invalid(f"{FILE} is not usable: {problem.what}", problem.next) from None
-        return cls(path, country, places, rights, resolve)
+        return cls(path, country, declared(content, country), rights, resolve)
 
     @property
     def places(self) -> tuple[Place, ...]:
@@ -158,10 +127,10 @@ class Perimeter:
     ) -> Place:
         """Declare a place, durably and on record. Raises Invalid, Refused, Conflict."""
         rights = self._changer(actor)
-        entry = _Place(name, host, jurisdiction, str(ceiling), list(ports))
-        place = _place(entry, self._country)
+        entry = Entry(name, host, jurisdiction, str(ceiling), list(ports))
+        place = checked(entry, self._country)
         with self._changing:
-            places = _with(self._places, place, "Remove the other first, or choose another name.")
+            places = added(self._places, place, "Remove the other first, or choose another name.")
             self._change(rights, actor, "perimeter.added", place, places)
         return place
 
@@ -187,26 +156,26 @@ class Perimeter:
     def _change(
         self, rights: Rights, actor: Caller, act: str, place: Place, places: tuple[Place, ...]
     ) -> None:
-        before = digest([_plain(one) for one in self._places])
-        after = digest([_plain(one) for one in places])
+        before = digest([one.plain() for one in self._places])
+        after = digest([one.plain() for one in places])
         rights.acts.record(
-            act, actor.principal, place=digest(_plain(place)), before=before, after=after
+            act, actor.principal, place=digest(place.plain()), before=before, after=after
         )
         try:
-            write_durably(self._path, _toml(places).encode())
+            write_durably(self._path, written(places))
         except OSError as problem:
             raise disk_problem(problem) from problem
         self._places = places
 
     def _allowed(self, where: Address, label: Label) -> Place:
-        fitting = [place for place in self._places if _holds(place, where)]
+        fitting = [place for place in self._places if place.holds(where)]
         if not fitting:
             raise Refused(
                 "This address is outside the perimeter: nobody has declared it with that port.",
                 "An administrator can declare it: `casemate perimeter add`.",
             )
         # The narrowest wins, as in routing: a strict rule for one host stands in a lax network.
-        place = max(fitting, key=_narrowness)
+        place = max(fitting, key=lambda place: place.narrowness)
         if not place.ceiling.dominates(label):
             raise Refused(
                 f"What is labelled {label} may not go to place {place.name!r}, "
@@ -230,121 +199,3 @@ class Perimeter:
                     "Declare 127.0.0.1 or localhost if that is meant.",
                 )
         return tuple(str(ip) for ip in found)
-
-
-class _Place(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    name: str
-    host: str
-    jurisdiction: str
-    ceiling: str
-    ports: list[int] = []
-
-
-class _File(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    place: list[_Place] = []
-
-
-def _place(entry: _Place, country: Country) -> Place:
-    """The entry as a value. Raises Invalid naming the place and what is wrong."""
-    if not re.fullmatch(r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,62}[A-Za-z0-9])?", entry.name):
-        raise Invalid(
-            f"Place {entry.name[:40]!r} has no usable name.",
-            "Give 1 to 64 letters, digits, dots and hyphens.",
-        )
-    wrong = f"Place {entry.name!r}: "
-    try:
-        place = Place(
-            entry.name,
-            entry.host,
-            tuple(sorted(set(entry.ports))),
-            entry.jurisdiction,
-            country.policy.parse(entry.ceiling),
-        )
-    except Invalid as problem:
-        raise Invalid(wrong + problem.what, problem.next) from None
-    if not re.fullmatch(r"[A-Z]{2,8}", place.jurisdiction):
-        raise Invalid(wrong + "its jurisdiction is not a country code.", "Give LU, for instance.")
-    if address.is_socket_path(place.host):
-        if place.ports:
-            raise Invalid(wrong + "a socket has no ports.", "Leave them out.")
-        return place
-    if not place.ports or not all(1 <= port <= 65535 for port in place.ports):
-        raise Invalid(wrong + "it needs ports from 1 to 65535.", "Name each one.")
-    return replace(place, host=_checked_host(place.host, wrong))
-
-
-def _checked_host(host: str, wrong: str) -> str:
-    network = _network(host)
-    if network is None:
-        if not address.is_host_name(host):
-            raise Invalid(
-                wrong + f"{host[:80]!r} is not a host.",
-                "Give a lower-case host name, an IP, a network (10.1.0.0/16) or a socket's path.",
-            )
-        try:
-            address.parse_ip(host, bracketed=False)
-        except CasemateError:
-            raise Invalid(wrong + "its IP is not written plainly.", "Four decimal parts.") from None
-        return host
-    if network.num_addresses == 1:
-        try:
-            address.check_reachable(network.network_address)
-        except Refused as problem:
-            raise Invalid(wrong + "that address is never reached.", problem.next) from None
-        return str(network.network_address)
-    return str(network)
-
-
-def _network(host: str) -> Network | None:
-    try:
-        return ipaddress.ip_network(host)
-    except ValueError:
-        return None
-
-
-def _with(places: tuple[Place, ...], place: Place, advice: str) -> tuple[Place, ...]:
-    for other in places:
-        if other.name == place.name:
-            raise Conflict(f"There are two places called {place.name!r}.", advice)
-        if other.host == place.host and (set(other.ports) & set(place.ports) or not place.ports):
-            raise Conflict(f"Places {other.name!r} and {place.name!r} are the same place.", advice)
-    return (*places, place)
-
-
-def _holds(place: Place, where: Address) -> bool:
-    if where.port is None or not place.ports:
-        return where.port is None and not place.ports and place.host == where.host
-    if where.port not in place.ports:
-        return False
-    network = _network(place.host)
-    if where.ip is None or network is None:
-        return network is None and where.ip is None and place.host == where.host
-    return where.ip in network
-
-
-def _narrowness(place: Place) -> int:
-    network = _network(place.host)
-    return 999 if network is None else network.prefixlen
-
-
-def _plain(place: Place) -> dict[str, object]:
-    return {
-        "name": place.name,
-        "host": place.host,
-        "ports": list(place.ports),
-        "jurisdiction": place.jurisdiction,
-        "ceiling": str(place.ceiling),
-    }
-
-
-def _toml(places: Iterable[Place]) -> str:
-    # Every value was parsed into an alphabet without quotes, backslashes or control characters.
-    lines = ["# Declared places; everything else is refused. See `casemate perimeter`.\n"]
-    for place in places:
-        lines.append("[[place]]")
-        lines += [
-            f"{key} = {value}" if isinstance(value, list) else f'{key} = "{value}"'
-            for key, value in _plain(place).items()
-        ]
-        lines.append("")
-    return "\n".join(lines)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import unicodedata
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -12,6 +11,7 @@ import sqlalchemy as sa
 from casemate.errors import Conflict, Invalid, NotFound, Refused
 from casemate.gate.acts import digest
 from casemate.gate.label import Label, clearance
+from casemate.gate.name import checked_name, known_name
 from casemate.gate.password import Passwords, check_strength
 from casemate.gate.token import Random, identifier
 from casemate.store.database import Database
@@ -152,7 +152,7 @@ class Principals:
 
     def named(self, name: str) -> Principal:
         """The principal called ``name``, of any tenant: for the local command line. NotFound."""
-        return self._one(principals.c.name == unicodedata.normalize("NFC", name))
+        return self._one(principals.c.name == known_name(name))
 
     def by_id(self, id: str) -> Principal:
         """The principal with this id, disabled or not. Raises NotFound."""
@@ -284,6 +284,7 @@ class Principals:
 
     def _tenant(self, connection: sa.Connection, actor: Caller, name: str) -> str:
         _owner_only(actor)
+        name = known_name(name)
         query = sa.select(tenants.c.id).where(sa.or_(tenants.c.name == name, tenants.c.id == name))
         id: str | None = connection.execute(query).scalar()
         if id is None:
@@ -307,16 +308,6 @@ class Principals:
                 f"A clearance here belongs to label policy {self._country.policy.id}.",
                 "Give one of its levels.",
             )
-
-
-def checked_name(name: str) -> str:
-    """``name`` in Unicode form NFC. Raises Invalid unless it is 1 to 64 printable characters."""
-    normal = unicodedata.normalize("NFC", name)
-    if not 1 <= len(normal) <= 64 or not normal.isprintable() or normal != normal.strip():
-        raise Invalid(
-            "That cannot be a name.", "Give 1 to 64 printable characters, no space at the ends."
-        )
-    return normal
 
 
 def _digest(principal: Principal) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -65,6 +66,8 @@ class Reaches:
 
         Models have no tenant: they belong to the installation, and so to everyone in it.
         """
+        if not re.fullmatch(r"[A-Za-z0-9._-]{1,128}", id):
+            return None
         table, owner = _TABLES[kind]
         query = sa.select(table).where(table.c.id == id)
         if "tenant" in table.c:

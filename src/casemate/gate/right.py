@@ -101,8 +101,11 @@ class Rights:
         Raises Refused, or like ``administer``.
         """
         actor = caller.principal
-        if actor.id == target.id and caller.via != "key":
-            return  # a key must not make keys: a leaked one could not be revoked for good
+        if actor.id == target.id:
+            if caller.via == "key":
+                # A leaked key could otherwise make another, and outlive its revocation.
+                raise Refused("A key cannot do this for its own holder.", "Sign in to do it.")
+            return
         self.administer(caller)
         above = not actor.clearance.dominates(target.clearance) or "owner" in target.roles
         if "owner" not in actor.roles and above:

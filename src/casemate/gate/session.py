@@ -15,6 +15,7 @@ import sqlalchemy as sa
 from casemate.errors import Refused, Unauthenticated
 from casemate.gate.acts import stamp
 from casemate.gate.caller import Caller
+from casemate.gate.name import known_name
 from casemate.gate.password import Passwords
 from casemate.gate.principal import Principal, Principals
 from casemate.gate.right import Rights
@@ -134,7 +135,9 @@ class Sessions:
         """
         now = self._rights.acts.clock()
         with self._database.write() as connection:
-            row = connection.execute(sa.select(principals).where(principals.c.name == name)).first()
+            row = connection.execute(
+                sa.select(principals).where(principals.c.name == known_name(name))
+            ).first()
             if row is None or (row.locked_until is not None and row.locked_until > stamp(now)):
                 # The same kind of write for a name that does not count: a commit that changes
                 # nothing would be faster and tell which names exist.

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 RISKS = ("minimal", "limited", "high")
 OVERSIGHT = ("none", "after", "before")
+_ID = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,62}[a-z0-9])?")
 _LONGEST_RETENTION = 36_525  # days, a century
 _FROM = {"approved": ("draft", "suspended"), "suspended": ("approved",)}
 
@@ -193,7 +194,9 @@ class UseCases:
         return moved
 
     def _of(self, connection: sa.Connection, tenant: str, id: str) -> UseCase:
-        row = connection.execute(_ONE.params(id=id, tenant=tenant)).first()
+        # What cannot be an id is not looked up: a database driver chokes on broken Unicode.
+        known = _ID.fullmatch(id) is not None
+        row = connection.execute(_ONE.params(id=id, tenant=tenant)).first() if known else None
         if row is None:
             raise NotFound(
                 "There is no such use case that you may use.",
@@ -225,12 +228,12 @@ class UseCases:
             )
         floor = self._country.retention_floor_days
         for wrong, what, advice in (
-            (not re.fullmatch(r"[a-z0-9](?:[a-z0-9-]{0,62}[a-z0-9])?", draft.id),
+            (not _ID.fullmatch(draft.id),
              "That cannot be the id of a use case.",
              "Give lower-case letters, digits and hyphens, at most 64."),
-            (not 1 <= len(draft.purpose) <= 4000, "A use case needs a purpose.",
+            (not _is_text(draft.purpose), "A use case needs a purpose.",
              "Say in a sentence or two what it is for."),
-            (not 1 <= len(draft.legal_basis) <= 4000, "A use case needs a legal basis.",
+            (not _is_text(draft.legal_basis), "A use case needs a legal basis.",
              "Name the law or the task that it serves."),
             (draft.risk not in RISKS, f"There is no risk class {draft.risk[:40]!r}.",
              f"There are: {', '.join(RISKS)}."),
@@ -268,6 +271,10 @@ def _check_collections(connection: sa.Connection, draft: UseCase) -> None:
                 f"There is no collection with id {id[:64]!r} that you may use.",
                 "`casemate collection list` shows those there are.",
             )
+
+
+def _is_text(text: str) -> bool:
+    return 1 <= len(text) <= 4000 and not any("\ud800" <= sign <= "\udfff" for sign in text)
 
 
 def _digest(use_case: UseCase) -> str:

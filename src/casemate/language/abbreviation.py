@@ -34,6 +34,9 @@ BEFORE_A_NUMBER: Final = _words(
     "okt oct nov dez dec déc janv févr avr juil"
 )
 
+# These end a sentence as soon as a capital follows.
+BEFORE_A_CAPITAL: Final = _words("a.m p.m u.s.w u.a u.ä o.ä s.a a.s.b.l")
+
 # Words before which "3." is an ordinal: "am 3.", "der 2.", "vum 1.".
 BEFORE_AN_ORDINAL: Final = _words(
     "der die das den dem des am im vom zum zur beim bis ab seit jeder jede jedes jeden jedem diese "

@@ -13,6 +13,7 @@ from collections.abc import Iterator
 
 from casemate.language.abbreviation import (
     ALWAYS,
+    BEFORE_A_CAPITAL,
     BEFORE_A_LETTER,
     BEFORE_A_NUMBER,
     BEFORE_AN_ORDINAL,
@@ -43,6 +44,7 @@ _RANGE = re.compile(r"\d{1,3}\.\s?[-–/]\s?\d{1,3}\Z")
 _ORDINAL = re.compile(r"(?:\d{1,3}[-–/])?\d{1,3}\Z|[IVXL]{2,6}\Z")
 _DAY_AND_MONTH = re.compile(r"\d{1,2}\.\s?\d{1,2}\Z")
 _LIST_NUMBER = re.compile(r"(?:\d{1,3}(?:\.\d{1,3})*|[A-Za-z]|[IVXLivxl]{1,5})\Z")
+_INLINE_ITEM = re.compile(r"[a-z]\)\s")
 _ROMAN = re.compile(r"[IVXLC]+\Z")
 _LOOK_BACK = 80
 
@@ -60,8 +62,8 @@ def sentences(text: str, start: int = 0, end: int | None = None) -> list[tuple[i
     for block_start, block_end in _blocks(part):
         block = part[block_start:block_end]
         reached = 0
-        # A table row is quoted whole, unless its cells are prose.
-        whole = len(block) < _LONG_ROW and _CELLS.search(block)
+        # A table row or record is quoted whole, unless its cells are prose.
+        whole = len(block) < _LONG_ROW and (_CELLS.search(block) or _is_record(block))
         cuts = [] if whole else _cuts(block)
         for cut in (*cuts, len(block)):
             span = _trimmed(block, reached, cut)
@@ -70,6 +72,11 @@ def sentences(text: str, start: int = 0, end: int | None = None) -> list[tuple[i
                 found.append((offset + span[0], offset + span[1]))
             reached = cut
     return found
+
+
+def _is_record(block: str) -> bool:
+    """Whether ``block`` is "Name: value; Name: value; …" on one line."""
+    return block.count(": ") > 2 and "\n" not in block.strip() and len(_FIELD.findall(block)) > 2
 
 
 def begins_item(line: str, before: str | None, *, in_list: bool) -> bool:
@@ -111,6 +118,7 @@ _NUMBERED = re.compile(r"\s*(?:\(?(?:\d{1,3}(?:\.\d{1,3})*|[a-zA-Z]|[ivxIVX]{1,5
 _SECTION = re.compile(r"\s*\d{1,2}(?:\.\d{1,2}){1,4}\.?\s+[^\W\d_]")
 _CELLS = re.compile(r"[^|\n]\s\|(?:\s|\Z)|\A\|\s")
 _LONG_ROW = 600
+_FIELD = re.compile(r"(?:\A|; )[^\n:;.]{1,60}: ")
 _MARKED_HEADING = re.compile(r"\s*#{1,6}\s")
 _RULE = re.compile(r"\s*(?:[=_~*-]\s*){3,}\Z")
 _LABELLED = re.compile(r"[^\W\d_][^\n:;!?]{0,40}:\s\S")
@@ -174,7 +182,7 @@ def _ends(block: str, match: re.Match[str], sentence: int) -> bool:
     follower = block[after : after + 1]
     if not follower:
         return True
-    if follower.islower():
+    if follower.islower() and not _INLINE_ITEM.match(block, after):
         return False
     if len(sign) > 3 and follower.isdigit():
         return False  # leaders: "Seite ......... 5"
@@ -213,7 +221,7 @@ def _ends_after(word: str, before: str, block: str, after: int, at_start: bool) 
     if last_part in BEFORE_A_NUMBER or (len(lower) > 4 and lower.endswith(("str", "strooss"))):
         return _is_plain_word(block, following)
     if _INITIALISM.match(word):
-        return opens
+        return opens or (lower in BEFORE_A_CAPITAL and _is_plain_word(block, following))
     if len(bare) == 1 and bare.isalpha():
         return _ends_after_letter(bare, before, block[after], opens)
     if bare[0].isdigit() or _ORDINAL.match(bare):

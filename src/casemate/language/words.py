@@ -31,7 +31,13 @@ FUNCTION_WORDS: dict[str, frozenset[str]] = {
         vom zu zum zur über unter vor hinter für gegen ohne um durch bis seit während wegen als ob
         wenn dass weil damit nicht auch nur noch schon sehr so da dann dort hier es gibt geben denn
         etwa mal bitte eigentlich überhaupt genau machen tun lassen bekomme bekommt bekommen
-        brauche brauchen braucht welch pro je""".split()
+        brauche brauchen braucht welch pro je ab dazu dafür davon damit darauf daran darum hin her
+        hierher paar ganz gar doch eben halt nun jetzt heute morgen gestern immer wieder nie oft
+        etwas nichts jemand niemand alles anderer andere anderen selbst eigene eigenen beide gleich
+        los mehr weniger lieber gern gerne unbedingt leider vielleicht möglich geht gehen ging komme
+        kommen kommt bleiben bleibt stehen steht nehmen nimmt finden finde findet wissen weiß sagen
+        zahle zahlen zahlt bezahlen bezahle verlangt verlangen passiert läuft laut ohnehin
+        bereits zwar wäre würde würden""".split()
     ),
     "fr": frozenset(
         """le la les un une des du de d l au aux et ou mais donc or ni car je tu il elle on nous vous
@@ -42,7 +48,12 @@ FUNCTION_WORDS: dict[str, frozenset[str]] = {
         devez doivent devoir faut fait faire faites font vais va allons allez vont aller veux veut
         voulez dans sur sous avec sans pour par vers chez entre depuis pendant avant après jusque
         jusqu si ne pas plus très aussi même tout toute tous toutes y si est-ce ceci celui celle
-        quelqu chaque moi toi là ici alors puis""".split()
+        quelqu chaque moi toi là ici alors puis quelque quelques chose choses rien personne autre
+        autres encore déjà toujours jamais souvent bien mal trop peu beaucoup assez combien mieux
+        moins afin cependant pourtant vraiment seulement vient viens venir veulent vouloir prend
+        prends prendre met mets mettre donne donner trouve trouver dire dit sait savoir reste rester
+        passe passer payer paie paye paient demande demander existe exister obtenir gens
+        serait aurait pourrait pourrais voudrais aimerais""".split()
     ),
     "en": frozenset(
         """the a an and or but nor so yet i you he she it we they me him her us them my your his its
@@ -51,7 +62,12 @@ FUNCTION_WORDS: dict[str, frozenset[str]] = {
         must shall should will would in on at to for from of off by with without about into onto
         over under up down out through during before after between until till since than then there
         here if as because while not no any some many much more most very too also just only all
-        each every both per get gets got need needs want wants please there's it's""".split()
+        each every both per get gets got getting need needs want wants please there's it's i'd i'm i've
+        we're don't can't like go goes going went come comes coming give gives given take takes
+        taken make makes made keep keeps put let tell tells say says know find use using used
+        something anything nothing someone anyone somebody thing things one ones else again back
+        still already always never often even well really actually exactly ahead away yes
+        pay pays paid paying have's what's who's how's around near next last""".split()
     ),
     "lb": frozenset(
         """den de d dem der déi dat datt dass dës dësen dëst en eng engem enger een kee keng kengem
@@ -62,7 +78,11 @@ FUNCTION_WORDS: dict[str, frozenset[str]] = {
         wiem wou wouhin wéini firwat wéivill wéivil wéi wéieng wéien vill vun vum op um an am am
         aus bei beim mat no nom zu zum zur iwwer ënner virun hannert fir géint ouni duerch bis zanter
         wärend wéinst als ob wann well net och nëmmen nach scho ganz sou do dann hei et gëtt man
-        kréien kritt kréie brauch brauchen brauche maachen mécht pro all""".split()
+        kréien kritt kréie krut brauch brauchen brauche maachen mécht maache pro all ee ze mam vum
+        eppes näischt een keen jiddereen alles aner anerer aneren ëmmer ni nees erëm scho méi
+        manner gär gutt geet goen gi komm kommen kënnt bleiwen bleift stinn steet huelen hëlt fannen
+        fënnt wëssen soen seet bezuelen bezilt bezuele zwee lass hunn hätt wier géif géifen
+        iwwerhaapt genee elo haut muer""".split()
     ),
 }
 

@@ -17,8 +17,10 @@ import tantivy
 
 from casemate.errors import Unavailable
 from casemate.language import words
+from casemate.language.thesaurus import stem
 
-_VERSION = "1"  # of the schema below; another one is built anew
+_VERSION = "2"  # of the schema below; another one is built anew
+_ALIKE = 1.5  # weight of another word for the same thing, against one gram of the word itself
 _HEAP = 32 << 20
 _OPTIONS: dict[str, Any] = {"tokenizer_name": "raw", "index_option": "basic"}
 
@@ -41,9 +43,18 @@ class Index(Protocol):
         """Remove documents, then add passages; durable when it returns, all or nothing."""
 
     def search(
-        self, query: str, *, collections: Sequence[str], labels: Sequence[str], limit: int
+        self,
+        query: str,
+        *,
+        alike: Sequence[str] = (),
+        collections: Sequence[str],
+        labels: Sequence[str],
+        limit: int,
     ) -> list[tuple[int, float]]:
-        """Passage ids and scores, best first, of these collections and labels only."""
+        """Passage ids and scores, best first, of these collections and labels only.
+
+        ``alike``: stems of other words for what the query says; they count for less.
+        """
 
     def frequency(self, word: str, *, collections: Sequence[str], labels: Sequence[str]) -> int:
         """How many passages of these collections and labels hold a word like this one."""
@@ -81,6 +92,7 @@ class TantivyIndex:
                             "collection": passage.collection,
                             "label": passage.label,
                             "grams": words.spaced(passage.text),
+                            "stems": " ".join(map(stem, words.words(passage.text))),
                         },
                         self._schema,
                     )
@@ -92,14 +104,29 @@ class TantivyIndex:
         self._index.reload()
 
     def search(
-        self, query: str, *, collections: Sequence[str], labels: Sequence[str], limit: int
+        self,
+        query: str,
+        *,
+        alike: Sequence[str] = (),
+        collections: Sequence[str],
+        labels: Sequence[str],
+        limit: int,
     ) -> list[tuple[int, float]]:
         """See Index."""
         wanted = sorted({gram for word in words.content_words(query) for gram in words.grams(word)})
         if not wanted or not collections or not labels:
             return []
         text = tantivy.Query.boolean_query(
-            [(tantivy.Occur.Should, self._term(gram)) for gram in wanted]
+            [
+                *((tantivy.Occur.Should, self._term("grams", gram)) for gram in wanted),
+                *(
+                    (
+                        tantivy.Occur.Should,
+                        tantivy.Query.boost_query(self._term("stems", other), _ALIKE),
+                    )
+                    for other in alike
+                ),
+            ]
         )
         searcher = self._index.searcher()
         query_within = self._within(text, collections, labels)
@@ -124,10 +151,10 @@ class TantivyIndex:
             begin = f" {word}"[: max(words.SIZE, 1 + -(-len(word) * 7 // 10))]
             inner = {begin[i : i + words.SIZE] for i in range(max(1, len(begin) - words.SIZE + 1))}
             text = tantivy.Query.boolean_query(
-                [(tantivy.Occur.Must, self._term(gram)) for gram in sorted(inner)]
+                [(tantivy.Occur.Must, self._term("grams", gram)) for gram in sorted(inner)]
             )
         found = self._index.searcher().search(self._within(text, collections, labels), 1)
-        return int(found.count or 0)
+        return int(found.count or 0)  # type: ignore[attr-defined]
 
     def size(self) -> int:
         """See Index."""
@@ -171,8 +198,8 @@ class TantivyIndex:
             ]
         )
 
-    def _term(self, gram: str) -> tantivy.Query:
-        return tantivy.Query.term_query(self._schema, "grams", gram, index_option="freq")
+    def _term(self, field: str, text: str) -> tantivy.Query:
+        return tantivy.Query.term_query(self._schema, field, text, index_option="freq")
 
     def _one_of(self, field: str, values: Sequence[str]) -> tantivy.Query:
         return tantivy.Query.const_score_query(
@@ -192,6 +219,7 @@ def _schema() -> tantivy.Schema:
         .add_text_field("collection", **_OPTIONS)
         .add_text_field("label", **_OPTIONS)
         .add_text_field("grams", tokenizer_name="grams", index_option="freq")
+        .add_text_field("stems", tokenizer_name="whitespace", index_option="freq")
         .build()
     )
 

@@ -13,6 +13,7 @@ import msgspec
 import sqlalchemy as sa
 
 from casemate.errors import Conflict, Invalid, NotFound, Refused
+from casemate.language.thesaurus import Thesaurus
 from casemate.library.document import Collection, Document, Hit
 from casemate.library.importing import Added, File, Importing
 from casemate.library.index import Index, TantivyIndex
@@ -44,6 +45,7 @@ class Library:
         clock: Callable[[], str],
         new_id: Callable[[str], str],
         most_bytes: int,
+        thesaurus: Callable[[], Thesaurus],
     ) -> None:
         self._database = database
         self._blobs = blobs
@@ -52,7 +54,7 @@ class Library:
         self._ledger = ledger
         self._clock = clock
         self._new_id = new_id
-        self._search = Search(database, index, gate.country.policy)
+        self._search = Search(database, index, gate.country.policy, thesaurus)
         self._importing = Importing(
             database, blobs, index, clock=clock, new_id=new_id, most_bytes=most_bytes
         )
@@ -223,6 +225,10 @@ class Library:
     def rarity(self, words: Sequence[str], admission: Admission) -> dict[str, int]:
         """How telling each folded word is among the readable passages, 0…1000."""
         return self._search.rarity(words, admission)
+
+    def alike(self, words: Sequence[str]) -> dict[str, frozenset[str]]:
+        """Stems of other words for what each folded word means, from the country pack."""
+        return self._search.alike(words)
 
     def count(self) -> int:
         """How many documents there are, for the operator's metrics."""

@@ -8,13 +8,14 @@ by the admission's, as the database says now and not as the index remembered.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 
 from casemate.errors import Invalid
 from casemate.language import words
+from casemate.language.thesaurus import Thesaurus
 from casemate.library.document import Hit, Passage
 from casemate.library.index import Index
 from casemate.store.database import Database
@@ -30,10 +31,17 @@ MOST = 100  # passages in one answer to a search
 class Search:
     """Finds passages for an admission."""
 
-    def __init__(self, database: Database, index: Index, policy: LabelPolicy) -> None:
+    def __init__(
+        self,
+        database: Database,
+        index: Index,
+        policy: LabelPolicy,
+        thesaurus: Callable[[], Thesaurus],
+    ) -> None:
         self._database = database
         self._index = index
         self._policy = policy
+        self._thesaurus = thesaurus
 
     def find(self, query: str, admission: Admission, *, limit: int = 10) -> list[Hit]:
         """At most ``limit`` passages, best first; equal input gives equal order.
@@ -43,12 +51,17 @@ class Search:
         if not 1 <= limit <= MOST:
             raise Invalid(f"The limit {limit} is out of range.", f"Give 1 to {MOST}.")
         labels = self._labels(admission)
+        alike = sorted(frozenset().union(*self.alike(words.content_words(query)).values()))
         # Documents on their way in or out are in the index but not yet, or no longer, readable.
         # Asking for more until enough are readable keeps them from taking a readable one's place.
         reach = limit + 8
         while True:
             ranked = self._index.search(
-                query, collections=admission.collections, labels=labels, limit=reach
+                query,
+                alike=alike,
+                collections=admission.collections,
+                labels=labels,
+                limit=reach,
             )
             known = self._readable([id for id, _ in ranked], admission)
             found = [(known[id], score) for id, score in ranked if id in known]
@@ -56,6 +69,10 @@ class Search:
                 break
             reach *= 4
         return _explained(query, found[:limit])
+
+    def alike(self, asked: Sequence[str]) -> dict[str, frozenset[str]]:
+        """Stems of other words for what each folded word means."""
+        return {word: self._thesaurus().alike(word) for word in asked}
 
     def rarity(self, asked: Sequence[str], admission: Admission) -> dict[str, int]:
         """How telling each word is among the readable passages: 0 in all of them, 1000 in none."""

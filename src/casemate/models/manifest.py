@@ -63,7 +63,10 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     @classmethod
     def new(cls, **parts: Any) -> Manifest:
         """A manifest from its parts. Raises Invalid naming the part that is wrong."""
-        return cls.parse(msgspec.json.encode(parts))
+        try:
+            return cls.parse(msgspec.json.encode(parts))
+        except UnicodeEncodeError as problem:
+            raise Invalid(f"The manifest is not usable: {problem}.", _ADVICE) from None
 
     @classmethod
     def parse(cls, content: bytes | str) -> Manifest:
@@ -82,12 +85,17 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
         return manifest
 
 
+def is_name(text: str) -> bool:
+    """Whether ``text`` can be the name of a model."""
+    return re.fullmatch(r"[a-z0-9](?:[a-z0-9._-]{0,62}[a-z0-9])?", text) is not None
+
+
 _ADVICE = "`casemate model --help` shows what a manifest holds."
 
 
 def _wrong(manifest: Manifest) -> str | None:
     """What is wrong with it, or None."""
-    if not re.fullmatch(r"[a-z0-9](?:[a-z0-9._-]{0,62}[a-z0-9])?", manifest.name):
+    if not is_name(manifest.name):
         return "name is not lower-case letters, digits, dots, hyphens, at most 64"
     for field in ("version", "architecture", "licence", "origin", "intended_use", "limits"):
         text = getattr(manifest, field)

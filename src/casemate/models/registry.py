@@ -17,7 +17,7 @@ from casemate.gate.admission import QUOTE, Gate
 from casemate.gate.caller import Caller
 from casemate.gate.label import Label
 from casemate.gate.policy import Resource
-from casemate.models.manifest import Manifest
+from casemate.models.manifest import Manifest, is_name
 from casemate.store.database import Database
 from casemate.store.tables import models
 
@@ -163,8 +163,11 @@ class Models:
         )
 
     def _one(self, id: str) -> Model:
-        with self._database.read() as connection:
-            row = connection.execute(sa.select(models).where(models.c.id == id)).first()
+        query = sa.select(models).where(models.c.id == id)
+        row = None
+        if is_name(id):
+            with self._database.read() as connection:
+                row = connection.execute(query).first()
         if row is None:
             raise NotFound(
                 "There is no such model.", "`casemate model list` shows those there are."

@@ -6,7 +6,10 @@ The order is fixed: ``Admitted`` first; steps, thinking, text and citations as t
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import msgspec
+from msgspec import Meta
 
 
 class Request(msgspec.Struct, frozen=True, kw_only=True):
@@ -17,10 +20,10 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
     collections: tuple[str, ...] = ()  # names; none: every one the use case and the asker reach
     model: str | None = None
     language: str | None = None  # of the reader, when a face knows it; else that of the question
-    temperature: float | None = None
-    top_p: float | None = None
-    seed: int | None = None
-    max_tokens: int | None = None
+    temperature: Annotated[float, Meta(ge=0, le=2)] | None = None
+    top_p: Annotated[float, Meta(gt=0, le=1)] | None = None
+    seed: Annotated[int, Meta(ge=-(2**53), le=2**53)] | None = None
+    max_tokens: Annotated[int, Meta(ge=1, le=1_000_000)] | None = None
     history: tuple[tuple[str, str], ...] = ()  # earlier (role, text) of a conversation
 
 

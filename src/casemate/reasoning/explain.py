@@ -88,7 +88,13 @@ def _keeping(prompt: Prompt, indices: set[int]) -> Prompt:
     return changed(
         prompt,
         found=tuple(
-            changed(one, evidence=tuple(n for n in one.evidence if n in numbers))
+            changed(
+                one,
+                evidence=tuple(n for n in one.evidence if n in numbers),
+                scores=tuple(
+                    score for n, score in zip(one.evidence, one.scores, strict=True) if n in numbers
+                ),
+            )
             for one in prompt.found
         ),
     )

@@ -265,11 +265,11 @@ class Runs:
     def _may_see(self, caller: Caller, row: sa.Row[tuple[Any, ...]]) -> bool:
         return caller.principal.clearance.dominates(self._policy.parse(row.label))
 
-    def _openings(self, row: sa.Row[tuple[Any, ...]]) -> list[Opening]:
+    def _openings(self, row: sa.Row[tuple[Any, ...]]) -> tuple[Opening, ...]:
         query = sa.select(openings.c.entry, openings.c.field).where(openings.c.run == row.id)
         with self._database.read() as connection:
             places = connection.execute(query).all()
-        return [self._open(row.id, place.entry, place.field) for place in places]
+        return tuple(self._open(row.id, place.entry, place.field) for place in places)
 
     def _open(self, run: str, entry: str, field: str) -> Opening:
         query = sa.select(openings).where(

@@ -107,9 +107,8 @@ class Reasoner:
                 yield event
             if not admission.label.dominates(state.label):
                 raise Refused("This answer is not for you.", "Ask whoever gave you access.")
-            finished = await self._finish(opened, state)
-            ended = True
-            yield finished
+            ended = True  # from here on the record is being written, also for who goes away
+            yield await asyncio.shield(self._finish(opened, state))
         finally:
             if not ended:
                 # Shielded: a reader who goes away cancels the run, never its record.
@@ -139,7 +138,18 @@ class Reasoner:
             asked = words.content_words(part.query)
             rarity = await asyncio.to_thread(self._library.rarity, asked, admission)
             evidence = tuple(self._take(hit, state) for hit in hits)
-            state.found.append(Found(part, evidence, tuple(sorted(rarity.items()))))
+            state.found.append(
+                Found(
+                    part=part,
+                    evidence=evidence,
+                    scores=tuple(round(hit.score * 1000) for hit in hits),
+                    rarity=tuple(sorted(rarity.items())),
+                    alike=tuple(
+                        (word, tuple(sorted(others)))
+                        for word, others in sorted(self._library.alike(asked).items())
+                    ),
+                )
+            )
             step = Step(
                 kind="search",
                 subject=part.question,
@@ -232,7 +242,9 @@ def found_content(found: Found) -> dict[str, object]:
         "question": found.part.question,
         "query": found.part.query,
         "evidence": list(found.evidence),
+        "scores": list(found.scores),
         "rarity": dict(found.rarity),
+        "alike": {word: list(others) for word, others in found.alike},
     }
 
 
@@ -240,7 +252,11 @@ def found_from(content: dict[str, object]) -> Found:
     """The reverse of ``found_content``."""
     typed = msgspec.convert(content, _Kept)
     return Found(
-        Part(typed.question, typed.query), typed.evidence, tuple(sorted(typed.rarity.items()))
+        part=Part(typed.question, typed.query),
+        evidence=typed.evidence,
+        scores=typed.scores,
+        rarity=tuple(sorted(typed.rarity.items())),
+        alike=tuple(sorted(typed.alike.items())),
     )
 
 
@@ -248,7 +264,9 @@ class _Kept(msgspec.Struct):
     question: str
     query: str
     evidence: tuple[int, ...]
+    scores: tuple[int, ...]
     rarity: dict[str, int]
+    alike: dict[str, tuple[str, ...]]
 
 
 def _show(bound: Bound, state: _State) -> list[Event]:

@@ -11,7 +11,7 @@ from starlette.requests import Request as HttpRequest
 from starlette.responses import RedirectResponse, Response, StreamingResponse
 from starlette.routing import BaseRoute, Route
 
-from casemate.errors import CasemateError, TooLarge
+from casemate.errors import CasemateError, Refused, TooLarge
 from casemate.reasoning.event import Event, Finished, Request
 from casemate.web import errors
 from casemate.web.answer import lay_out
@@ -21,6 +21,8 @@ from casemate.web.page import part
 from casemate.web.stream import Telling, frame
 
 if TYPE_CHECKING:
+    from casemate.gate.caller import Caller
+    from casemate.gate.usecase import UseCase
     from casemate.library.document import Collection
 
 _STREAM = "text/event-stream"
@@ -107,13 +109,10 @@ class _Desk:
         self, reader: Reader, choice: _Choice, *, status: int = 200, **answer: Any
     ) -> Response:
         caller = reader.known
-        collections, use_cases = await asyncio.gather(
+        collections, usable = await asyncio.gather(
             asyncio.to_thread(self._house.library.collections, caller),
-            asyncio.to_thread(self._house.gate.use_cases.list, caller.principal),
+            asyncio.to_thread(self._use_cases, caller),
         )
-        usable = [one for one in use_cases if one.state == "approved"]
-        if caller.use_case is not None:
-            usable = [one for one in usable if one.id == caller.use_case]
         return reader.page(
             "ask.html",
             status=status,
@@ -123,6 +122,16 @@ class _Desk:
             most=self._house.settings.question_characters,
             **{"answer": None, "failure": None, **answer},
         )
+
+    def _use_cases(self, caller: Caller) -> list[UseCase]:
+        """Those one may choose from; none if one may not even list them: then the gate chooses."""
+        try:
+            found = self._house.gate.use_cases.list(caller)
+        except Refused:
+            return []
+        return [
+            one for one in found if one.state == "approved" and caller.use_case in (None, one.id)
+        ]
 
     async def _whole(
         self, first: Event, events: AsyncIterator[Event], choice: _Choice, reader: Reader

@@ -30,7 +30,7 @@ def routes(front: Front) -> list[BaseRoute]:
     """``/documents``, ``/collections``, and what hangs below one document."""
     desk = _Desk(front)
     return [
-        Route("/documents", front.member(desk.list), methods=["GET"]),
+        Route("/documents", front.member(desk.shelves), methods=["GET"]),
         Route("/documents", front.member(desk.add), methods=["POST"]),
         Route("/collections", front.member(desk.create), methods=["POST"]),
         Route("/collections", front.member(desk.back), methods=["GET"]),
@@ -46,7 +46,7 @@ class _Desk:
         self._library = front.house.library
         self._settings = front.house.settings
 
-    async def list(self, request: Request, reader: Reader) -> Response:
+    async def shelves(self, request: Request, reader: Reader) -> Response:
         return await self._page(reader)
 
     async def back(self, request: Request, reader: Reader) -> Response:

@@ -1,12 +1,11 @@
 """The page for what goes wrong: what happened, what is safe, what to do next.
 
-``page`` renders one error; ``handlers`` fits Starlette's ``exception_handlers`` for addresses that
-are the web's own.
+``response`` renders whatever was raised, for addresses that are the web's own; ``page`` one error
+of ours, when it is known who asks.
 """
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from starlette.exceptions import HTTPException
@@ -61,19 +60,17 @@ def told(error: CasemateError, words: Words) -> dict[str, Any]:
     }
 
 
-async def casemate_error(request: Request, error: Exception) -> Response:
-    """Starlette's handler for CasemateError."""
-    if not isinstance(error, CasemateError):
-        return await unexpected(request, error)
-    return page(request, error)
+def response(request: Request, error: Exception) -> Response:
+    """Whatever was raised, as a page: our errors, Starlette's, and what nobody foresaw.
 
-
-async def http_error(request: Request, error: Exception) -> Response:
-    """Starlette's handler for its own HTTPException: an address or a method that is not there."""
-    status = error.status_code if isinstance(error, HTTPException) else 500
+    Of the last, nothing is shown: its text may quote what a person asked.
+    """
+    if isinstance(error, CasemateError):
+        return page(request, error)
     words = words_for(request)
+    status = error.status_code if isinstance(error, HTTPException) else 500
     family = _FAMILIES.get(status, "fault")
-    response = _page(
+    made = _page(
         "error.html",
         words,
         status=status,
@@ -85,17 +82,5 @@ async def http_error(request: Request, error: Exception) -> Response:
         sign_in=False,
     )
     if isinstance(error, HTTPException) and error.headers:
-        response.headers.update(error.headers)
-    return response
-
-
-async def unexpected(request: Request, error: Exception) -> Response:
-    """Starlette's handler for what nobody foresaw. It shows nothing of the error itself."""
-    return await http_error(request, HTTPException(500))
-
-
-handlers: Mapping[Any, Callable[[Request, Exception], Awaitable[Response]]] = {
-    CasemateError: casemate_error,
-    HTTPException: http_error,
-    Exception: unexpected,
-}
+        made.headers.update(error.headers)  # which methods are allowed
+    return made

@@ -5,8 +5,9 @@ Offsets are code points of the document's text, half open.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
 CONTEXT = 260  # characters kept on each side of what an excerpt is about
@@ -76,10 +77,17 @@ def excerpt(text: str, offset: int, spans: Sequence[Span]) -> Excerpt:
     start += len(lead) - len(lead.lstrip())
     stop -= len(lead) - len(lead.rstrip())
     return Excerpt(
-        runs(text[start:stop], offset + start, spans),
+        tuple(
+            replace(run, text=_BLANK_LINES.sub("\n", run.text))
+            for run in runs(text[start:stop], offset + start, spans)
+        ),
         bool(text[:start].strip()),
         bool(text[stop:].strip()),
     )
+
+
+# An excerpt is narrow: its paragraphs follow each other without empty lines.
+_BLANK_LINES = re.compile(r"\n[ \t]*(?:\n[ \t]*)+")
 
 
 def _word_start(text: str, position: int) -> int:

@@ -139,7 +139,7 @@ class Flow:
     """Turns text that arrives in bits into parts of paragraphs."""
 
     def __init__(self) -> None:
-        self._held = "\n\n"  # line ends whose meaning the next bit decides
+        self._held = "\n"  # line ends whose meaning the next bit decides
 
     def feed(self, text: str) -> list[tuple[bool, str]]:
         """(whether a paragraph begins, its text) for each part that ``text`` adds."""
@@ -147,15 +147,15 @@ class Flow:
         kept = whole.rstrip("\n")
         self._held = whole[len(kept) :]
         made = []
-        for number, part in enumerate(re.split(r"\n{2,}", kept)):
+        for number, part in enumerate(re.split(r"\n+", kept)):
             if part:
                 made.append((number > 0, part))
         return made
 
 
 def _blocks(text: str) -> list[tuple[int, str]]:
-    """Paragraphs and where they begin."""
-    return [(found.start(), found[0]) for found in re.finditer(r"(?:[^\n]|\n(?!\n))+", text)]
+    """Paragraphs, one a line, and where they begin."""
+    return [(found.start(), found[0]) for found in re.finditer(r"[^\n]+", text)]
 
 
 def _split(

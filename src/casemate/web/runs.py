@@ -26,10 +26,11 @@ def routes(front: Front) -> list[BaseRoute]:
     """``/runs`` and what hangs below one run."""
     desk = _Desk(front)
     return [
-        Route("/runs", front.member(desk.list), methods=["GET"]),
+        Route("/runs", front.member(desk.register), methods=["GET"]),
         Route("/runs/{id}", front.member(desk.one), methods=["GET"]),
         Route("/runs/{id}/check", front.member(desk.check), methods=["POST"]),
         Route("/runs/{id}/check", front.member(desk.back), methods=["GET"]),
+        Route("/runs/{id}/explanation", front.member(desk.explanation), methods=["GET"]),
         Route("/runs/{id}/receipt", front.member(desk.receipt), methods=["GET"]),
         Route("/runs/{id}/answer.txt", front.member(desk.text), methods=["GET"]),
     ]
@@ -40,7 +41,7 @@ class _Desk:
         self._front = front
         self._house = front.house
 
-    async def list(self, request: Request, reader: Reader) -> Response:
+    async def register(self, request: Request, reader: Reader) -> Response:
         before = request.query_params.get("before") or None
         found = await asyncio.to_thread(
             self._house.runs.list, reader.known, limit=_PAGE + 1, before=before
@@ -70,6 +71,16 @@ class _Desk:
             told = {"verdict": told_verdict(verdict, self._front, reader.words)}
             return HTMLResponse(part("verdict.html", reader.words, **told))
         return await self._page(run, reader, verdict)
+
+    async def explanation(self, request: Request, reader: Reader) -> Response:
+        run = await self._run(request, reader)
+        found = await self._house.explain(reader.known, run.id)
+        return reader.page(
+            "explanation.html",
+            run=run,
+            found=found,
+            marking=self._front.marking(run.label, reader.words.language),
+        )
 
     async def receipt(self, request: Request, reader: Reader) -> Response:
         id = request.path_params["id"]

@@ -69,6 +69,7 @@ def _answer(front: Front, words: Words) -> LaidOut:
         page=2,
         start=0,
         end=len(_TEXT),
+        title="Scale of fees",
         heading="Fees › Copies",
         label=label,
         text=_TEXT,

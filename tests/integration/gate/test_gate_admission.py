@@ -7,6 +7,7 @@ from gate_builders import World
 
 from casemate.errors import CasemateError, NotFound, Refused, Unauthenticated
 from casemate.gate.caller import Caller
+from casemate.gate.policy import PolicySet
 
 
 def refusal(call) -> tuple[type, str, str]:  # type: ignore[no-untyped-def]
@@ -252,3 +253,49 @@ def test_the_quota_of_runs_counts_per_principal_and_comes_back(world: World) -> 
             pass
     with quota.run(anne):
         pass
+
+
+def test_labels_hold_even_under_policies_that_permit_everything(world: World) -> None:
+    world.use_case("office", ceiling=world.label("restricted"))
+    bob = world.person("Bob", "secret")
+    open_one, secret = world.collection("open"), world.collection("secret", "secret")
+    over, alpha = world.collection("over", "top-secret"), world.collection("a", "restricted/alpha")
+    everything = b'@id("all") permit (principal, action, resource);'
+    world.gate.rights.policies = PolicySet.parse({"all.cedar": everything})
+    reachable = {reach.id for reach in world.gate.collections(bob.principal)}
+    assert reachable == {open_one, secret}
+    assert world.gate.admit(bob, use_case="office").collections == (open_one,)
+    assert over not in reachable
+    assert alpha not in reachable
+
+
+@pytest.mark.parametrize("odd", ["\ud800", "\x00", "x" * 100_000, "../documents", "documents\n"])
+def test_odd_names_are_as_absent_as_any(world: World, odd: str) -> None:
+    for call in (
+        lambda: world.gate.admit(world.owner, use_case=odd),
+        lambda: world.gate.admit(world.owner, use_case=None, collections=[odd]),
+        lambda: world.gate.require(world.owner, "read", resource=f"collection:{odd}"),
+        lambda: world.gate.principals.named(odd),
+        lambda: world.models.approved(odd),
+    ):
+        with pytest.raises(NotFound):
+            call()
+    with pytest.raises(Unauthenticated):
+        world.gate.sessions.sign_in(odd, "wrong wrong wrong")
+
+
+def test_every_refusal_says_what_and_next(world: World) -> None:
+    bob = world.person("Bob")
+    for call in (
+        lambda: world.gate.admit(bob, use_case="absent"),
+        lambda: world.gate.admit(bob, use_case=None, collections=["absent"]),
+        lambda: world.gate.admit(bob, use_case=None, model="absent"),
+        lambda: world.gate.require(bob, "administer"),
+        lambda: world.gate.require(bob, "fly"),
+        lambda: world.gate.require(bob, "read", resource="moon"),
+        lambda: world.gate.keys.caller("x"),
+        lambda: world.gate.sessions.caller("x"),
+    ):
+        _, what, next = refusal(call)
+        assert what.endswith((".", "?"))
+        assert next.endswith((".", "`"))

@@ -32,8 +32,11 @@ def parse(content: bytes, draft: Draft, limits: Limits) -> None:
         first = next(rows, None)
         if first is None:
             return
-        names: list[str] = first if _is_header(first) else []
-        for row in rows if names else chain([first], rows):
+        second = next(rows, None)
+        # A first row that is the only one has nothing to name.
+        names: list[str] = first if second is not None and _is_header(first) else []
+        leading = [row for row in (first if not names else None, second) if row is not None]
+        for row in chain(leading, rows):
             # Rows stand apart like paragraphs: none is ever read as the continuation of another.
             draft.paragraph(_line(names, row))
     except csv.Error as error:

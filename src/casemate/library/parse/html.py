@@ -111,6 +111,8 @@ class _Walk:
             if not self._in_cell:
                 self._cells.append(" ".join("".join(self._text).split()))
                 self._text.clear()
+            else:
+                self._text.append(" ")
         elif tag == "tr" and not self._in_cell:
             self._draft.row(" | ".join(cell for cell in self._cells if cell))
             self._cells.clear()

@@ -32,7 +32,7 @@ class Line:
     """A line of text and where it lies.
 
     base and end_base: bottom of its first and last glyph. cells: it is a table row, its cells
-    separated by " | ".
+    separated by " | ". bold: it begins and ends in bold print.
     """
 
     text: str
@@ -42,6 +42,7 @@ class Line:
     end_base: float
     size: float
     cells: bool = False
+    bold: bool = False
 
 
 @dataclass(frozen=True)
@@ -49,12 +50,14 @@ class Typography:
     """What is usual in a document.
 
     step: distance of lines, in sizes. levels: size of headings to their level. edges: right edge
-    of the text by where, in columns, lines begin.
+    of the text by where, in columns, lines begin. bold_level: level of a heading that is only
+    bold, None where bold print is nothing special.
     """
 
     step: float
     levels: dict[float, int]
     edges: dict[int, float]
+    bold_level: int | None
 
 
 def measure(pages: list[list[Line]]) -> Typography:
@@ -62,9 +65,11 @@ def measure(pages: list[list[Line]]) -> Typography:
     sizes: Counter[float] = Counter()
     steps: Counter[float] = Counter()
     edges: dict[int, float] = {}
+    bold = 0
     for lines in pages:
         for line in lines:
             sizes[_rounded(line.size)] += len(line.text)
+            bold += len(line.text) * line.bold
             column = int(line.left // _COLUMN)
             edges[column] = max(edges.get(column, 0.0), line.right)
         for above, line in pairwise(lines):
@@ -76,7 +81,42 @@ def measure(pages: list[list[Line]]) -> Typography:
     levels = {size: min(place, _MOST_LEVELS) for place, size in enumerate(larger, 1)}
     # The smallest of the frequent distances: in short documents paragraphs outnumber lines.
     frequent = [step for step, count in steps.items() if count * 6 >= steps.total()]
-    return Typography(min(frequent, default=_USUAL_STEP), levels, edges)
+    bold_level = min(len(levels) + 1, _MOST_LEVELS) if bold * 4 < sizes.total() else None
+    return Typography(min(frequent, default=_USUAL_STEP), levels, edges, bold_level)
+
+
+def without_running_lines(pages: list[list[Line]]) -> list[list[Line]]:
+    """The pages without the header and footer that most of them share.
+
+    Shared means: the same words, but for the number of the page and of all pages, at the same
+    height, on top or at the bottom of the page.
+    """
+    total = len(pages)
+    shared = Counter(
+        key
+        for number, lines in enumerate(pages, 1)
+        for key in {_running(line, number, total) for line in _outermost(lines)}
+    )
+    least = max(2, total * 3 // 5)
+    return [
+        [
+            line
+            for line in lines
+            if line not in _outermost(lines) or shared[_running(line, number, total)] < least
+        ]
+        for number, lines in enumerate(pages, 1)
+    ]
+
+
+def _outermost(lines: list[Line]) -> list[Line]:
+    """The highest and the lowest line, of a page that has others besides."""
+    if len(lines) < 3:
+        return []
+    return [max(lines, key=lambda line: line.base), min(lines, key=lambda line: line.base)]
+
+
+def _running(line: Line, number: int, total: int) -> tuple[str, int]:
+    return re.sub(rf"\b(?:{number}|{total})\b", "#", line.text), round(line.base)
 
 
 def add(lines: list[Line], typography: Typography, draft: Draft) -> None:
@@ -108,6 +148,8 @@ def _blocks(lines: list[Line], typography: Typography) -> Iterator[tuple[list[Li
 def _add_block(block: list[Line], listed: bool, typography: Typography, draft: Draft) -> None:
     text = unwrapped([line.text for line in block])
     level = typography.levels.get(_rounded(block[0].size))
+    if level is None and len(block) <= 2 and all(line.bold for line in block):
+        level = None if text.endswith((".", ":", ";", ",")) else typography.bold_level
     if block[0].cells:
         draft.row(text)
     elif level is not None and len(text) <= _HEADING_CHARACTERS and _may_be_heading(text):
@@ -138,6 +180,8 @@ def _without_hyphen(match: re.Match[str]) -> str:
 def _continues(above: Line, line: Line, typography: Typography) -> bool:
     """Whether ``line`` goes on with the paragraph of ``above``."""
     if above.cells or line.cells or not _alike(above, line):
+        return False
+    if above.bold != line.bold and not line.text[0].islower():
         return False
     step = above.end_base - line.base
     if abs(step) < 0.3 * line.size:

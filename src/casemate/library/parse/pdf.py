@@ -23,6 +23,8 @@ _TRAILER = b"%%EOF"
 _TRAILER_WITHIN = 1024
 _CELL_GAP = 0.9  # in sizes: wider than any space between words that is not stretched
 _EVEN = 1.5
+_FONT_NAME_BYTES = 128
+_BOLD = re.compile(rb"bold|black|heavy", re.IGNORECASE)
 _SPACE = re.compile(r"(?<=\S) (?=\S)")
 _MARKER = re.compile(r"(?:[^\w\s]|\(?\w{1,3}[.)]|\d+(?:\.\d+)+\.?|§ ?\d+)\Z")
 
@@ -50,6 +52,7 @@ def parse(content: bytes, draft: Draft, limits: Limits) -> None:
     if not any(pages):
         raise Unreadable("has no text layer (a scan?)", "OCR it first")
     draft.title = title or None
+    pages = layout.without_running_lines(pages)
     typography = layout.measure(pages)
     for lines in pages:
         draft.page()
@@ -95,7 +98,16 @@ def _line(glyphs: pypdfium2.PdfTextPage, text: str, first: int, last: int) -> Li
         end_base=end_bottom,
         size=size,
         cells=len(cells) > 1,
+        bold=_is_bold(glyphs, first + _units(text[:letter])) and _is_bold(glyphs, last),
     )
+
+
+def _is_bold(glyphs: pypdfium2.PdfTextPage, unit: int) -> bool:
+    """Whether the font of a glyph is called bold; its weight is rarely recorded."""
+    name = ctypes.create_string_buffer(_FONT_NAME_BYTES)
+    place = pdfium.FPDFText_GetCharIndexFromTextIndex(glyphs, unit)
+    pdfium.FPDFText_GetFontInfo(glyphs, place, name, len(name), None)
+    return _BOLD.search(name.value) is not None
 
 
 def _cells(glyphs: pypdfium2.PdfTextPage, text: str, first: int, size: float) -> list[str]:

@@ -74,6 +74,7 @@ class Reader:
 
     def _ask(self, task: Task, content: bytes) -> Success | Failure:
         child = self._running()
+        used = child.files > 0
         try:
             answer = child.ask(task, content)
         except Stalled:
@@ -81,6 +82,9 @@ class Reader:
             return Failure(f"took longer than {self.limits.seconds:g} s to read", "", spent=True)
         except Died:
             self._discard()
+            if used:
+                # Killed from outside, or spoiled by a file before: a fresh process decides.
+                return self._ask(task, content)
             return Failure("is damaged: reading it made the reader stop", "", spent=True)
         except BaseException:
             # An interrupt in mid-message leaves the pipe out of step.

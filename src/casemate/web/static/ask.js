@@ -153,7 +153,7 @@ class Page {
     this.live.lastElementChild.insertAdjacentHTML("beforeend", html);
   }
 
-  cited({ number, name, mark, html, marking }) {
+  cited({ number, html, marking }) {
     this.strip.innerHTML = marking;
     const before = id(`source-${number}`);
     if (before) {
@@ -163,13 +163,6 @@ class Page {
       this.sources.querySelector(".pane-empty")?.remove();
       this.sources.insertAdjacentHTML("beforeend", html);
     }
-    // the number that came last without a place is the one this citation belongs to
-    const waiting = [...this.live.querySelectorAll(`.cite[data-number="${number}"]`)];
-    for (const cite of waiting) cite.setAttribute("aria-label", name);
-    const cite = waiting.find((one) => !one.dataset.cited) ?? waiting.at(-1);
-    if (!cite) return;
-    cite.dataset.cited = `${cite.dataset.cited ?? ""} ${mark}`.trim();
-    cite.setAttribute("href", `#${cite.dataset.cited.split(" ")[0]}`);
   }
 
   finished({ line, outcome, language, marking, body, sources, foot }) {

@@ -43,7 +43,7 @@ export function point(pane) {
     from = cite;
     if (narrow.matches) {
       pane.setAttribute("role", "dialog");
-      pane.classList.add("is-open");
+      pane.classList.add("has-opened", "is-open");
       reveal(body, marksOf(cite)[0] ?? source);
     }
     source.focus({ preventScroll: true });

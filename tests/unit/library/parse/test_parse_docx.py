@@ -40,7 +40,8 @@ def test_links_controls_and_insertions_are_read_and_deletions_are_not() -> None:
         document.element.body.insert(
             0,
             parse_xml(
-                f"<w:sdt {W}><w:sdtContent><w:p><w:r><w:t>Feld</w:t></w:r></w:p></w:sdtContent></w:sdt>"
+                f"<w:sdt {W}><w:sdtContent><w:p><w:r><w:t>Feld</w:t></w:r></w:p>"
+                "</w:sdtContent></w:sdt>"
             ),
         )
         document.element.body.insert(
@@ -111,6 +112,6 @@ def test_a_truncated_docx_is_refused() -> None:
 
 
 def test_an_encrypted_docx_is_refused_with_what_to_do() -> None:
-    with pytest.raises(Unreadable, match="remove the password") as refusal:
+    with pytest.raises(Unreadable, match="Remove the password") as refusal:
         extracted("a.docx", bytes.fromhex("d0cf11e0a1b11ae1") + bytes(600))
     assert refusal.value.fact.startswith("is encrypted")

@@ -43,7 +43,9 @@ def test_the_character_set_of_the_meta_element_counts() -> None:
 
 
 def test_an_unknown_character_set_does_no_harm() -> None:
-    assert extracted("a.html", '<meta charset="klingon"><p>Gebühr'.encode("cp1252")).text == "Gebühr"
+    assert (
+        extracted("a.html", '<meta charset="klingon"><p>Gebühr'.encode("cp1252")).text == "Gebühr"
+    )
 
 
 def test_deeply_nested_elements_are_read() -> None:

@@ -1,7 +1,10 @@
 from __future__ import annotations
 
+import io
+
 import pytest
 from file_builders import a_paragraph, a_pdf, a_pdf_of_lines, extracted
+from reportlab.pdfgen import canvas
 from reportlab.platypus import ListFlowable, ListItem, Table
 
 from casemate.library.parse import Extracted, Limits, Unreadable
@@ -92,6 +95,38 @@ def test_two_thousand_pages_keep_their_numbers() -> None:
 def test_more_pages_than_the_limit_are_refused() -> None:
     with pytest.raises(Unreadable, match="has more than 2 pages"):
         extracted("a.pdf", a_pdf_of_lines(3), Limits(pages=2))
+
+
+def test_running_headers_and_page_numbers_are_left_out() -> None:
+    file = io.BytesIO()
+    sheet = canvas.Canvas(file)
+    for page in range(1, 4):
+        sheet.drawString(72, 800, f"Satzung der Gemeinde, Seite {page} von 3")
+        sheet.drawString(72, 700, f"Der Satz {page} steht hier.")
+        sheet.drawString(72, 600, "Immer gleich.")
+        sheet.drawString(72, 40, "Stand 2025")
+        sheet.showPage()
+    sheet.save()
+    document = extracted("a.pdf", file.getvalue())
+    assert [page_text(document, page) for page in (1, 2, 3)] == [
+        f"Der Satz {page} steht hier.\n\nImmer gleich." for page in (1, 2, 3)
+    ]
+
+
+def test_a_bold_line_is_a_heading_below_the_larger_ones() -> None:
+    content = a_pdf(
+        [
+            a_paragraph("Satzung", "Heading1"),
+            a_paragraph(PROSE),
+            a_paragraph("<b>2.1 Fristen</b>"),
+            a_paragraph(PROSE),
+            a_paragraph("<b>Hinweis:</b> " + PROSE),
+        ]
+    )
+    document = extracted("a.pdf", content)
+    found = [(document.text[h.start : h.end], h.level) for h in document.headings]
+    assert found == [("Satzung", 1), ("2.1 Fristen", 2)]
+    assert document.text.endswith(f"\n\nHinweis: {PROSE}")
 
 
 def test_an_empty_page_keeps_its_number() -> None:

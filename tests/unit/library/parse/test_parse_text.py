@@ -70,7 +70,9 @@ def test_line_ends_and_spaces_are_normalised() -> None:
 
 
 def test_letters_are_composed_and_invisible_signs_removed() -> None:
-    text = extracted("a.txt", "Gebu\u0308hr \u202egnidaelsim\u202c Ge\u00adnehmigung \u200bx".encode()).text
+    text = extracted(
+        "a.txt", "Gebu\u0308hr \u202egnidaelsim\u202c Ge\u00adnehmigung \u200bx".encode()
+    ).text
     assert text == "Gebühr gnidaelsim Genehmigung x"
 
 
