@@ -9,8 +9,9 @@ import asyncio
 import contextlib
 import errno
 import os
+import signal
 import socket
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 
 import uvicorn
@@ -58,10 +59,19 @@ def serve(path: Path, host: str | None, port: int | None, say: Callable[[str], N
             asyncio.run(_run(installation, listener, say))
 
 
+class _Server(uvicorn.Server):
+    """Leaves signals to ``_run``: uvicorn would raise them again and so end in the middle."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Capture none."""
+        yield
+
+
 async def _run(
     installation: Installation, listener: socket.socket, say: Callable[[str], None]
 ) -> None:
-    server = uvicorn.Server(
+    server = _Server(
         uvicorn.Config(
             application(installation),
             lifespan="off",
@@ -74,6 +84,14 @@ async def _run(
             timeout_graceful_shutdown=10,
         )
     )
+
+    def stop() -> None:
+        server.force_exit = server.should_exit  # asked a second time: at once
+        server.should_exit = True
+
+    loop = asyncio.get_running_loop()
+    for asked in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(asked, stop)
     async with _commands(installation):
         serving = asyncio.create_task(server.serve(sockets=[listener]))
         while not server.started and not serving.done():  # noqa: ASYNC110 - uvicorn has no event

@@ -10,9 +10,17 @@ from typing import Any
 
 import pytest
 import uvicorn
+from playwright.sync_api import (
+    Browser,
+    BrowserContext,
+    ConsoleMessage,
+    Page,
+    StorageState,
+    sync_playwright,
+)
+
 from casemate.installation import Installation
 from casemate.server import application
-from playwright.sync_api import Browser, BrowserContext, Page, StorageState, sync_playwright
 
 # Without the flags after the second, Chromium looks for its makers' servers at start.
 FLAGS = [
@@ -30,7 +38,7 @@ SHELVES = {
     "animals": ("animals/hundehaltung.txt",),
 }
 HOSTILE = (
-    "<script>document.title='owned'</script> The wicket costs 7 euros <img src=x onerror=a()>."
+    "The wicket <script>document.title='owned'</script> costs 7 euros <img src=x onerror=a()>."
 )
 
 
@@ -73,8 +81,7 @@ def _fill(installation: Installation) -> None:
         for path in paths:
             content = corpus.joinpath(*path.split("/")).read_bytes()
             installation.library.add(owner, shelf, path.rpartition("/")[2], content)
-    installation.library.create_collection(owner, "kept", label="restricted")
-    installation.library.add(owner, "kept", "wicket <b>.txt", HOSTILE.encode())
+    installation.library.add(owner, "leisure", "wicket <b>.txt", HOSTILE.encode())
     installation.gate.principals.set_password(
         owner, owner.principal.name, "a long word for the tests 7"
     )
@@ -126,15 +133,14 @@ def opened(
         context.set_default_timeout(10_000)
         contexts.append(context)
         page = context.new_page()
-        page.on(
-            "console",
-            lambda said: (
-                complaints.append(said.text) if said.type in ("error", "warning") else None
-            ),
-        )
+        page.on("console", lambda said: complaints.extend(_complaint(said)))
         page.on("pageerror", lambda error: complaints.append(str(error)))
         return page
 
     yield open_page
     for context in contexts:
         context.close()
+
+
+def _complaint(said: ConsoleMessage) -> list[str]:
+    return [said.text] if said.type in ("error", "warning") else []

@@ -121,7 +121,7 @@ def test_everything_works_without_script(site: Site, opened: Opened) -> None:
     expect(page.get_by_text("Write a question first.")).to_be_visible()
     page.get_by_role("textbox", name="Your question").fill(QUESTION)
     page.get_by_role("button", name="Ask").click()
-    expect(page.locator(".prose")).to_contain_text("The card costs 12 euros a year")
+    expect(page.locator("#answer-body")).to_contain_text("The card costs 12 euros a year")
     page.get_by_role("link", name=re.compile("^Source 1")).first.click()
     expect(page.locator("mark:target")).to_have_text(re.compile("^The card costs 12 euros"))
     page.get_by_role("button", name="Check it").click()

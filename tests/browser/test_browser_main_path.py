@@ -155,8 +155,8 @@ def test_words_of_a_document_never_act(opened: Opened, complaints: list[str]) ->
     expect(page.locator("#sources")).to_contain_text("<script>document.title='owned'</script>")
     expect(page.locator("#sources")).to_contain_text("wicket <b>.txt")
     expect(page).to_have_title("Ask your documents · Casemate")
-    expect(page.locator("#answer .label").first).to_contain_text("RESTREINT LUX")
-    expect(page.locator("#answer .label").last).to_contain_text("RESTREINT LUX")
+    expect(page.locator("#answer .label").first).to_contain_text("UNCLASSIFIED")
+    expect(page.locator("#answer .label").last).to_contain_text("UNCLASSIFIED")
     page.locator(".source-foot a").first.click()
     expect(page.locator("mark#passage")).to_be_visible()
     assert complaints == []

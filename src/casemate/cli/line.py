@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import os
 import socket
 from collections.abc import Iterator, Mapping
@@ -94,8 +95,7 @@ def _here(installation: Installation, name: str, arguments: Mapping[str, Any]) -
 
 
 def _there(connection: socket.socket, name: str, arguments: Mapping[str, Any]) -> Iterator[Item]:
-    request = msgspec.json.encode({"act": name, "arguments": dict(arguments)})
-    connection.sendall(request + b"\n")
+    connection.sendall(_request(name, arguments))
     with connection.makefile("rb") as lines:
         for line in lines:
             message = msgspec.json.decode(line)
@@ -113,7 +113,7 @@ async def _answer(
     try:
         if _account(writer) != os.getuid():
             return
-        request = msgspec.json.decode(await reader.readline())
+        request = json.loads(await reader.readline())
         items = perform(installation, request["act"], request["arguments"])
         try:
             async for item in items:
@@ -132,10 +132,15 @@ async def _answer(
             await items.aclose()  # type: ignore[attr-defined]
         writer.write(msgspec.json.encode(message) + b"\n")
         await writer.drain()
-    except (ConnectionError, msgspec.DecodeError, KeyError, ValueError):
+    except (ConnectionError, KeyError, TypeError, ValueError):
         return  # whoever called went away or does not speak this
     finally:
         writer.close()
+
+
+def _request(name: str, arguments: Mapping[str, Any]) -> bytes:
+    # The standard library's JSON, because a file name that is not UTF-8 holds lone surrogates.
+    return json.dumps({"act": name, "arguments": dict(arguments)}).encode("ascii") + b"\n"
 
 
 def _account(writer: asyncio.StreamWriter) -> int:

@@ -60,6 +60,7 @@ def answered(events: Iterable[Item], *, quiet: bool = False) -> tuple[Item, Item
     finished: Item = {}
     proof: Item = {}
     begun = False
+    broken = ""  # a newline while a line is open
     for event in events:
         kind = event["type"]
         if kind == "finished":
@@ -71,15 +72,17 @@ def answered(events: Iterable[Item], *, quiet: bool = False) -> tuple[Item, Item
         elif kind == "step_finished":
             text = _step(event["step"])
             if text:
-                click.secho(f"· {text}", dim=True)
+                click.secho(f"{broken}· {text}", dim=True)
+                broken = ""
         elif kind == "thinking":
             click.secho(event["text"], dim=True, nl=False)
+            broken = "\n"
         elif kind == "text":
-            click.echo(event["text"] if begun else "\n" + event["text"].lstrip(), nl=False)
-            begun = True
+            click.echo(event["text"] if begun else f"{broken}\n{event['text'].lstrip()}", nl=False)
+            begun, broken = True, "\n"
     if not finished or not proof:
         raise Unavailable("The run ended without an answer.", "Ask again.")
-    if not quiet:
+    if broken and not quiet:
         click.echo()
     return finished, proof
 

@@ -87,6 +87,7 @@ FUNCTION_WORDS: dict[str, frozenset[str]] = {
 }
 
 
+@lru_cache(maxsize=1 << 16)  # the same words come again and again
 def fold(text: str) -> str:
     """Lower case without accents; ß becomes ss. Lengths may change: never use for positions."""
     decomposed = unicodedata.normalize("NFKD", text.casefold())
@@ -138,11 +139,6 @@ def grams(word: str) -> frozenset[str]:
 def text_grams(text: str) -> frozenset[str]:
     """The 4-grams of every word of ``text``."""
     return frozenset().union(*map(grams, words(text)))
-
-
-def spaced(text: str) -> str:
-    """Folded words with single spaces between and around, as the index stores their grams."""
-    return f" {' '.join(words(text))} "
 
 
 def language_of(text: str, among: Iterable[str] = ("en", "fr", "de", "lb")) -> str:

@@ -1,31 +1,33 @@
 """Importing: how a document comes in, is replaced and leaves, whole or not at all.
 
-A document is written as ``pending``, indexed, recorded in the ledger, and then made ``ready`` in
-one transaction that also sends the version it replaces away. Readers see only ``ready``. Whatever
-a crash leaves ``pending`` or ``leaving`` is cleared at the next start.
+A document is written as ``pending``, its bytes stored, indexed, recorded in the ledger, and then
+made ``ready`` in one transaction that also sends the version it replaces away. Readers see only
+``ready``. No bytes are on disk without a row that names them, so whatever a crash or a full disk
+leaves ``pending`` or ``leaving`` can be cleared whole: at the next start, or before the next batch.
 """
 
 from __future__ import annotations
 
-import hashlib
+import contextlib
+import threading
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Protocol
 
 import msgspec
 import sqlalchemy as sa
 
-from casemate.errors import CasemateError, TooLarge
+from casemate.errors import CasemateError, Tampered, TooLarge, Unavailable
 from casemate.library.document import Collection
 from casemate.library.index import Index, Indexed
 from casemate.library.parse import Extracted
 from casemate.library.passage import Span, split
-from casemate.store.blobs import Blobs
+from casemate.store.blobs import Blobs, digest_of
 from casemate.store.database import Database
 from casemate.store.tables import documents, passages
 
 _BATCH_DOCUMENTS = 64
-_BATCH_CHARACTERS = 4_000_000
+_BATCH_BYTES = 32 << 20
 
 
 class Reads(Protocol):
@@ -58,11 +60,12 @@ class Added:
 class _Arrival:
     id: str
     name: str
+    content: bytes
     digest: str
-    size: int
+    text: bytes
+    text_digest: str
     extracted: Extracted
     spans: tuple[Span, ...]
-    replaces: str | None
 
 
 class Importing:
@@ -84,6 +87,8 @@ class Importing:
         self._clock = clock
         self._new_id = new_id
         self._most_bytes = most_bytes
+        # One batch or deletion at a time: names stay unique, and no blob goes that is just coming.
+        self._changing = threading.Lock()
 
     def add(
         self,
@@ -99,63 +104,50 @@ class Importing:
         Unavailable if the disk is full: everything yielded so far stays.
         """
         batch: list[_Arrival] = []
-        characters = 0
         for file in files:
+            if any(waiting.name == file.name for waiting in batch) or _full(batch):
+                yield from self._take_in(collection, batch, record)
+                batch = []
             known = self._known(collection.id, file.name)
             try:
                 content = self._content(file)
-                digest = "sha256:" + hashlib.sha256(content).hexdigest()
+                digest = digest_of(content)
                 if known and known[1] == digest:
                     yield Added(file.name, "unchanged", known[0])
                     continue
-                arrival = self._read(file, content, digest, reader, known[0] if known else None)
-                self._blobs.put(content)
+                batch.append(self._read(file, content, digest, reader))
+            except (Unavailable, Tampered):
+                raise
             except CasemateError as problem:
-                if problem.status >= 500:
-                    raise
                 yield Added(file.name, "unread", problem=problem)
-                continue
-            if any(waiting.name == arrival.name for waiting in batch):
-                yield from self._take_in(collection, batch, record)
-                batch, characters = [], 0
-                arrival = self._again(collection.id, arrival)
-            batch.append(arrival)
-            characters += len(arrival.extracted.text)
-            if len(batch) >= _BATCH_DOCUMENTS or characters >= _BATCH_CHARACTERS:
-                yield from self._take_in(collection, batch, record)
-                batch, characters = [], 0
         yield from self._take_in(collection, batch, record)
 
     def delete(self, document: str, record: Callable[[], None]) -> None:
         """Remove a document: rows, index entries and blobs, after ``record`` wrote its entry."""
-        record()
-        with self._database.write() as connection:
-            connection.execute(
-                sa.update(documents).where(documents.c.id == document).values(state="leaving")
-            )
-        self._clear([document])
+        with self._changing:
+            self._sweep()
+            record()
+            with self._database.write() as connection:
+                connection.execute(
+                    sa.update(documents).where(documents.c.id == document).values(state="leaving")
+                )
+            self._sweep()
 
     def recover(self) -> int:
         """Clear what a crash left half-way. Returns how many documents that were."""
-        with self._database.read() as connection:
-            unfinished = list(
-                connection.execute(
-                    sa.select(documents.c.id).where(documents.c.state != "ready")
-                ).scalars()
-            )
-        if unfinished:
-            self._clear(unfinished)
-        return len(unfinished)
+        with self._changing:
+            return self._sweep()
 
     def rebuild_index(self) -> None:
-        """Fill an empty index from the database."""
+        """Empty the index and fill it from the database."""
         query = (
             sa.select(passages, documents.c.collection, documents.c.title)
             .join(documents, documents.c.id == passages.c.document)
             .where(documents.c.state == "ready")
             .order_by(passages.c.id)
         )
-        with self._database.read() as connection:
+        with self._changing, self._database.read() as connection:
+            self._index.clear()
             rows = connection.execution_options(yield_per=1000).execute(query)
             self._index.apply(
                 add=(
@@ -200,59 +192,54 @@ class Importing:
             )
         return file.content()
 
-    def _read(
-        self, file: File, content: bytes, digest: str, reader: Reads, replaces: str | None
-    ) -> _Arrival:
+    def _read(self, file: File, content: bytes, digest: str, reader: Reads) -> _Arrival:
         extracted = reader.read(file.name, content)
+        text = extracted.text.encode()
         return _Arrival(
             id=self._new_id("d"),
             name=file.name,
+            content=content,
             digest=digest,
-            size=len(content),
+            text=text,
+            text_digest=digest_of(text),
             extracted=extracted,
             spans=split(extracted),
-            replaces=replaces,
         )
-
-    def _again(self, collection: str, arrival: _Arrival) -> _Arrival:
-        known = self._known(collection, arrival.name)
-        return replace(arrival, replaces=known[0] if known else None)
 
     def _take_in(
         self, collection: Collection, batch: list[_Arrival], record: Callable[[list[str]], None]
     ) -> list[Added]:
         if not batch:
             return []
-        entries = self._write_pending(collection, batch)
-        self._index.apply(add=entries)
-        record([arrival.id for arrival in batch])
-        replaced = [arrival.replaces for arrival in batch if arrival.replaces]
-        with self._database.write() as connection:
-            connection.execute(
-                sa.update(documents).where(documents.c.id.in_(replaced)).values(state="leaving")
-            )
-            connection.execute(
-                sa.update(documents)
-                .where(documents.c.id.in_([arrival.id for arrival in batch]))
-                .values(state="ready")
-            )
-        if replaced:
-            self._clear(replaced)
+        with self._changing:
+            self._sweep()
+            try:
+                entries = self._write_pending(collection, batch)
+                self._blobs.put_all(
+                    one for arrival in batch for one in (arrival.content, arrival.text)
+                )
+                self._index.apply(add=entries)
+                record([arrival.id for arrival in batch])
+                replaced = self._make_ready(collection, batch)
+            except Exception:
+                # Else it would be in the way of the next attempt; the next start clears it too.
+                with contextlib.suppress(CasemateError):
+                    self._sweep()
+                raise
+            if replaced:
+                self._sweep()
         return [
-            Added(arrival.name, "replaced" if arrival.replaces else "added", arrival.id)
+            Added(arrival.name, "replaced" if arrival.name in replaced else "added", arrival.id)
             for arrival in batch
         ]
 
     def _write_pending(self, collection: Collection, batch: list[_Arrival]) -> list[Indexed]:
-        texts = {arrival.id: self._blobs.put(arrival.extracted.text.encode()) for arrival in batch}
         label = str(collection.label)
         entries: list[Indexed] = []
         with self._database.write() as connection:
             for arrival in batch:
                 connection.execute(
-                    documents.insert().values(
-                        _document_row(arrival, collection.id, texts[arrival.id], self._clock())
-                    )
+                    documents.insert().values(_document_row(arrival, collection.id, self._clock()))
                 )
                 rows = _passage_rows(arrival, label)
                 last = connection.execute(sa.select(sa.func.max(passages.c.id))).scalar() or 0
@@ -274,8 +261,33 @@ class Importing:
                 )
         return entries
 
-    def _clear(self, ids: list[str]) -> None:
-        """Remove documents that no reader sees any more, from the index first."""
+    def _make_ready(self, collection: Collection, batch: list[_Arrival]) -> set[str]:
+        """Show the batch to readers, and send away what it replaces; the names of that."""
+        ready = sa.and_(
+            documents.c.collection == collection.id,
+            documents.c.name.in_([arrival.name for arrival in batch]),
+            documents.c.state == "ready",
+        )
+        with self._database.write() as connection:
+            replaced = set(connection.execute(sa.select(documents.c.name).where(ready)).scalars())
+            connection.execute(sa.update(documents).where(ready).values(state="leaving"))
+            connection.execute(
+                sa.update(documents)
+                .where(documents.c.id.in_([arrival.id for arrival in batch]))
+                .values(state="ready")
+            )
+        return replaced
+
+    def _sweep(self) -> int:
+        """Remove every document that no reader sees, bytes first; how many there were."""
+        with self._database.read() as connection:
+            ids = list(
+                connection.execute(
+                    sa.select(documents.c.id).where(documents.c.state != "ready")
+                ).scalars()
+            )
+        if not ids:
+            return 0
         self._index.apply(remove=ids)
         with self._database.write() as connection:
             blobs = connection.execute(
@@ -285,32 +297,35 @@ class Importing:
             ).all()
             connection.execute(sa.delete(passages).where(passages.c.document.in_(ids)))
             connection.execute(sa.delete(documents).where(documents.c.id.in_(ids)))
-            unused = [
-                digest
-                for digest in {digest for row in blobs for digest in row}
+            for digest in {digest for row in blobs for digest in row}:
                 if not connection.execute(
                     sa.select(sa.func.count())
                     .select_from(documents)
                     .where((documents.c.digest == digest) | (documents.c.text_digest == digest))
-                ).scalar()
-            ]
-        for digest in unused:
-            self._blobs.delete(digest)
+                ).scalar():
+                    # Before the commit: after a crash here the rows still say what to remove.
+                    self._blobs.delete(digest)
+        return len(ids)
 
 
-def _document_row(
-    arrival: _Arrival, collection: str, text_digest: str, now: str
-) -> dict[str, object]:
+def _full(batch: list[_Arrival]) -> bool:
+    return (
+        len(batch) >= _BATCH_DOCUMENTS
+        or sum(len(arrival.content) + len(arrival.text) for arrival in batch) >= _BATCH_BYTES
+    )
+
+
+def _document_row(arrival: _Arrival, collection: str, now: str) -> dict[str, object]:
     extracted = arrival.extracted
     return {
         "id": arrival.id,
         "collection": collection,
         "name": arrival.name,
         "digest": arrival.digest,
-        "text_digest": text_digest,
+        "text_digest": arrival.text_digest,
         "media_type": extracted.media_type,
         "title": extracted.title,
-        "size": arrival.size,
+        "size": len(arrival.content),
         "characters": len(extracted.text),
         "pages": msgspec.json.encode([(page.start, page.end) for page in extracted.pages]).decode(),
         "headings": msgspec.json.encode(

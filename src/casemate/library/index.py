@@ -8,7 +8,8 @@ what the asker may not see; the database stays the authority and re-checks every
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -36,6 +37,10 @@ class Indexed:
     text: str  # heading and text
 
 
+class Damaged(Unavailable):
+    """The index on disk cannot be read; it can be built anew from the database."""
+
+
 class Index(Protocol):
     """Full-text search over passages."""
 
@@ -54,6 +59,7 @@ class Index(Protocol):
         """Passage ids and scores, best first, of these collections and labels only.
 
         ``alike``: stems of other words for what the query says; they count for less.
+        Raises Damaged; so does ``frequency``.
         """
 
     def frequency(self, word: str, *, collections: Sequence[str], labels: Sequence[str]) -> int:
@@ -61,6 +67,9 @@ class Index(Protocol):
 
     def size(self) -> int:
         """Passages in the index."""
+
+    def clear(self) -> None:
+        """Empty the index, to build it anew from the database."""
 
     def close(self) -> None:
         """Release files."""
@@ -84,6 +93,7 @@ class TantivyIndex:
             for document in remove:
                 writer.delete_documents_by_term("document", document)
             for passage in add:
+                folded = words.words(passage.text)
                 writer.add_document(
                     tantivy.Document.from_dict(
                         {
@@ -91,8 +101,8 @@ class TantivyIndex:
                             "document": passage.document,
                             "collection": passage.collection,
                             "label": passage.label,
-                            "grams": words.spaced(passage.text),
-                            "stems": " ".join(map(stem, words.words(passage.text))),
+                            "grams": f" {' '.join(folded)} ",
+                            "stems": " ".join(map(stem, folded)),
                         },
                         self._schema,
                     )
@@ -128,13 +138,14 @@ class TantivyIndex:
                 ),
             ]
         )
-        searcher = self._index.searcher()
         query_within = self._within(text, collections, labels)
-        found = searcher.search(query_within, limit, count=False)
-        addresses = [address for _, address in found.hits]
-        if not addresses:
-            return []
-        ids = searcher.fast_field_values("id", addresses)
+        with _reading():
+            searcher = self._index.searcher()
+            found = searcher.search(query_within, limit, count=False)
+            addresses = [address for _, address in found.hits]
+            if not addresses:
+                return []
+            ids = searcher.fast_field_values("id", addresses)
         hits = [
             (int(_one(key)), float(score)) for key, (score, _) in zip(ids, found.hits, strict=True)
         ]
@@ -153,7 +164,8 @@ class TantivyIndex:
             text = tantivy.Query.boolean_query(
                 [(tantivy.Occur.Must, self._term("grams", gram)) for gram in sorted(inner)]
             )
-        found = self._index.searcher().search(self._within(text, collections, labels), 1)
+        with _reading():
+            found = self._index.searcher().search(self._within(text, collections, labels), 1)
         return int(found.count or 0)  # type: ignore[attr-defined]
 
     def size(self) -> int:
@@ -164,7 +176,7 @@ class TantivyIndex:
         """See Index."""
 
     def clear(self) -> None:
-        """Empty the index, to build it anew from the database."""
+        """See Index."""
         shutil.rmtree(self._folder, ignore_errors=True)
         self._index = self._open()
 
@@ -205,6 +217,19 @@ class TantivyIndex:
         return tantivy.Query.const_score_query(
             tantivy.Query.term_set_query(self._schema, field, list(values)), 0.0
         )
+
+
+@contextmanager
+def _reading() -> Iterator[None]:
+    """Tantivy raises ValueError for a file it cannot open, and panics on one it cannot parse."""
+    try:
+        yield
+    except BaseException as problem:
+        if isinstance(problem, ValueError) or type(problem).__name__ == "PanicException":
+            raise Damaged(
+                "The index is damaged.", "Start again: it is then built anew from the database."
+            ) from problem
+        raise
 
 
 def _one(value: Any) -> Any:

@@ -7,7 +7,7 @@ what does not exist give the same NotFound.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import msgspec
 import sqlalchemy as sa
@@ -16,7 +16,7 @@ from casemate.errors import Conflict, Invalid, NotFound, Refused
 from casemate.language.thesaurus import Thesaurus
 from casemate.library.document import Collection, Document, Hit
 from casemate.library.importing import Added, File, Importing
-from casemate.library.index import Index, TantivyIndex
+from casemate.library.index import Damaged, Index
 from casemate.library.parse import Reader
 from casemate.library.search import Search
 from casemate.store.blobs import Blobs
@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from casemate.gate.admission import Admission, Gate
     from casemate.gate.caller import Caller
     from casemate.ledger.record import Ledger
+
+T = TypeVar("T")
 
 _LONGEST_NAME = 80
 
@@ -63,8 +65,6 @@ class Library:
         """Clear what a crash left half-way, and rebuild an index that does not match."""
         self._importing.recover()
         if self._index.size() != self._importing.passages():
-            if isinstance(self._index, TantivyIndex):
-                self._index.clear()
             self._importing.rebuild_index()
 
     # Collections
@@ -220,11 +220,11 @@ class Library:
 
     def find(self, query: str, admission: Admission, *, limit: int = 10) -> list[Hit]:
         """Passages for a query within a run's admission."""
-        return self._search.find(query, admission, limit=limit)
+        return self._searched(lambda: self._search.find(query, admission, limit=limit))
 
     def rarity(self, words: Sequence[str], admission: Admission) -> dict[str, int]:
         """How telling each folded word is among the readable passages, 0…1000."""
-        return self._search.rarity(words, admission)
+        return self._searched(lambda: self._search.rarity(words, admission))
 
     def alike(self, words: Sequence[str]) -> dict[str, frozenset[str]]:
         """Stems of other words for what each folded word means, from the country pack."""
@@ -235,6 +235,13 @@ class Library:
         query = sa.select(sa.func.count()).select_from(documents)
         with self._database.read() as connection:
             return int(connection.execute(query.where(documents.c.state == "ready")).scalar_one())
+
+    def _searched(self, search: Callable[[], T]) -> T:
+        try:
+            return search()
+        except Damaged:
+            self._importing.rebuild_index()
+            return search()
 
     def _row(self, caller: Caller, id: str) -> tuple[sa.Row[tuple[object, ...]], Collection]:
         readable = {one.id: one for one in self.collections(caller)}

@@ -118,5 +118,13 @@ class Reviews:
             label = connection.execute(query).scalar()
         policy = self._gate.country.policy
         if label is None or not caller.principal.clearance.dominates(policy.parse(label)):
-            raise NotFound("There is no such run that you may review.", "Check its number.")
-        self._gate.require(caller, "review", label=policy.parse(label), resource=f"run:{run}")
+            raise _absent()
+        try:
+            self._gate.require(caller, "review", label=policy.parse(label), resource=f"run:{run}")
+        except NotFound:
+            # The gate's own words would tell a run that is there from one that is not.
+            raise _absent() from None
+
+
+def _absent() -> NotFound:
+    return NotFound("There is no such run that you may review.", "Check its number.")

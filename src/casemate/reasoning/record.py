@@ -7,7 +7,7 @@ encrypted under the asker's data key.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from casemate.ledger.record import Ledger, Recorded
 
 _NONCE_BYTES = 32
+_Entry = tuple[int, dict[str, Any], str]  # index, content, leaf hash
 _TAIL = 4_096  # entries looked through for a run that was cut off while it was admitted
 
 
@@ -112,6 +113,7 @@ class Runs:
             },
         }
         question = {"text": request.question, "history": [list(turn) for turn in request.history]}
+        rows, commitments = self._seal(run, subject, "admitted", {"question": question})
         with self._database.write() as connection:
             connection.execute(
                 runs.insert().values(
@@ -124,14 +126,8 @@ class Runs:
                     created=now,
                 )
             )
-        commitment = self._store(run, subject, "admitted", "question", question)
-        admitted = self._ledger.record(
-            {**head, "kind": "run.admitted", "time": now, "question": commitment}
-        )
-        with self._database.write() as connection:
-            connection.execute(
-                sa.update(runs).where(runs.c.id == run).values(admitted=admitted.index)
-            )
+            connection.execute(openings.insert(), rows)
+        admitted = self._ledger.record({**head, "kind": "run.admitted", "time": now, **commitments})
         return Opened(run, head, admitted, subject)
 
     def close(
@@ -142,10 +138,13 @@ class Runs:
         contents: Mapping[str, object],
     ) -> Recorded:
         """Record how a run ended, with commitments to ``contents``; durable when it returns."""
-        commitments = {
-            field: self._store(opened.id, opened.subject, "finished", field, content)
-            for field, content in contents.items()
-        }
+        rows, commitments = self._seal(opened.id, opened.subject, "finished", contents)
+        with self._database.write() as connection:
+            if rows:
+                connection.execute(openings.insert(), rows)
+            connection.execute(
+                sa.update(runs).where(runs.c.id == opened.id).values(admitted=opened.admitted.index)
+            )
         now = self._clock()
         finished = self._ledger.record(
             {
@@ -171,20 +170,27 @@ class Runs:
         with self._database.read() as connection:
             cut_off = connection.execute(sa.select(runs).where(runs.c.outcome.is_(None))).all()
         for row in cut_off:
-            head, index = self._find_admitted(row)
-            finished: Recorded | None = None
-            if head is not None:
-                finished = self._ledger.record(
-                    {**head, "kind": "run.finished", "time": self._clock(), "outcome": "failed"}
-                )
+            admitted, finished = self._entries_of(row.id)
+            if admitted is not None and finished is None:
+                index, entry, leaf = admitted
+                head = {name: entry[name] for name in entry if name not in ("question", "kind")}
+                ending = {
+                    **head,
+                    "kind": "run.finished",
+                    "time": self._clock(),
+                    "outcome": "failed",
+                    "admitted": {"index": index, "leaf": leaf},
+                }
+                finished = self._ledger.record(ending).index, ending, ""
             with self._database.write() as connection:
                 connection.execute(
                     sa.update(runs)
                     .where(runs.c.id == row.id)
                     .values(
-                        outcome="failed",
-                        admitted=index,
-                        finished=None if finished is None else finished.index,
+                        outcome="failed" if finished is None else finished[1]["outcome"],
+                        label=row.label if finished is None else finished[1]["label"],
+                        admitted=None if admitted is None else admitted[0],
+                        finished=None if finished is None else finished[0],
                         ended=self._clock(),
                     )
                 )
@@ -283,36 +289,31 @@ class Runs:
         content = msgspec.json.decode(plain[_NONCE_BYTES:])
         return Opening(entry, field, plain[:_NONCE_BYTES], content)
 
-    def _store(self, run: str, subject: str, entry: str, field: str, content: object) -> str:
-        nonce = self._random(_NONCE_BYTES)
-        sealed = self._keyring.seal(
-            subject, nonce + canonical(content), about=f"{run}/{entry}/{field}"
-        )
-        with self._database.write() as connection:
-            connection.execute(
-                openings.insert().values(
-                    run=run, entry=entry, field=field, subject=subject, sealed=sealed
-                )
+    def _seal(
+        self, run: str, subject: str, entry: str, contents: Mapping[str, object]
+    ) -> tuple[list[dict[str, object]], dict[str, str]]:
+        """Rows of sealed ``contents``, and the commitment to each by field."""
+        rows: list[dict[str, object]] = []
+        commitments = {}
+        for field, content in contents.items():
+            nonce = self._random(_NONCE_BYTES)
+            about = f"{run}/{entry}/{field}"
+            sealed = self._keyring.seal(subject, nonce + canonical(content), about=about)
+            commitments[field] = commit(nonce, content)
+            rows.append(
+                {"run": run, "entry": entry, "field": field, "subject": subject, "sealed": sealed}
             )
-        return commit(nonce, content)
+        return rows, commitments
 
-    def _find_admitted(
-        self, row: sa.Row[tuple[Any, ...]]
-    ) -> tuple[dict[str, object] | None, int | None]:
-        """The entry that admitted a run, which the database may not know yet."""
+    def _entries_of(self, run: str) -> tuple[_Entry | None, _Entry | None]:
+        """The admitted and finished entries of a run that the database does not know of."""
         log = self._ledger.log
-        places: Iterable[tuple[int, bytes]]
-        if row.admitted is not None:
-            places = [(row.admitted, log.entry(row.admitted))]
-        else:
-            places = log.entries(max(0, log.size - _TAIL))
-        for index, raw in places:
+        found: dict[str, _Entry] = {}
+        for index, raw in log.entries(max(0, log.size - _TAIL)):
             entry = msgspec.json.decode(raw)
-            if entry.get("kind") == "run.admitted" and entry.get("run") == row.id:
-                leaf = f"sha256:{leaf_hash(raw).hex()}"
-                head = {name: entry[name] for name in entry if name not in ("question", "kind")}
-                return {**head, "admitted": {"index": index, "leaf": leaf}}, index
-        return None, None
+            if entry.get("run") == run:
+                found[entry["kind"]] = (index, entry, f"sha256:{leaf_hash(raw).hex()}")
+        return found.get("run.admitted"), found.get("run.finished")
 
 
 def answer_content(answer: Answer) -> dict[str, object]:

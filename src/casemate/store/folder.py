@@ -19,6 +19,12 @@ from casemate.errors import Conflict, Invalid, Unavailable
 
 _MARK = "casemate.json"
 _FORMAT = b'{"casemate":"data folder","v":1}\n'
+_BEFORE = frozenset({"settings.toml", "perimeter.toml"})  # an operator may write them first
+_OWN = _BEFORE | {
+    *("lock", "casemate.sqlite", "casemate.sqlite-wal", "casemate.sqlite-shm"),
+    *("casemate.sqlite-journal", "master.key", "master.key.tmp", "ledger.key", "ledger.key.tmp"),
+    *("casemate.json.tmp", "ledger", "blobs", "index", "policies"),
+}
 
 
 class InUse(Conflict):
@@ -156,10 +162,7 @@ def _prepare(path: Path, *, create: bool) -> bool:
         )
     if path.exists() and not path.is_dir():
         raise Invalid("The data folder is not a folder.", "Choose another with --data.")
-    # A first start that was interrupted leaves its lock file: such a folder is ours to finish.
-    # Settings may be written before the first start.
-    own = {"lock", "settings.toml"}
-    if path.is_dir() and any(path.iterdir()) and not own & {one.name for one in path.iterdir()}:
+    if path.is_dir() and not _ours({one.name for one in path.iterdir()}):
         raise Invalid(
             "This folder holds other files and is not a Casemate data folder.",
             "Choose an empty or a new folder with --data.",
@@ -168,12 +171,21 @@ def _prepare(path: Path, *, create: bool) -> bool:
     return True
 
 
+def _ours(names: set[str]) -> bool:
+    """Whether a folder without our mark may be made a data folder, which clears it.
+
+    Settings may be written before the first start. A first start that was interrupted leaves its
+    lock file and nothing that is not ours; one stranger among the names and all stay untouched.
+    """
+    return names <= _BEFORE or ("lock" in names and names <= _OWN)
+
+
 def _start_over(path: Path) -> None:
     """Clear what an interrupted first start left: nothing was ever answered from it."""
     for leftover in path.iterdir():
         if leftover.is_dir():
             shutil.rmtree(leftover)
-        elif leftover.name not in ("lock", "settings.toml", "perimeter.toml"):
+        elif leftover.name not in _BEFORE | {"lock"}:
             leftover.unlink()
 
 

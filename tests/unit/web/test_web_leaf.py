@@ -4,6 +4,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+
 from casemate.gate.country import Country
 from casemate.library.document import Document
 from casemate.web.leaf import LEAVES, STRETCH, open_at

@@ -1,9 +1,10 @@
 from __future__ import annotations
 
 import pytest
+from starlette.requests import Request
+
 from casemate.errors import Refused
 from casemate.web.origin import local_path, require_same_origin
-from starlette.requests import Request
 
 
 def a_request(**headers: str) -> Request:

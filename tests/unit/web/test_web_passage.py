@@ -1,8 +1,9 @@
 from __future__ import annotations
 
-from casemate.web.passage import CONTEXT, Run, Span, excerpt, runs
 from hypothesis import given
 from hypothesis import strategies as st
+
+from casemate.web.passage import CONTEXT, Run, Span, excerpt, runs
 
 
 def test_text_is_cut_where_a_mark_begins_and_ends() -> None:

@@ -5,6 +5,7 @@ import string
 from importlib.resources import files
 
 import pytest
+
 from casemate.web.words import LANGUAGES, preferred, words
 
 
