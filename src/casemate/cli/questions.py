@@ -90,8 +90,6 @@ def answered(events: Iterable[Item], *, quiet: bool = False) -> tuple[Item, Item
 def report(finished: Mapping[str, Any], proof: Mapping[str, Any], file: Path | None = None) -> None:
     """Print citations and where the proof is."""
     answer = finished["answer"]
-    if answer["citations"]:
-        click.echo()
     for citation in answer["citations"]:
         source = answer["sources"][citation["source"]]
         place = source["document"]
@@ -100,7 +98,8 @@ def report(finished: Mapping[str, Any], proof: Mapping[str, Any], file: Path | N
         quote = " ".join(citation["quote"].split())
         click.echo(show.wrapped(f"{place}: “{quote}”", "      ", f"  [{citation['number']}] "))
     origin = proof["vkey"].split("+", 1)[0]
-    click.echo()
+    if answer["citations"]:
+        click.echo()
     where = f"written to {file}" if file else f"casemate run receipt {finished['run']}"
     click.secho(
         f"Recorded as entry {finished['entry']:,} of {origin}, label {finished['label']}. "

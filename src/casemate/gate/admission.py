@@ -38,6 +38,7 @@ from casemate.store.tables import principals, tenants, use_cases
 DOCUMENTS = "documents"  # the use case made at first start
 QUOTE = "quote"  # the model that is always there
 
+_RUNS = frozenset({"ask", "search"})
 _KINDS: dict[str, Kind] = {
     "installation": "Installation",
     "collection": "Collection",
@@ -178,6 +179,9 @@ class Gate:
         Raises Unauthenticated (disabled since), NotFound (use case or collection: absent and
         hidden are one), Refused; what policies refuse is recorded.
         """
+        if action not in _RUNS:
+            # Only these are refused under a use case that is not approved: see limits.cedar.
+            raise Invalid(f"A run cannot {action[:40]!r}.", "It can ask or search.")
         caller = self._now(caller)
         principal = caller.principal
         chosen = self._use_case(caller, use_case)

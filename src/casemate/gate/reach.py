@@ -66,7 +66,7 @@ class Reaches:
 
         Models have no tenant: they belong to the installation, and so to everyone in it.
         """
-        if not re.fullmatch(r"[A-Za-z0-9._-]{1,128}", id):
+        if kind not in _TABLES or not re.fullmatch(r"[A-Za-z0-9._-]{1,128}", id):
             return None
         table, owner = _TABLES[kind]
         query = sa.select(table).where(table.c.id == id)

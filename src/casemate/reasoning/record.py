@@ -7,7 +7,7 @@ encrypted under the asker's data key.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -291,7 +291,7 @@ class Runs:
 
     def _seal(
         self, run: str, subject: str, entry: str, contents: Mapping[str, object]
-    ) -> tuple[list[dict[str, object]], dict[str, str]]:
+    ) -> tuple[Sequence[dict[str, object]], dict[str, str]]:
         """Rows of sealed ``contents``, and the commitment to each by field."""
         rows: list[dict[str, object]] = []
         commitments = {}

@@ -5,7 +5,7 @@ import json
 import pytest
 from gate_builders import World
 
-from casemate.errors import CasemateError, NotFound, Refused, Unauthenticated
+from casemate.errors import CasemateError, Invalid, NotFound, Refused, Unauthenticated
 from casemate.gate.caller import Caller
 from casemate.gate.policy import PolicySet
 
@@ -267,6 +267,18 @@ def test_labels_hold_even_under_policies_that_permit_everything(world: World) ->
     assert world.gate.admit(bob, use_case="office").collections == (open_one,)
     assert over not in reachable
     assert alpha not in reachable
+
+
+def test_a_run_asks_or_searches_and_nothing_else(world: World) -> None:
+    assert world.gate.admit(world.owner, use_case=None, action="search")
+    for action in ("read", "administer", "fly"):
+        with pytest.raises(Invalid, match="ask or search"):
+            world.gate.admit(world.owner, use_case=None, action=action)
+
+
+def test_the_installation_has_no_parts_to_ask_for_by_id(world: World) -> None:
+    with pytest.raises(NotFound):
+        world.gate.require(world.owner, "administer", resource="installation:perimeter")
 
 
 @pytest.mark.parametrize("odd", ["\ud800", "\x00", "x" * 100_000, "../documents", "documents\n"])

@@ -6,6 +6,7 @@ import pytest
 from gate_builders import PASSWORD, World
 
 from casemate.errors import Conflict, Invalid, NotFound, Refused, Unauthenticated
+from casemate.store.tables import principals
 
 
 def test_the_ledger_knows_pseudonyms_and_digests_and_never_a_name(world: World) -> None:
@@ -190,3 +191,24 @@ def test_a_disabled_principals_key_link_and_session_are_refused_at_once(world: W
 def test_local_commands_act_as_the_first_owner(world: World) -> None:
     caller = world.gate.owner()
     assert (caller.principal.name, caller.via, caller.use_case) == ("Anne", "local", None)
+
+
+def test_disabled_is_checked_on_every_use_and_not_only_when_it_happens(world: World) -> None:
+    bob, gate = world.person("Bob"), world.gate
+    _, key = gate.keys.create(world.owner, "Bob")
+    session = gate.sessions.redeem(gate.sessions.link_for(bob.principal))
+    link = gate.sessions.link_for(bob.principal)
+    # As if a key or session had been made in the very moment of the disabling.
+    with world.database.write() as connection:
+        connection.execute(
+            principals.update()
+            .where(principals.c.name == "Bob")
+            .values(disabled="2026-03-02T09:00:00Z")
+        )
+    for attempt in (
+        lambda: gate.keys.caller(key),
+        lambda: gate.sessions.caller(session),
+        lambda: gate.sessions.redeem(link),
+    ):
+        with pytest.raises(Unauthenticated):
+            attempt()
