@@ -262,7 +262,7 @@ def _examples(body: str, start: int) -> Iterator[Example]:
         after = place + len(line)
         if line.startswith("$ "):
             found.append(Example(line[2:].rstrip("\n"), "", after, after))
-        elif line.startswith("> ") and found and not found[-1].expected:
+        elif line.startswith((">\n", "> ")) and found and not found[-1].expected:
             found[-1].command += "\n" + line[2:].rstrip("\n")
             found[-1].start = found[-1].end = after
         elif found:

@@ -3,13 +3,13 @@ from __future__ import annotations
 import socket
 import threading
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 import pytest
 import uvicorn
+from browser_site import Site
 from playwright.sync_api import (
     Browser,
     BrowserContext,
@@ -40,15 +40,6 @@ SHELVES = {
 HOSTILE = (
     "The wicket <script>document.title='owned'</script> costs 7 euros <img src=x onerror=a()>."
 )
-
-
-@dataclass
-class Site:
-    """A running installation with fictional documents in it."""
-
-    base_url: str
-    sign_in_link: Callable[[], str]  # a new one at each call: a link works once
-    installation: Installation = field(repr=False)
 
 
 @pytest.fixture(scope="session")

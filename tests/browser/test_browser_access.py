@@ -1,19 +1,17 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Literal
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from conftest import Site
+from browser_site import QUESTION, Opened, Site, ask
 from playwright.sync_api import Page, expect
-from test_browser_main_path import QUESTION, ask
 
 pytestmark = pytest.mark.browser
 
 LEVELS = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"]
-Opened = Callable[..., Page]
 
 
 def rooms(page: Page) -> Iterator[str]:

@@ -1,23 +1,18 @@
 from __future__ import annotations
 
+import asyncio
 import re
-from collections.abc import Callable
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
 
 import pytest
-from conftest import Site
-from playwright.sync_api import Page, expect
+from browser_site import QUESTION, Opened, Site, ask
+from playwright.sync_api import expect
+
+from casemate.gate.caller import Caller
+from casemate.reasoning.event import Event, Request, Text
 
 pytestmark = pytest.mark.browser
-
-QUESTION = "How much is a library card for an adult, and how long can I keep a book?"
-Opened = Callable[..., Page]
-
-
-def ask(page: Page, question: str = QUESTION) -> None:
-    page.goto("/")
-    page.get_by_role("textbox", name="Your question").fill(question)
-    page.get_by_role("button", name="Ask").click()
-    expect(page.get_by_role("region", name="Receipt")).to_be_visible()
 
 
 def test_sign_in_ask_see_the_source_check_the_receipt(
@@ -160,3 +155,29 @@ def test_words_of_a_document_never_act(opened: Opened, complaints: list[str]) ->
     page.locator(".source-foot a").first.click()
     expect(page.locator("mark#passage")).to_be_visible()
     assert complaints == []
+
+
+def test_an_answer_can_be_stopped_and_the_record_says_so(
+    site: Site, opened: Opened, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answer = site.installation.ask
+
+    async def endless(caller: Caller, request: Request) -> AsyncGenerator[Event, None]:
+        async with aclosing(answer(caller, request)) as events:
+            async for event in events:
+                yield event
+                if isinstance(event, Text):
+                    await asyncio.Event().wait()
+
+    monkeypatch.setattr(site.installation, "ask", endless)
+    page = opened()
+    page.goto("/")
+    page.get_by_role("textbox", name="Your question").fill(QUESTION)
+    page.keyboard.press("Enter")
+    expect(page.locator(".cite")).to_be_visible()
+    expect(page.locator("#answer .label")).to_have_count(2)
+    page.get_by_role("button", name="Stop").click()
+    expect(page.get_by_text("Stopped.")).to_be_visible()
+    page.get_by_role("link", name="Runs").click()
+    page.get_by_role("link", name=QUESTION).first.click()
+    expect(page.get_by_text("This run ended without an answer.")).to_be_visible()

@@ -59,32 +59,51 @@ def answered(events: Iterable[Item], *, quiet: bool = False) -> tuple[Item, Item
     """Follow a run, showing steps and text as they come; its last event and its receipt."""
     finished: Item = {}
     proof: Item = {}
-    begun = False
-    broken = ""  # a newline while a line is open
+    screen = _Screen(quiet)
     for event in events:
         kind = event["type"]
         if kind == "finished":
             finished = event
         elif kind == "receipt":
             proof = event
-        elif quiet:
-            continue
         elif kind == "step_finished":
-            text = _step(event["step"])
-            if text:
-                click.secho(f"{broken}· {text}", dim=True)
-                broken = ""
-        elif kind == "thinking":
-            click.secho(event["text"], dim=True, nl=False)
-            broken = "\n"
-        elif kind == "text":
-            click.echo(event["text"] if begun else f"{broken}\n{event['text'].lstrip()}", nl=False)
-            begun, broken = True, "\n"
+            screen.line(_step(event["step"]))
+        elif kind in ("thinking", "text"):
+            screen.stream(event["text"], dim=kind == "thinking")
+    screen.end()
     if not finished or not proof:
         raise Unavailable("The run ended without an answer.", "Ask again.")
-    if broken and not quiet:
-        click.echo()
+    if not quiet and not finished["answer"]["sources"]:
+        click.echo("No passage was found. `casemate add PATH --collection NAME` adds documents.")
     return finished, proof
+
+
+class _Screen:
+    """Lines for steps, and text as it streams, each on lines of its own."""
+
+    def __init__(self, quiet: bool) -> None:
+        self._quiet = quiet
+        self._streaming: bool | None = None  # dim or not; None between streams
+
+    def line(self, text: str) -> None:
+        if text and not self._quiet:
+            self.end()
+            click.secho(f"· {text}", dim=True)
+
+    def stream(self, text: str, *, dim: bool) -> None:
+        if self._quiet:
+            return
+        if self._streaming is not dim:
+            self.end()
+            click.echo()
+            text = text.lstrip()
+        self._streaming = dim
+        click.secho(text, dim=dim, nl=False)
+
+    def end(self) -> None:
+        if self._streaming is not None:
+            click.echo("\n")
+            self._streaming = None
 
 
 def report(finished: Mapping[str, Any], proof: Mapping[str, Any], file: Path | None = None) -> None:

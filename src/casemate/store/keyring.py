@@ -48,7 +48,7 @@ class Keyring:
             return self._data_key(subject, make=False).decrypt(
                 sealed[:_NONCE_BYTES], sealed[_NONCE_BYTES:], about.encode()
             )
-        except InvalidTag:
+        except (InvalidTag, ValueError):  # ValueError: too short to hold a nonce
             raise Tampered(
                 "Stored content was changed after it was sealed.",
                 "Restore it from a backup, and look into who could write to the data folder.",
@@ -73,7 +73,7 @@ class Keyring:
             key = self._master.decrypt(
                 wrapped[:_NONCE_BYTES], wrapped[_NONCE_BYTES:], subject.encode()
             )
-        except InvalidTag:
+        except (InvalidTag, ValueError):  # ValueError: too short to hold a nonce
             raise Tampered(
                 "A stored key does not open with this installation's master key.",
                 "Put back the master key that belongs to this data folder.",

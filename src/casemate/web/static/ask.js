@@ -67,7 +67,7 @@ class Page {
     this.list = id("steps-list");
     this.thoughts = id("thinking");
     this.body = id("answer-body");
-    this.strip = id("answer-marking");
+    this.strips = [id("answer-marking"), id("answer-marking-end")];
     this.live = id("answer-live");
     this.foot = id("answer-foot");
     this.sources = id("sources");
@@ -76,15 +76,17 @@ class Page {
 
   begin() {
     this.problem("");
-    for (const part of [this.list, this.body, this.strip, this.live, this.foot]) part.replaceChildren();
+    for (const part of [this.list, this.body, this.live, this.foot]) part.replaceChildren();
     this.steps.querySelector(".also-read")?.remove();
     this.thoughts.querySelector("div").replaceChildren();
     this.thoughts.hidden = true;
-    this.strip.hidden = this.live.hidden = true;
+    this.mark("");
+    this.show(false);
     this.live.classList.remove("unanswered");
     this.live.removeAttribute("lang");
     this.sources.innerHTML = this.empty;
     this.answer.hidden = false;
+    this.done = "";
     this.doing({ line: this.form.dataset.begins });
     this.button.textContent = this.form.dataset.stop;
     this.button.classList.remove("primary");
@@ -121,20 +123,28 @@ class Page {
   calm() {
     this.line.classList.remove("busy");
     this.steps.classList.remove("is-busy");
-    this.line.textContent = this.done ?? this.line.textContent;
+    this.line.textContent = this.done;
+  }
+
+  // The label strip stands above and below the text from its first word on.
+  mark(strip) {
+    for (const place of this.strips) place.innerHTML = strip;
+  }
+
+  show(visible) {
+    for (const part of [...this.strips, this.live]) part.hidden = !visible;
   }
 
   // One method for each kind of event.
 
   admitted({ marking }) {
-    this.strip.innerHTML = marking;
+    this.mark(marking);
   }
 
   doing({ line }) {
     this.line.textContent = line;
     this.line.classList.add("busy");
     this.steps.classList.add("is-busy");
-    this.done = null;
   }
 
   step({ html, line }) {
@@ -148,13 +158,13 @@ class Page {
   }
 
   text({ paragraph, html }) {
-    this.strip.hidden = this.live.hidden = false;
+    this.show(true);
     if (paragraph || !this.live.lastElementChild) this.live.append(document.createElement("p"));
     this.live.lastElementChild.insertAdjacentHTML("beforeend", html);
   }
 
   cited({ number, html, marking }) {
-    this.strip.innerHTML = marking;
+    this.mark(marking);
     const before = id(`source-${number}`);
     if (before) {
       before.insertAdjacentHTML("beforebegin", html);
@@ -170,8 +180,8 @@ class Page {
     this.calm();
     this.live.lang = language;
     this.live.classList.toggle("unanswered", outcome === "unanswered");
-    this.strip.innerHTML = marking;
-    this.strip.hidden = this.live.hidden = false;
+    this.mark(marking);
+    this.show(true);
     if (body !== null) this.live.innerHTML = body;
     if (sources !== null) this.sources.innerHTML = sources || this.empty;
     this.foot.innerHTML = foot;

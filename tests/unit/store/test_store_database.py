@@ -1,0 +1,131 @@
+from __future__ import annotations
+
+import sqlite3
+import threading
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+
+from casemate.errors import Invalid, Tampered
+from casemate.store.database import Database
+from casemate.store.tables import REVISION, metadata, tenants
+
+
+def test_an_empty_place_gets_the_whole_schema(database: Database) -> None:
+    with database.read() as connection:
+        inspected = sa.inspect(connection)
+        assert set(inspected.get_table_names()) == {*metadata.tables, "alembic_version"}
+        for name, table in metadata.tables.items():
+            assert {one["name"] for one in inspected.get_columns(name)} == set(table.c.keys())
+
+
+def test_the_migrations_end_at_the_revision_that_the_code_expects(database: Database) -> None:
+    with database.read() as connection:
+        version = connection.exec_driver_sql("SELECT version_num FROM alembic_version").scalar()
+    assert version == REVISION
+
+
+def test_indexes_and_unique_constraints_are_those_of_the_tables(database: Database) -> None:
+    with database.read() as connection:
+        inspected = sa.inspect(connection)
+        for name, table in metadata.tables.items():
+            made = {tuple(one["column_names"]) for one in inspected.get_indexes(name)}
+            assert made == {tuple(one.columns.keys()) for one in table.indexes}, name
+            unique = {tuple(one["column_names"]) for one in inspected.get_unique_constraints(name)}
+            declared = {
+                tuple(one.columns.keys())
+                for one in table.constraints
+                if isinstance(one, sa.UniqueConstraint)
+            }
+            assert unique == declared, name
+
+
+def test_opening_again_changes_nothing(tmp_path: Path) -> None:
+    for _ in range(2):
+        opened = Database.open(tmp_path / "casemate.sqlite")
+        with opened.read() as connection:
+            assert sa.inspect(connection).has_table("runs")
+        opened.close()
+
+
+def test_a_database_of_a_newer_casemate_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "casemate.sqlite"
+    Database.open(path).close()
+    with sqlite3.connect(path) as connection:
+        connection.execute("UPDATE alembic_version SET version_num = '9999'")
+    connection.close()
+    with pytest.raises(Invalid, match="newer Casemate"):
+        Database.open(path)
+
+
+def test_commits_are_synced_and_what_is_deleted_is_overwritten(database: Database) -> None:
+    with database.read() as connection:
+        found = {
+            pragma: connection.exec_driver_sql(f"PRAGMA {pragma}").scalar()
+            for pragma in ("journal_mode", "synchronous", "foreign_keys", "secure_delete")
+        }
+    assert found == {"journal_mode": "wal", "synchronous": 2, "foreign_keys": 1, "secure_delete": 1}
+
+
+def test_a_write_that_fails_leaves_nothing(database: Database) -> None:
+    with pytest.raises(RuntimeError), database.write() as connection:
+        connection.execute(tenants.insert().values(id="t1", name="home"))
+        raise RuntimeError
+    with database.read() as connection:
+        assert connection.execute(sa.select(tenants)).all() == []
+
+
+def test_a_reader_sees_one_moment_while_others_write(database: Database) -> None:
+    with database.read() as reading:
+        assert reading.execute(sa.select(tenants)).all() == []
+        with database.write() as connection:
+            connection.execute(tenants.insert().values(id="t1", name="home"))
+        assert reading.execute(sa.select(tenants)).all() == []
+    with database.read() as reading:
+        assert len(reading.execute(sa.select(tenants)).all()) == 1
+
+
+def test_writers_wait_for_each_other_and_none_is_lost(database: Database) -> None:
+    def write(number: int) -> None:
+        for turn in range(5):
+            with database.write() as connection:
+                id = f"{number}-{turn}"
+                connection.execute(tenants.insert().values(id=id, name=id))
+
+    threads = [threading.Thread(target=write, args=(number,)) for number in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    with database.read() as connection:
+        assert connection.execute(sa.select(sa.func.count()).select_from(tenants)).scalar() == 30
+
+
+@pytest.mark.parametrize("content", [b"not a database at all" * 100, b"SQLite format 3\0" + b"x" * 9])
+def test_a_file_that_is_no_database_is_called_damaged(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "casemate.sqlite"
+    path.write_bytes(content)
+    with pytest.raises(Tampered, match="damaged"):
+        Database.open(path)
+    assert path.read_bytes() == content
+
+
+def test_a_check_reads_every_page(tmp_path: Path) -> None:
+    path = tmp_path / "casemate.sqlite"
+    opened = Database.open(path)
+    opened.check()
+    with opened.write() as connection:
+        for number in range(2000):
+            connection.execute(tenants.insert().values(id=str(number), name=f"name {number}"))
+    opened.close()
+    content = bytearray(path.read_bytes())
+    middle = content.index(b"name 1000") // 4096 * 4096
+    content[middle : middle + 64] = b"\xff" * 64
+    path.write_bytes(content)
+    damaged = Database.open(path)
+    try:
+        with pytest.raises(Tampered, match="damaged"):
+            damaged.check()
+    finally:
+        damaged.close()
