@@ -3,9 +3,9 @@
 In a fenced block marked ``console``, a line that begins with ``$ `` is a command, lines that begin
 with ``> `` go on with it, and the rest is what it prints. A line ``…`` stands for any text. A
 block whose first line is ``# name.ext`` is a file, written before what follows it. Each document
-is one session, in an empty home folder. Ids, times, digests, keys, scores and white space are not
-compared. A command ending in ``&`` is a server. Output beginning with ``casemate:`` is a refusal,
-and the command then has to exit with 1. Other blocks are not run.
+is one session, in an empty home folder. Ids, times, digests, keys, sign-in tokens, scores and
+white space are not compared. A command ending in ``&`` is a server. Output that begins with
+``casemate:`` is a refusal, and the command then has to exit with 1. Other blocks are not run.
 
 Usage: python tools/examples.py [--write] [DOCUMENT…]     (--write puts what is printed in place)
 """
@@ -43,6 +43,8 @@ _LOOSE = (
     (re.compile(r"\+[0-9a-f]{8}\+"), "+KEY+"),
     (re.compile(r"\bcm_\w+"), "SECRET"),
     (re.compile(r"sha256:[0-9a-f]{64}"), "DIGEST"),
+    (re.compile(r"\bp[a-z2-7]{16}\b"), "PSEUDONYM"),
+    (re.compile(r"sign-in/(?:…|[\w-]+)"), "sign-in TOKEN"),
     (re.compile(r"[\w+/-]{24,}={0,2}"), "TEXT"),
     (re.compile(r"score \d+\.\d+"), "score N"),
     (re.compile(r"\s+"), " "),
@@ -198,7 +200,7 @@ class Session:
     def _said(self, printed: bytes) -> str:
         text = printed.decode()
         for written, used in self._ports.items():
-            text = text.replace(f":{used}", f":{written}")
+            text = re.sub(rf"\b{used}\b", written, text)
         return text.replace(str(self._home), "~")
 
     def _write(self, text: str) -> None:

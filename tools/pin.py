@@ -17,6 +17,7 @@ import tempfile
 import tomllib
 import venv
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
 PINS = ROOT / "requirements"
@@ -28,12 +29,12 @@ WHAT = {
 }
 
 
-def wanted(project: dict[str, object], name: str) -> list[str]:
+def wanted(project: dict[str, Any], name: str) -> list[str]:
     """The requirements of one file, as pyproject.toml states them."""
-    base = list(project["project"]["dependencies"])  # type: ignore[index]
+    base = list(project["project"]["dependencies"])
     groups = project["dependency-groups"]
-    build = list(groups["build"])  # type: ignore[index]
-    dev = [one for one in groups["dev"] if isinstance(one, str)]  # type: ignore[index]
+    build = list(groups["build"])
+    dev = [one for one in groups["dev"] if isinstance(one, str)]
     return {"base": base, "build": build, "dev": base + build + dev}[name]
 
 

@@ -34,10 +34,12 @@ class Found:
     """A part, the evidence found for it, and what the library knows of its words."""
 
     part: Part
+    passages: int  # how many the library holds for this asker
     evidence: tuple[int, ...]  # numbers, best first
     scores: tuple[int, ...]  # of the search, in thousandths, one for each evidence
     rarity: tuple[tuple[str, int], ...]  # content word → how telling it is, 0…1000
-    alike: tuple[tuple[str, tuple[str, ...]], ...]  # content word → stems of other words for it
+    # Content word, stems of other words for it in its own language, and in other languages.
+    alike: tuple[tuple[str, tuple[str, ...], tuple[str, ...]], ...]
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 
 from casemate.engines.engine import Part
 from casemate.language import words
@@ -36,10 +37,12 @@ _ASKS = {
         re.I,
     ),
     TIME: re.compile(
-        r"\b(?:wann|frist\w*|wie\s+(?:viel\s+uhr|lang\w*|früh|spät|viel\s+zeit)|öffnungszeit\w*|uhrzeit"
+        # These also mean "if": they ask only where they open, perhaps after "until" or "since".
+        r"(?:^|[.?!:]\s+)(?:\w+\s+)?(?:wann|when|quand)(?!\w)"
+        r"|\b(?:frist\w*|wie\s+(?:viel\s+uhr|lang\w*|früh|spät|viel\s+zeit)|öffnungszeit\w*|uhrzeit"
         r"|wochentag|w[ée]ini|fr[ëe]scht\w*|w[ée]i\s+(?:laang\w*|fréi|spéit)"
-        r"|when|deadline\w*|how\s+(?:long|soon|early|late|far\s+ahead)|what\s+(?:time|day)|opening\s+hours"
-        r"|quand|d[ée]lai\w*|date\s+limite|combien\s+de\s+(?:temps|jours|semaines|mois)"
+        r"|deadline\w*|how\s+(?:long|soon|early|late|far\s+ahead)|what\s+(?:time|day)|opening\s+hours"
+        r"|d[ée]lai\w*|date\s+limite|combien\s+de\s+(?:temps|jours|semaines|mois)"
         r"|quelle?\s+(?:heure|date)|horaire\w*|quels?\s+jours?)(?!\w)",
         re.I,
     ),
@@ -88,6 +91,13 @@ _SHOWS = {
     ),
     NUMBER: re.compile(rf"\b(?:{_NUMBERS})\b", re.I),
 }
+_ARTICLES = frozenset(
+    """le la les un une des du au aux mon ma mes ton ta son sa ses notre nos votre vos leur leurs ce
+    cet cette ces de d l the a an my your his her its our their this that these those any some no of
+    for at in on with from by""".split()
+)
+_SENTENCE_END = re.compile(r"(?<=[.?!:])\s+")
+_TOKEN = re.compile(r"[^\W_]+")
 # Asking words that name the kind of answer, not its topic; evidence of the kind stands for them.
 _KIND_WORDS = re.compile("|".join(pattern.pattern for pattern in _ASKS.values()), re.I)
 
@@ -110,6 +120,31 @@ def parts(question: str) -> tuple[Part, ...]:
 def topic(question: str) -> str:
     """The question without the words that only say what kind of answer is wanted."""
     return _KIND_WORDS.sub(" ", question)
+
+
+def subjects(question: str, language: str) -> frozenset[str]:
+    """The folded words that name things: what a question is about, rather than what it does.
+
+    German and Luxembourgish write nouns with a capital; in French and English they follow an
+    article, a possessive or a preposition, with at most one word between.
+    """
+    found: set[str] = set()
+    for sentence in _SENTENCE_END.split(question):
+        tokens = _TOKEN.findall(sentence.replace("’", "'"))
+        for place, token in enumerate(tokens):
+            before = [one.lower() for one in tokens[max(0, place - 2) : place]]
+            capital = place > 0 and token[0].isupper() and len(token) > 2
+            if capital or (language not in ("de", "lb") and _follows_article(before)):
+                found.add(words.fold(token))
+    return frozenset(found)
+
+
+def _follows_article(before: Sequence[str]) -> bool:
+    if not before:
+        return False
+    if before[-1] in _ARTICLES:
+        return True
+    return before[0] in _ARTICLES and len(before) > 1 and bool(words.content_words(before[1]))
 
 
 def kind(question: str) -> str | None:

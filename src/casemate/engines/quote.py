@@ -9,6 +9,7 @@ documents answers this. The same prompt gives the same answer, bit for bit.
 
 from __future__ import annotations
 
+import math
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -22,12 +23,17 @@ from casemate.language.thesaurus import stems
 VERSION = "1"  # raise it when the same prompt would give another answer
 
 # Weights and limits, chosen on the tuning half of the demo questions; the other half judges them.
-_IN_SENTENCE, _NEARBY, _CLOSENESS = 0.5, 0.3, 0.4
-_KIND_SHOWN, _KIND_MISSING = 0.18, 0.12
-_ENOUGH = 0.3  # covered weight below which nothing answers
+# Which sentence: what it covers, what its passage covers, what the search thinks of the passage.
+_IN_SENTENCE, _NEARBY, _CLOSENESS = 0.3, 0.3, 1.0
+_OTHER_LANGUAGE = 0.1  # taken off for a passage that is not in the language of the question
+# Whether to answer: how much telling text the search found for each gram asked for, how much of
+# the things asked about stands in the passage, how much of everything asked in the sentence.
+_DENSITY, _SUBJECTS, _AMOUNT = 5.7, 3.6, 1.9
+_SAME_LANGUAGE = 2.0
+_ENOUGH = 7.75  # below, nothing answers
 _COVERED = 0.5  # share of a word's grams from which it counts as present
-_OTHER_WORD = 0.8  # how much another word for the same thing counts
-_CLOSE = 0.93  # of the best score, from which a second sentence is quoted too
+_OTHER_WORD, _FOREIGN_WORD = 0.8, 0.4  # how much another word for the same thing counts
+_CLOSE = 0.85  # of the best score, from which a second sentence is quoted too
 _MOST = 2  # sentences quoted for a part
 _LONGEST = 900  # characters of a sentence worth quoting
 
@@ -51,7 +57,7 @@ class _Candidate:
     start: int
     end: int
     score: float
-    covered: float  # 0…1, of what was asked, in the passage
+    covered: Mapping[str, float]  # by the sentence and its heading
     shown: bool  # holds the kind of thing asked for
 
     @property
@@ -73,7 +79,7 @@ class QuoteEngine:
 
     async def generate(self, prompt: Prompt, sampling: Sampling) -> AsyncGenerator[Token, None]:
         """See Engine. One token is one quoted sentence, or one plain statement of absence."""
-        chosen = [_choose(found, prompt.evidence) for found in prompt.found]
+        chosen = [_choose(found, prompt.evidence, prompt.language) for found in prompt.found]
         if not any(chosen):
             yield Token(NOTHING[prompt.language])
             return
@@ -107,9 +113,9 @@ class QuoteEngine:
         """See Engine."""
 
 
-def _choose(found: Found, evidence: Sequence[Evidence]) -> list[_Candidate]:
+def _choose(found: Found, evidence: Sequence[Evidence], language: str) -> list[_Candidate]:
     """The sentences that answer one part, in the order in which they read well."""
-    asked = _Asked.of(found)
+    asked = _Asked.of(found, language)
     if not asked.weights:
         return []
     by_number = {one.number: one for one in evidence}
@@ -119,6 +125,8 @@ def _choose(found: Found, evidence: Sequence[Evidence]) -> list[_Candidate]:
         for number, score in zip(found.evidence, found.scores, strict=True)
         for candidate in _weigh(by_number[number], score / best_score, asked)
     ]
+    # A question for a sum is not answered by a sentence without one.
+    candidates = [one for one in candidates if one.shown]
     if not candidates:
         return []
     best = max(candidates, key=lambda one: (one.score, -one.evidence.number, -one.start))
@@ -137,19 +145,23 @@ def _choose(found: Found, evidence: Sequence[Evidence]) -> list[_Candidate]:
 class _Asked:
     """What one part asks for: its words with their weights, other words for them, its kind."""
 
+    language: str
     weights: Mapping[str, float]
-    alike: Mapping[str, frozenset[str]]
+    alike: Mapping[str, tuple[frozenset[str], frozenset[str]]]  # of its own language, of others
+    subjects: frozenset[str]
     kind: str | None
 
     @classmethod
-    def of(cls, found: Found) -> _Asked:
+    def of(cls, found: Found, language: str) -> _Asked:
         rarity = dict(found.rarity)
         return cls(
+            language,
             {
                 word: 0.15 + rarity.get(word, 1000) / 1000
                 for word in words.content_words(question.topic(found.part.query))
             },
-            {word: frozenset(others) for word, others in found.alike},
+            {word: (frozenset(own), frozenset(other)) for word, own, other in found.alike},
+            question.subjects(found.part.query, language),
             question.kind(found.part.question),
         )
 
@@ -160,15 +172,27 @@ class _Asked:
             own = words.grams(word)
             share = len(own & text.grams) / len(own)
             level = min(1.0, share * 1.25) if share >= _COVERED else 0.0
-            if level < _OTHER_WORD and self.alike.get(word, frozenset()) & text.stems:
+            own_language, foreign = self.alike.get(word, (frozenset(), frozenset()))
+            if level < _OTHER_WORD and own_language & text.stems:
                 level = _OTHER_WORD
+            elif level < _FOREIGN_WORD and foreign & text.stems:
+                level = _FOREIGN_WORD
             found[word] = level
         return found
 
     def share(self, covered: Mapping[str, float]) -> float:
         """The covered part of all weights, 0…1."""
-        total = sum(self.weights.values())
-        return sum(weight * covered[word] for word, weight in self.weights.items()) / total
+        return self.amount(covered) / sum(self.weights.values())
+
+    def amount(self, covered: Mapping[str, float]) -> float:
+        """The covered weight."""
+        return sum(weight * covered[word] for word, weight in self.weights.items())
+
+    def share_of_subjects(self, covered: Mapping[str, float]) -> float:
+        """The covered part of the weights of the things asked about, 0…1."""
+        named = {word: self.weights[word] for word in self.weights if word in self.subjects}
+        named = named or dict(self.weights)
+        return sum(weight * covered[word] for word, weight in named.items()) / sum(named.values())
 
 
 @dataclass(frozen=True)
@@ -186,27 +210,38 @@ class _Text:
 
 def _weigh(evidence: Evidence, closeness: float, asked: _Asked) -> list[_Candidate]:
     """Every sentence of a passage; ``closeness`` 0…1 is the search's opinion of the passage."""
-    nearby = asked.covered(_Text.of(evidence.title, evidence.heading, evidence.text))
-    around = asked.share(nearby)
+    passage = asked.covered(_Text.of(evidence.title, evidence.heading, evidence.text))
+    around = asked.share(passage) * _NEARBY + closeness * _CLOSENESS
+    if words.language_of(evidence.text) != asked.language:
+        around -= _OTHER_LANGUAGE
     found = []
     for start, end in sentences(evidence.text):
         text = evidence.text[start:end]
         if end - start > _LONGEST or _is_heading(text, evidence):
             continue
+        covered = asked.covered(_Text.of(text, evidence.heading))
         own = asked.share(asked.covered(_Text.of(text)))
         shown = asked.kind is None or question.shows(asked.kind, text)
-        score = own * _IN_SENTENCE + around * _NEARBY + closeness * _CLOSENESS
-        if asked.kind is not None:
-            score += _KIND_SHOWN if shown else -_KIND_MISSING
-        found.append(_Candidate(evidence, start, end, score, around, shown))
+        score = own * _IN_SENTENCE + around
+        found.append(_Candidate(evidence, start, end, score, covered, shown))
     return found
 
 
 def _answers(best: _Candidate, asked: _Asked, found: Found) -> bool:
     """Whether enough of what was asked stands in and around the best sentence."""
-    if asked.kind is not None and not best.shown:
-        return False
-    return best.covered >= _ENOUGH
+    evidence = best.evidence
+    passage = asked.covered(_Text.of(evidence.title, evidence.heading, evidence.text))
+    own = words.content_words(found.part.query)
+    grams = len(frozenset().union(*map(words.grams, own)))
+    # A score grows with the logarithm of how much there is to tell apart.
+    density = max(found.scores) / 1000 / grams / math.log(found.passages + math.e)
+    for_it = (
+        _DENSITY * density
+        + _SUBJECTS * asked.share_of_subjects(passage)
+        + _AMOUNT * asked.amount(best.covered)
+        + _SAME_LANGUAGE * (words.language_of(evidence.text) == asked.language)
+    )
+    return for_it >= _ENOUGH
 
 
 def _is_heading(text: str, evidence: Evidence) -> bool:

@@ -100,12 +100,12 @@ class Country:
 
 @cache
 def _thesaurus(id: str) -> Thesaurus:
-    file = resources.files("casemate.countries").joinpath(id, "thesaurus.toml")
+    file = resources.files("casemate.countries").joinpath(id, "thesaurus.tsv")
     if not file.is_file():
         return Thesaurus()
     try:
         return Thesaurus.parse(file.read_bytes())
-    except (ValueError, KeyError, AttributeError):
+    except ValueError:
         raise Invalid(f"The thesaurus of country pack {id!r} is not usable.", _REPAIR) from None
 
 

@@ -6,10 +6,9 @@ finds passages in another. Words are compared by their stem, which here is simpl
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
 
 from casemate.language import words
 
@@ -27,33 +26,63 @@ def stems(text: str) -> frozenset[str]:
     return frozenset(map(stem, words.words(text)))
 
 
+@dataclass(frozen=True)
+class Alike:
+    """Stems of other words for one word: of its own language, and of the others."""
+
+    own: frozenset[str] = frozenset()
+    foreign: frozenset[str] = frozenset()
+
+
 class Thesaurus:
-    """Concepts, and the words for each."""
+    """Concepts, and the words for each by language."""
 
     def __init__(self, concepts: Iterable[Mapping[str, Iterable[str]]] = ()) -> None:
-        self._concepts: list[frozenset[str]] = []
-        self._by_stem: dict[str, list[int]] = {}
-        self._heads: dict[str, list[int]] = {}
+        self._concepts: list[dict[str, frozenset[str]]] = []
+        self._by_stem: dict[str, set[int]] = {}
+        self._heads: dict[str, set[int]] = {}
         for number, concept in enumerate(concepts):
-            folded = {words.fold(word) for own in concept.values() for word in own}
-            self._concepts.append(frozenset(map(stem, folded)))
-            for word in folded:
-                self._by_stem.setdefault(stem(word), []).append(number)
+            folded = {
+                language: [words.fold(word) for word in own] for language, own in concept.items()
+            }
+            self._concepts.append(
+                {language: frozenset(map(stem, own)) for language, own in folded.items()}
+            )
+            for word in (word for own in folded.values() for word in own):
+                self._by_stem.setdefault(stem(word), set()).add(number)
                 if len(word) >= _SHORTEST_HEAD:
-                    self._heads.setdefault(word, []).append(number)
+                    self._heads.setdefault(word, set()).add(number)
         self.alike = lru_cache(maxsize=4096)(self._alike)
 
     @classmethod
     def parse(cls, raw: bytes) -> Thesaurus:
-        """Read TOML: ``concepts = [{ de = [...], fr = [...] }, …]``. Raises ValueError."""
-        content: Any = tomllib.loads(raw.decode())
-        return cls(content["concepts"])
+        """Read tab-separated text: a line of language codes, then a line for each concept, in
+        each column the words of that language with spaces between. Raises ValueError.
+        """
+        head, *lines = raw.decode().splitlines()
+        languages = head.split("\t")
+        rows = [line.split("\t") for line in lines if line]
+        if any(len(row) != len(languages) for row in rows):
+            raise ValueError("a concept has not one column for each language")
+        return cls(
+            {language: own.split() for language, own in zip(languages, row, strict=True)}
+            for row in rows
+        )
 
-    def _alike(self, word: str) -> frozenset[str]:
-        """Stems of the words that mean (nearly) the same as a folded word, its own left out."""
-        found = set(self._by_stem.get(stem(word), ()))
-        if not found:
+    def _alike(self, word: str, language: str) -> Alike:
+        """Other words for a folded ``word`` of ``language``, its own stem left out.
+
+        The same letters may mean another thing in another language ("Tax" is a fee in
+        Luxembourgish), so concepts that hold the word in its own language come before others.
+        """
+        numbers = self._by_stem.get(stem(word), set())
+        if not numbers:
             # German and Luxembourgish compounds end in what they are: a Mülltonne is a Tonne.
             ends = (word[at:] for at in range(3, len(word) - _SHORTEST_HEAD + 1))
-            found = set(next((self._heads[end] for end in ends if end in self._heads), ()))
-        return frozenset().union(*(self._concepts[one] for one in found)) - {stem(word)}
+            head = next((end for end in ends if end in self._heads), "")
+            numbers, word = self._heads.get(head, set()), head or word
+        at_home = {n for n in numbers if stem(word) in self._concepts[n].get(language, ())}
+        found = [self._concepts[n] for n in sorted(at_home or numbers)]
+        own = frozenset().union(*(one.get(language, frozenset()) for one in found))
+        every = frozenset().union(*(stems for one in found for stems in one.values()))
+        return Alike(own - {stem(word)}, every - own - {stem(word)})

@@ -40,7 +40,8 @@ FUNCTION_WORDS: dict[str, frozenset[str]] = {
         bereits zwar wäre würde würden""".split()
     ),
     "fr": frozenset(
-        """le la les un une des du de d l au aux et ou mais donc or ni car je tu il elle on nous vous
+        """le la les un une des du de d l au aux et ou mais donc or ni car je tu il elle on nous
+        vous
         ils elles me te se lui leur leurs y en mon ma mes ton ta tes son sa ses notre nos votre vos
         ce cet cette ces cela ça qui que quoi dont où quel quelle quels quelles quand comment
         combien pourquoi est es suis sommes êtes sont était étaient être été sera seront ai as a
@@ -62,7 +63,8 @@ FUNCTION_WORDS: dict[str, frozenset[str]] = {
         must shall should will would in on at to for from of off by with without about into onto
         over under up down out through during before after between until till since than then there
         here if as because while not no any some many much more most very too also just only all
-        each every both per get gets got getting need needs want wants please there's it's i'd i'm i've
+        each every both per get gets got getting need needs want wants please there's it's i'd
+        i'm i've
         we're don't can't like go goes going went come comes coming give gives given take takes
         taken make makes made keep keeps put let tell tells say says know find use using used
         something anything nothing someone anyone somebody thing things one ones else again back
@@ -76,7 +78,8 @@ FUNCTION_WORDS: dict[str, frozenset[str]] = {
         ass sinn si war waren bass sidd gëtt gi ginn gouf goufen hunn hu huet hues hat kann kanns
         kënne kënnen kéint muss mussen soll sollen däerf däerfen wëll wëllen wëllt wéi wat wien
         wiem wou wouhin wéini firwat wéivill wéivil wéi wéieng wéien vill vun vum op um an am am
-        aus bei beim mat no nom zu zum zur iwwer ënner virun hannert fir géint ouni duerch bis zanter
+        aus bei beim mat no nom zu zum zur iwwer ënner virun hannert fir géint ouni duerch bis
+        zanter
         wärend wéinst als ob wann well net och nëmmen nach scho ganz sou do dann hei et gëtt man
         kréien kritt kréie krut brauch brauchen brauche maachen mécht maache pro all ee ze mam vum
         eppes näischt een keen jiddereen alles aner anerer aneren ëmmer ni nees erëm scho méi

@@ -18,10 +18,12 @@ import tantivy
 
 from casemate.errors import Unavailable
 from casemate.language import words
-from casemate.language.thesaurus import stem
+from casemate.language.thesaurus import Alike, stem
 
 _VERSION = "2"  # of the schema below; another one is built anew
-_ALIKE = 1.5  # weight of another word for the same thing, against one gram of the word itself
+# Weight of another word for the same thing, against one gram of the word itself.
+_ALIKE, _FOREIGN = 1.5, 0.8
+NONE_ALIKE = Alike()
 _HEAP = 32 << 20
 _OPTIONS: dict[str, Any] = {"tokenizer_name": "raw", "index_option": "basic"}
 
@@ -51,19 +53,29 @@ class Index(Protocol):
         self,
         query: str,
         *,
-        alike: Sequence[str] = (),
+        alike: Alike = NONE_ALIKE,
         collections: Sequence[str],
         labels: Sequence[str],
         limit: int,
     ) -> list[tuple[int, float]]:
         """Passage ids and scores, best first, of these collections and labels only.
 
-        ``alike``: stems of other words for what the query says; they count for less.
+        ``alike``: other words for what the query says; they count for less.
         Raises Damaged; so does ``frequency``.
         """
 
-    def frequency(self, word: str, *, collections: Sequence[str], labels: Sequence[str]) -> int:
-        """How many passages of these collections and labels hold a word like this one."""
+    def frequency(
+        self,
+        word: str,
+        *,
+        alike: Alike = NONE_ALIKE,
+        collections: Sequence[str],
+        labels: Sequence[str],
+    ) -> int:
+        """How many passages of these collections and labels hold a word like this one.
+
+        ``alike``: other words for it, which count too. Without a word: every passage.
+        """
 
     def size(self) -> int:
         """Passages in the index."""
@@ -117,7 +129,7 @@ class TantivyIndex:
         self,
         query: str,
         *,
-        alike: Sequence[str] = (),
+        alike: Alike = NONE_ALIKE,
         collections: Sequence[str],
         labels: Sequence[str],
         limit: int,
@@ -132,9 +144,10 @@ class TantivyIndex:
                 *(
                     (
                         tantivy.Occur.Should,
-                        tantivy.Query.boost_query(self._term("stems", other), _ALIKE),
+                        tantivy.Query.boost_query(self._term("stems", other), weight),
                     )
-                    for other in alike
+                    for others, weight in ((alike.own, _ALIKE), (alike.foreign, _FOREIGN))
+                    for other in sorted(others)
                 ),
             ]
         )
@@ -152,7 +165,14 @@ class TantivyIndex:
         # Equal scores come in the order of segments; the id makes the order the same every time.
         return sorted(hits, key=lambda hit: (-hit[1], hit[0]))
 
-    def frequency(self, word: str, *, collections: Sequence[str], labels: Sequence[str]) -> int:
+    def frequency(
+        self,
+        word: str,
+        *,
+        alike: Alike = NONE_ALIKE,
+        collections: Sequence[str],
+        labels: Sequence[str],
+    ) -> int:
         """See Index. A word is like another when it begins alike, so that inflection is no bar."""
         if not collections or not labels:
             return 0
@@ -161,11 +181,15 @@ class TantivyIndex:
         else:
             begin = f" {word}"[: max(words.SIZE, 1 + -(-len(word) * 7 // 10))]
             inner = {begin[i : i + words.SIZE] for i in range(max(1, len(begin) - words.SIZE + 1))}
-            text = tantivy.Query.boolean_query(
-                [(tantivy.Occur.Must, self._term("grams", gram)) for gram in sorted(inner)]
+            must, should = tantivy.Occur.Must, tantivy.Occur.Should
+            own = tantivy.Query.boolean_query(
+                [(must, self._term("grams", gram)) for gram in sorted(inner)]
             )
-        with _reading():
-            found = self._index.searcher().search(self._within(text, collections, labels), 1)
+            others = [
+                (should, self._term("stems", other)) for other in sorted(alike.own | alike.foreign)
+            ]
+            text = tantivy.Query.boolean_query([(should, own), *others])
+        found = self._index.searcher().search(self._within(text, collections, labels), 1)
         return int(found.count or 0)  # type: ignore[attr-defined]
 
     def size(self) -> int:

@@ -6,14 +6,15 @@ what does not exist give the same NotFound.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, TypeVar
 
 import msgspec
 import sqlalchemy as sa
 
 from casemate.errors import Conflict, Invalid, NotFound, Refused
-from casemate.language.thesaurus import Thesaurus
+from casemate.language import words
+from casemate.language.thesaurus import Alike, Thesaurus
 from casemate.library.document import Collection, Document, Hit
 from casemate.library.importing import Added, File, Importing
 from casemate.library.index import Damaged, Index
@@ -222,13 +223,17 @@ class Library:
         """Passages for a query within a run's admission."""
         return self._searched(lambda: self._search.find(query, admission, limit=limit))
 
-    def rarity(self, words: Sequence[str], admission: Admission) -> dict[str, int]:
-        """How telling each folded word is among the readable passages, 0…1000."""
-        return self._searched(lambda: self._search.rarity(words, admission))
+    def readable(self, admission: Admission) -> int:
+        """How many passages may be read under this admission."""
+        return self._search.readable(admission)
 
-    def alike(self, words: Sequence[str]) -> dict[str, frozenset[str]]:
-        """Stems of other words for what each folded word means, from the country pack."""
-        return self._search.alike(words)
+    def rarity(self, query: str, admission: Admission) -> dict[str, int]:
+        """How telling each content word of ``query`` is among the readable passages, 0…1000."""
+        return self._searched(lambda: self._search.rarity(query, admission))
+
+    def alike(self, query: str) -> dict[str, Alike]:
+        """Other words for each content word of ``query``, from the country pack."""
+        return self._search.alike(query, words.content_words(query))
 
     def count(self) -> int:
         """How many documents there are, for the operator's metrics."""

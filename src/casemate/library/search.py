@@ -15,7 +15,7 @@ import sqlalchemy as sa
 
 from casemate.errors import Invalid
 from casemate.language import words
-from casemate.language.thesaurus import Thesaurus
+from casemate.language.thesaurus import Alike, Thesaurus
 from casemate.library.document import Hit, Passage
 from casemate.library.index import Index
 from casemate.store.database import Database
@@ -51,7 +51,11 @@ class Search:
         if not 1 <= limit <= MOST:
             raise Invalid(f"The limit {limit} is out of range.", f"Give 1 to {MOST}.")
         labels = self._labels(admission)
-        alike = sorted(frozenset().union(*self.alike(words.content_words(query)).values()))
+        others = self.alike(query, words.content_words(query)).values()
+        alike = Alike(
+            frozenset().union(*(one.own for one in others)),
+            frozenset().union(*(one.foreign for one in others)),
+        )
         # Documents on their way in or out are in the index but not yet, or no longer, readable.
         # Asking for more until enough are readable keeps them from taking a readable one's place.
         reach = limit + 8
@@ -70,20 +74,34 @@ class Search:
             reach *= 4
         return _explained(query, found[:limit])
 
-    def alike(self, asked: Sequence[str]) -> dict[str, frozenset[str]]:
-        """Stems of other words for what each folded word means."""
-        return {word: self._thesaurus().alike(word) for word in asked}
+    def alike(self, query: str, asked: Sequence[str]) -> dict[str, Alike]:
+        """Other words for each folded word of ``query``."""
+        language = words.language_of(query)
+        return {word: self._thesaurus().alike(word, language) for word in asked}
 
-    def rarity(self, asked: Sequence[str], admission: Admission) -> dict[str, int]:
-        """How telling each word is among the readable passages: 0 in all of them, 1000 in none."""
+    def readable(self, admission: Admission) -> int:
+        """How many passages there are for this admission."""
+        return self._index.frequency(
+            "", collections=admission.collections, labels=self._labels(admission)
+        )
+
+    def rarity(self, query: str, admission: Admission) -> dict[str, int]:
+        """How telling each content word of ``query`` is among the readable passages.
+
+        0: it stands in all of them; 1000: in none.
+        """
         within: dict[str, Any] = {
             "collections": admission.collections,
             "labels": self._labels(admission),
         }
+        asked = words.content_words(query)
         total = self._index.frequency("", **within)
         if total == 0:
             return dict.fromkeys(asked, 1000)
-        counts = {word: min(total, self._index.frequency(word, **within)) for word in asked}
+        counts = {
+            word: min(total, self._index.frequency(word, alike=others, **within))
+            for word, others in self.alike(query, asked).items()
+        }
         return {
             word: round(1000 * (1 - math.log1p(count) / math.log1p(total)))
             for word, count in counts.items()

@@ -129,24 +129,25 @@ class Reasoner:
         self, admission: Admission, request: Request, engine: Engine, state: _State
     ) -> AsyncGenerator[Event, None]:
         parts = engine.plan(request.question)[:_MOST_PARTS]
+        passages = await asyncio.to_thread(self._library.readable, admission)
         for part in parts:
             number = len(state.steps) + 1
             yield StepStarted(number=number, kind="search", subject=part.question)
             hits = await asyncio.to_thread(
                 self._library.find, part.query, admission, limit=PASSAGES
             )
-            asked = words.content_words(part.query)
-            rarity = await asyncio.to_thread(self._library.rarity, asked, admission)
+            rarity = await asyncio.to_thread(self._library.rarity, part.query, admission)
             evidence = tuple(self._take(hit, state) for hit in hits)
             state.found.append(
                 Found(
                     part=part,
+                    passages=passages,
                     evidence=evidence,
                     scores=tuple(round(hit.score * 1000) for hit in hits),
                     rarity=tuple(sorted(rarity.items())),
                     alike=tuple(
-                        (word, tuple(sorted(others)))
-                        for word, others in sorted(self._library.alike(asked).items())
+                        (word, tuple(sorted(others.own)), tuple(sorted(others.foreign)))
+                        for word, others in sorted(self._library.alike(part.query).items())
                     ),
                 )
             )
@@ -241,10 +242,11 @@ def found_content(found: Found) -> dict[str, object]:
     return {
         "question": found.part.question,
         "query": found.part.query,
+        "passages": found.passages,
         "evidence": list(found.evidence),
         "scores": list(found.scores),
         "rarity": dict(found.rarity),
-        "alike": {word: list(others) for word, others in found.alike},
+        "alike": {word: [list(own), list(foreign)] for word, own, foreign in found.alike},
     }
 
 
@@ -253,20 +255,22 @@ def found_from(content: dict[str, object]) -> Found:
     typed = msgspec.convert(content, _Kept)
     return Found(
         part=Part(typed.question, typed.query),
+        passages=typed.passages,
         evidence=typed.evidence,
         scores=typed.scores,
         rarity=tuple(sorted(typed.rarity.items())),
-        alike=tuple(sorted(typed.alike.items())),
+        alike=tuple((word, own, foreign) for word, (own, foreign) in sorted(typed.alike.items())),
     )
 
 
 class _Kept(msgspec.Struct):
     question: str
     query: str
+    passages: int
     evidence: tuple[int, ...]
     scores: tuple[int, ...]
     rarity: dict[str, int]
-    alike: dict[str, tuple[str, ...]]
+    alike: dict[str, tuple[tuple[str, ...], tuple[str, ...]]]
 
 
 def _show(bound: Bound, state: _State) -> list[Event]:

@@ -69,9 +69,13 @@ def test_commits_are_synced_and_what_is_deleted_is_overwritten(database: Databas
 
 
 def test_a_write_that_fails_leaves_nothing(database: Database) -> None:
-    with pytest.raises(RuntimeError), database.write() as connection:
-        connection.execute(tenants.insert().values(id="t1", name="home"))
-        raise RuntimeError
+    def half() -> None:
+        with database.write() as connection:
+            connection.execute(tenants.insert().values(id="t1", name="home"))
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        half()
     with database.read() as connection:
         assert connection.execute(sa.select(tenants)).all() == []
 
@@ -102,7 +106,9 @@ def test_writers_wait_for_each_other_and_none_is_lost(database: Database) -> Non
         assert connection.execute(sa.select(sa.func.count()).select_from(tenants)).scalar() == 30
 
 
-@pytest.mark.parametrize("content", [b"not a database at all" * 100, b"SQLite format 3\0" + b"x" * 9])
+@pytest.mark.parametrize(
+    "content", [b"not a database at all" * 100, b"SQLite format 3\0" + b"x" * 9]
+)
 def test_a_file_that_is_no_database_is_called_damaged(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "casemate.sqlite"
     path.write_bytes(content)
