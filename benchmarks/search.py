@@ -28,7 +28,9 @@ def main() -> None:
                 list(house.library.add_all(caller, "load", files))
             filled = time.perf_counter() - begun
             asked = iter(questions(400) * 2)
-            found = timed(300, lambda: house.library.search(caller, next(asked)), warm=20)
+            found = timed(
+                300, lambda asked=asked: house.library.search(caller, next(asked)), warm=20
+            )
             passages = house.library._importing.passages()
             print(line(f"search, {passages:,} passages", found), f"  (filled in {filled:.0f} s)")
 

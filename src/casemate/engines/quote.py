@@ -18,7 +18,7 @@ from casemate.engines.engine import Evidence, Found, Part, Prompt, Sampling, Sco
 from casemate.errors import Unsupported
 from casemate.language import words
 from casemate.language.sentence import sentences
-from casemate.language.thesaurus import stems
+from casemate.language.thesaurus import stem
 
 VERSION = "1"  # raise it when the same prompt would give another answer
 
@@ -30,7 +30,8 @@ _OTHER_LANGUAGE = 0.1  # taken off for a passage that is not in the language of 
 # the things asked about stands in the passage, how much of everything asked in the sentence.
 _DENSITY, _SUBJECTS, _AMOUNT = 5.7, 3.6, 1.9
 _SAME_LANGUAGE = 2.0
-_ENOUGH = 7.75  # below, nothing answers
+_FEW, _TYPICAL = 30, 0.45  # passages; density of a passage that covers everything asked
+_ENOUGH = 7.7  # below, nothing answers
 _COVERED = 0.5  # share of a word's grams from which it counts as present
 _OTHER_WORD, _FOREIGN_WORD = 0.8, 0.4  # how much another word for the same thing counts
 _CLOSE = 0.85  # of the best score, from which a second sentence is quoted too
@@ -159,6 +160,7 @@ class _Asked:
             {
                 word: 0.15 + rarity.get(word, 1000) / 1000
                 for word in words.content_words(question.topic(found.part.query))
+                or words.content_words(found.part.query)
             },
             {word: (frozenset(own), frozenset(other)) for word, own, other in found.alike},
             question.subjects(found.part.query, language),
@@ -204,13 +206,18 @@ class _Text:
 
     @classmethod
     def of(cls, *texts: str) -> _Text:
-        text = " ".join(texts)
-        return cls(words.text_grams(text), stems(text))
+        found = set(words.words(" ".join(texts)))
+        return cls(frozenset().union(*map(words.grams, found)), frozenset(map(stem, found)))
+
+    def joined(self, other: _Text) -> _Text:
+        """Both together."""
+        return _Text(self.grams | other.grams, self.stems | other.stems)
 
 
 def _weigh(evidence: Evidence, closeness: float, asked: _Asked) -> list[_Candidate]:
     """Every sentence of a passage; ``closeness`` 0…1 is the search's opinion of the passage."""
     passage = asked.covered(_Text.of(evidence.title, evidence.heading, evidence.text))
+    heading = _Text.of(evidence.heading)
     around = asked.share(passage) * _NEARBY + closeness * _CLOSENESS
     if words.language_of(evidence.text) != asked.language:
         around -= _OTHER_LANGUAGE
@@ -219,8 +226,9 @@ def _weigh(evidence: Evidence, closeness: float, asked: _Asked) -> list[_Candida
         text = evidence.text[start:end]
         if end - start > _LONGEST or _is_heading(text, evidence):
             continue
-        covered = asked.covered(_Text.of(text, evidence.heading))
-        own = asked.share(asked.covered(_Text.of(text)))
+        sentence = _Text.of(text)
+        covered = asked.covered(sentence.joined(heading))
+        own = asked.share(asked.covered(sentence))
         shown = asked.kind is None or question.shows(asked.kind, text)
         score = own * _IN_SENTENCE + around
         found.append(_Candidate(evidence, start, end, score, covered, shown))
@@ -233,8 +241,11 @@ def _answers(best: _Candidate, asked: _Asked, found: Found) -> bool:
     passage = asked.covered(_Text.of(evidence.title, evidence.heading, evidence.text))
     own = words.content_words(found.part.query)
     grams = len(frozenset().union(*map(words.grams, own)))
-    # A score grows with the logarithm of how much there is to tell apart.
-    density = max(found.scores) / 1000 / grams / math.log(found.passages + math.e)
+    # A score grows with the logarithm of how much there is to tell apart, and among a few
+    # passages says nothing: then what the passage covers stands for it.
+    found_density = max(found.scores) / 1000 / grams / math.log(found.passages + math.e)
+    trust = found.passages / (found.passages + _FEW)
+    density = trust * found_density + (1 - trust) * _TYPICAL * asked.share(passage)
     for_it = (
         _DENSITY * density
         + _SUBJECTS * asked.share_of_subjects(passage)

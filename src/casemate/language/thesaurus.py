@@ -21,11 +21,6 @@ def stem(word: str) -> str:
     return word[:STEM]
 
 
-def stems(text: str) -> frozenset[str]:
-    """The stems of the words of ``text``."""
-    return frozenset(map(stem, words.words(text)))
-
-
 @dataclass(frozen=True)
 class Alike:
     """Stems of other words for one word: of its own language, and of the others."""

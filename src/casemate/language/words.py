@@ -128,6 +128,7 @@ def content_words(text: str) -> list[str]:
     return list(kept)
 
 
+@lru_cache(maxsize=1 << 15)
 def grams(word: str) -> frozenset[str]:
     """Character 4-grams of a folded word padded with one space on each side.
 

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from casemate.gate.admission import Admission
     from casemate.gate.label import LabelPolicy
 
+_IMAGINED = 50  # passages without the word; a few real ones say little about how rare it is
 MOST = 100  # passages in one answer to a search
 
 
@@ -88,7 +89,7 @@ class Search:
     def rarity(self, query: str, admission: Admission) -> dict[str, int]:
         """How telling each content word of ``query`` is among the readable passages.
 
-        0: it stands in all of them; 1000: in none.
+        Near 0: it stands in all of many; 1000: in none.
         """
         within: dict[str, Any] = {
             "collections": admission.collections,
@@ -103,7 +104,7 @@ class Search:
             for word, others in self.alike(query, asked).items()
         }
         return {
-            word: round(1000 * (1 - math.log1p(count) / math.log1p(total)))
+            word: round(1000 * (1 - math.log1p(count) / math.log1p(total + _IMAGINED)))
             for word, count in counts.items()
         }
 

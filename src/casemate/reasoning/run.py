@@ -117,6 +117,9 @@ class Reasoner:
                 )
 
     def _check(self, request: Request) -> None:
+        for text in (request.question, *(said for _, said in request.history)):
+            if any("\ud800" <= char <= "\udfff" for char in text):
+                raise Invalid("The question is not valid text.", "Write it in UTF-8.")
         if not request.question.strip():
             raise Invalid("The question is empty.", "Write what you want to know.")
         if len(request.question) > self._most_characters:

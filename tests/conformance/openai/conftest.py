@@ -1,46 +1,49 @@
-"""A server on loopback for OpenAI's own client, over an installation in memory.
+"""A real installation on loopback, for OpenAI's own client.
 
-``server`` is all that the tests know of: an address and a key. To run them against another
-installation, make ``server`` yield its address and a key for the use case "documents".
+``server`` is all that the tests know of: an address and a key for the use case "documents".
 """
 
 from __future__ import annotations
 
-import socket
+import json
+import os
+import re
+import subprocess
 import sys
-import threading
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
-import uvicorn
 
-sys.path.append(str(Path(__file__).parents[2] / "unit" / "api"))
+DOCUMENT = """# Fees
 
-from fake_installation import KEY, FakeInstallation, an_application
+Fictional document, written for tests.
 
-
-class _Server(uvicorn.Server):
-    def __init__(self, config: uvicorn.Config) -> None:
-        super().__init__(config)
-        self.listening = threading.Event()
-
-    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        await super().startup(sockets)
-        self.listening.set()
+The fee is 12 euros for adults. Children pay nothing.
+"""
 
 
 @pytest.fixture(scope="session")
-def server() -> Iterator[tuple[str, str]]:
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, str]]:
     """(base_url, api_key)"""
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        running = _Server(
-            uvicorn.Config(an_application(FakeInstallation()), log_level="error", lifespan="off")
-        )
-        thread = threading.Thread(target=running.run, args=([listener],))
-        thread.start()
-        assert running.listening.wait(10)
-        yield f"http://127.0.0.1:{listener.getsockname()[1]}/v1", KEY
-        running.should_exit = True
-        thread.join(10)
+    folder = tmp_path_factory.mktemp("openai")
+    (folder / "fees.md").write_text(DOCUMENT)
+    environment = {**os.environ, "CASEMATE_DATA": str(folder / "data")}
+
+    def casemate(*arguments: str) -> str:
+        command = [sys.executable, "-m", "casemate", *arguments]
+        return subprocess.run(
+            command, env=environment, check=True, capture_output=True, text=True
+        ).stdout
+
+    casemate("add", str(folder / "fees.md"), "--collection", "fees")
+    owner = json.loads(casemate("status", "--json"))["principal"]
+    key = json.loads(casemate("key", "create", "--principal", owner, "--json"))["key"]
+    up = [sys.executable, "-m", "casemate", "up", "--port", "0"]
+    with subprocess.Popen(up, env=environment, stdout=subprocess.PIPE, text=True) as running:
+        try:
+            assert running.stdout is not None
+            address = re.search(r"http://\S+", running.stdout.readline())
+            assert address is not None
+            yield f"{address[0]}/v1", key
+        finally:
+            running.terminate()
