@@ -43,6 +43,7 @@ from casemate.store.keyring import Keyring, master_key
 
 if TYPE_CHECKING:
     from casemate.gate.caller import Caller
+    from casemate.gate.label import Label
     from casemate.models.manifest import Manifest
 
 _KEY_FILE = "ledger.key"
@@ -75,7 +76,7 @@ class Installation:
         self.gate = Gate.open(folder, self.database, self.ledger, settings, clock=_now)
         country = self.gate.country
         self.models = Models(self.database, self.gate)
-        self.engines = Engines(self.gate.perimeter, country.policy.parse)
+        self.engines = Engines(self.gate.perimeter)
         index = TantivyIndex(folder.index)
         closing.callback(index.close)
         self.library = Library(
@@ -158,30 +159,31 @@ class Installation:
 
     async def explain(self, caller: Caller, run: str) -> Explanation:
         """Which passages each sentence of a run depends on."""
-        contents, engine = await asyncio.to_thread(self._recorded, caller, run)
-        return await explain(run, contents, engine)
+        contents, engine, label = await asyncio.to_thread(self._recorded, caller, run)
+        return await explain(run, contents, engine, label)
 
     async def replay(self, caller: Caller, run: str) -> Replay:
         """Run a run again and say what differs."""
-        contents, engine = await asyncio.to_thread(self._recorded, caller, run)
+        contents, engine, label = await asyncio.to_thread(self._recorded, caller, run)
         now = {}
         for id in {source["document_id"] for source in contents["sources"]}:
             try:
                 now[id] = (await asyncio.to_thread(self.library.document, caller, id)).digest
             except NotFound:
                 continue
-        return await replay(run, contents, engine, now)
+        return await replay(run, contents, engine, label, now)
 
     def _model(self, id: str) -> tuple[Manifest, Engine]:
         manifest = self.models.approved(id)
         return manifest, self.engines.of(manifest)
 
-    def _recorded(self, caller: Caller, run: str) -> tuple[dict[str, Any], Engine]:
+    def _recorded(self, caller: Caller, run: str) -> tuple[dict[str, Any], Engine, Label]:
         contents = self.runs.contents(caller, run)
         if "answer" not in contents:
             raise NotFound("This run has no answer.", "Only a run that ended with one has.")
-        _, engine = self._model(self.runs.get(caller, run).model)
-        return contents, engine
+        recorded = self.runs.get(caller, run)
+        _, engine = self._model(recorded.model)
+        return contents, engine, self.gate.country.policy.parse(recorded.label)
 
     def _start(self) -> None:
         if self.folder.fresh:

@@ -57,7 +57,9 @@ def add(
         if passed_over:
             click.echo(f"Passed over {passed_over} files of kinds that are not read.")
     for one in unread:
-        click.echo(f"casemate: {one['name']}: {one['what']} {one['next']}", err=True)
+        # What a parser says begins with the name already.
+        named = "" if one["what"].startswith(one["name"]) else f"{one['name']}: "
+        click.echo(f"casemate: {named}{one['what']} {one['next']}".rstrip(), err=True)
     if unread:
         raise click.exceptions.Exit(1)
 

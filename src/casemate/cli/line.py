@@ -114,7 +114,7 @@ async def _answer(
         if _account(writer) != os.getuid():
             return
         request = json.loads(await reader.readline())
-        items = perform(installation, request["act"], request["arguments"])
+        items = perform(installation, str(request["act"]), dict(request["arguments"]))
         try:
             async for item in items:
                 writer.write(msgspec.json.encode({"item": item}) + b"\n")
@@ -126,6 +126,15 @@ async def _answer(
                     "kind": type(problem).__name__,
                     "what": problem.what,
                     "next": problem.next,
+                }
+            }
+        except Exception as problem:
+            # As `casemate` itself would say it, without a server.
+            message = {
+                "error": {
+                    "kind": "CasemateError",
+                    "what": f"Something went wrong inside ({type(problem).__name__}).",
+                    "next": "Nothing recorded is lost.",
                 }
             }
         finally:

@@ -56,7 +56,8 @@ def run(serve: Serve) -> NoReturn:
     """Run the command line and exit. ``serve`` starts the server for ``casemate up``."""
     signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # `casemate … | head` ends quietly
     try:
-        casemate.main(obj={"serve": serve}, standalone_mode=False)
+        # Without its standalone mode click gives a command's own exit code back, not out.
+        ending = casemate.main(obj={"serve": serve}, standalone_mode=False)
     except click.UsageError as problem:
         problem.show()
         sys.exit(2)
@@ -66,8 +67,6 @@ def run(serve: Serve) -> NoReturn:
     except (click.Abort, KeyboardInterrupt):
         click.echo("casemate: stopped.", err=True)
         sys.exit(130)
-    except click.exceptions.Exit as ending:
-        sys.exit(ending.exit_code)
     except OSError as problem:
         from casemate.store.folder import disk_problem
 
@@ -82,4 +81,4 @@ def run(serve: Serve) -> NoReturn:
             err=True,
         )
         sys.exit(1)
-    sys.exit(0)
+    sys.exit(ending if isinstance(ending, int) else 0)

@@ -8,7 +8,10 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from casemate.gate.label import Label
 
 
 @dataclass(frozen=True)
@@ -56,6 +59,7 @@ class Prompt:
 
     question: str
     language: str
+    label: Label  # of everything in it
     found: tuple[Found, ...]
     evidence: tuple[Evidence, ...]
     messages: tuple[Message, ...]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from casemate.engines.engine import Engine
@@ -12,7 +11,6 @@ from casemate.engines.remote import RemoteEngine
 from casemate.errors import Unsupported
 
 if TYPE_CHECKING:
-    from casemate.gate.label import Label
     from casemate.gate.perimeter import Perimeter
     from casemate.models.manifest import Manifest
 
@@ -20,9 +18,8 @@ if TYPE_CHECKING:
 class Engines:
     """Starts engines on first use and keeps them."""
 
-    def __init__(self, perimeter: Perimeter, parse_label: Callable[[str], Label]) -> None:
+    def __init__(self, perimeter: Perimeter) -> None:
         self._perimeter = perimeter
-        self._parse_label = parse_label
         self._running: dict[str, Engine] = {}
 
     def of(self, manifest: Manifest) -> Engine:
@@ -42,11 +39,10 @@ class Engines:
         if manifest.engine == "quote":
             return QuoteEngine()
         if manifest.engine == "remote":
-            label = self._parse_label(manifest.label)
             return RemoteEngine(
                 manifest.address or "",
                 manifest.upstream or manifest.name,
-                lambda address: self._perimeter.check(address, label),
+                self._perimeter.route,
                 key=os.environ.get("CASEMATE_REMOTE_KEY", ""),
             )
         raise Unsupported(

@@ -7,6 +7,7 @@ reasoning arrives as ``reasoning_content`` (vLLM, llama.cpp, SGLang) or ``reason
 from __future__ import annotations
 
 import asyncio
+import socket
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +19,10 @@ from casemate.errors import Unavailable, Unsupported
 
 if TYPE_CHECKING:
     import aiohttp
+    from aiohttp.abc import AbstractResolver, ResolveResult
+
+    from casemate.gate.label import Label
+    from casemate.gate.perimeter import Route
 
 _CONNECT_SECONDS = 5.0
 _SILENCE_SECONDS = 120.0  # between two pieces
@@ -40,14 +45,19 @@ class _Chunk(msgspec.Struct):
 
 
 class RemoteEngine:
-    """Streams from one server. ``check`` refuses an address outside the perimeter."""
+    """Streams from one server.
+
+    ``route`` refuses an address outside the perimeter or below the label of what is sent, and
+    gives the IPs that it checked; the connection goes to these and to no others.
+    """
 
     def __init__(
-        self, address: str, model: str, check: Callable[[str], object], *, key: str = ""
+        self, address: str, model: str, route: Callable[[str, Label], Route], *, key: str = ""
     ) -> None:
         self._address = address.rstrip("/")
         self._model = model
-        self._check = check
+        self._route = route
+        self._checked = _Checked()
         self._key = key
         self._client: aiohttp.ClientSession | None = None
 
@@ -64,7 +74,7 @@ class RemoteEngine:
         """See Engine."""
         import aiohttp  # a quarter of a second, and only this engine needs it
 
-        self._check(self._address)
+        self._checked.route = await asyncio.to_thread(self._route, self._address, prompt.label)
         body = {
             "model": self._model,
             "stream": True,
@@ -115,12 +125,48 @@ class RemoteEngine:
             headers = {"authorization": f"Bearer {self._key}"} if self._key else {}
             self._client = aiohttp.ClientSession(
                 headers=headers,
+                connector=aiohttp.TCPConnector(resolver=_resolver(self._checked), ttl_dns_cache=0),
                 trust_env=False,  # a proxy from the environment would lead outside
                 timeout=aiohttp.ClientTimeout(
                     total=None, connect=_CONNECT_SECONDS, sock_read=_SILENCE_SECONDS
                 ),
             )
         return self._client
+
+
+class _Checked:
+    """The way that the perimeter allowed last."""
+
+    route: Route | None = None
+
+
+def _resolver(checked: _Checked) -> AbstractResolver:
+    """A resolver that knows only the addresses that the perimeter checked."""
+    from aiohttp.abc import AbstractResolver
+
+    class Resolver(AbstractResolver):
+        async def resolve(
+            self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_UNSPEC
+        ) -> list[ResolveResult]:
+            route = checked.route
+            if route is None or host != route.host:
+                raise OSError("not a checked address")
+            return [
+                {
+                    "hostname": host,
+                    "host": address,
+                    "port": port,
+                    "family": socket.AF_INET6 if ":" in address else socket.AF_INET,
+                    "proto": 0,
+                    "flags": socket.AI_NUMERICHOST,
+                }
+                for address in route.addresses
+            ]
+
+        async def close(self) -> None:
+            return
+
+    return Resolver()
 
 
 async def _tokens(stream: aiohttp.StreamReader) -> AsyncIterator[Token]:

@@ -189,7 +189,8 @@ class TantivyIndex:
                 (should, self._term("stems", other)) for other in sorted(alike.own | alike.foreign)
             ]
             text = tantivy.Query.boolean_query([(should, own), *others])
-        found = self._index.searcher().search(self._within(text, collections, labels), 1)
+        with _reading():
+            found = self._index.searcher().search(self._within(text, collections, labels), 1)
         return int(found.count or 0)  # type: ignore[attr-defined]
 
     def size(self) -> int:

@@ -225,7 +225,7 @@ class Library:
 
     def readable(self, admission: Admission) -> int:
         """How many passages may be read under this admission."""
-        return self._search.readable(admission)
+        return self._searched(lambda: self._search.readable(admission))
 
     def rarity(self, query: str, admission: Admission) -> dict[str, int]:
         """How telling each content word of ``query`` is among the readable passages, 0…1000."""

@@ -62,7 +62,7 @@ class Binder:
 
     def _complete(self) -> list[Bound]:
         # The last sentence may still grow, and a marker may still follow the one before it.
-        spans = sentences(self._waiting)
+        spans = _with_markers(self._waiting)
         if len(spans) < 3:
             return []
         keep = spans[-2][0]

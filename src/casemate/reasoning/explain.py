@@ -11,13 +11,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace as changed
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from casemate.engines.engine import Engine, Prompt
 from casemate.reasoning.event import Source
 from casemate.reasoning.replay import rebuild, require_deterministic, sentences_of
+
+if TYPE_CHECKING:
+    from casemate.gate.label import Label
 
 
 class Dependence(msgspec.Struct, frozen=True, kw_only=True):
@@ -40,10 +43,12 @@ class Explanation(msgspec.Struct, frozen=True, kw_only=True):
     sufficiency: float | None
 
 
-async def explain(run: str, contents: Mapping[str, Any], engine: Engine) -> Explanation:
+async def explain(
+    run: str, contents: Mapping[str, Any], engine: Engine, label: Label
+) -> Explanation:
     """Take a recorded run apart. Raises Unsupported if the engine is not deterministic."""
     require_deterministic(engine)
-    prompt, sources = rebuild(run, contents)
+    prompt, sources = rebuild(run, contents, label)
     answer = contents["answer"]
     said = [
         (

@@ -8,9 +8,13 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from casemate.engines.engine import Evidence, Found, Message, Prompt
 from casemate.reasoning.event import Request, Source
+
+if TYPE_CHECKING:
+    from casemate.gate.label import Label
 
 _LANGUAGES = {"en": "English", "fr": "French", "de": "German", "lb": "Luxembourgish"}
 
@@ -30,6 +34,7 @@ def build(
     found: Sequence[Found],
     sources: Sequence[Source],
     run: str,
+    label: Label,
 ) -> Prompt:
     """The prompt of a run; equal arguments give an equal prompt."""
     evidence = tuple(
@@ -49,6 +54,7 @@ def build(
     return Prompt(
         question=request.question,
         language=language,
+        label=label,
         found=tuple(found),
         evidence=evidence,
         messages=(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import aclosing
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -14,6 +14,9 @@ from casemate.reasoning import prompt as prompts
 from casemate.reasoning.citation import Binder, Bound
 from casemate.reasoning.event import Request, Source
 from casemate.reasoning.run import found_from
+
+if TYPE_CHECKING:
+    from casemate.gate.label import Label
 
 
 class Replay(msgspec.Struct, frozen=True, kw_only=True):
@@ -26,7 +29,7 @@ class Replay(msgspec.Struct, frozen=True, kw_only=True):
 
 
 async def replay(
-    run: str, contents: Mapping[str, Any], engine: Engine, now: Mapping[str, str]
+    run: str, contents: Mapping[str, Any], engine: Engine, label: Label, now: Mapping[str, str]
 ) -> Replay:
     """Run the recorded prompt again, and compare sentence by sentence.
 
@@ -34,7 +37,7 @@ async def replay(
     Raises Unsupported if the engine does not promise equal answers to equal prompts.
     """
     require_deterministic(engine)
-    prompt, sources = rebuild(run, contents)
+    prompt, sources = rebuild(run, contents, label)
     again = await sentences_of(engine, prompt, sources)
     before = [
         contents["answer"]["text"][one["start"] : one["end"]]
@@ -55,15 +58,18 @@ async def replay(
     )
 
 
-def rebuild(run: str, contents: Mapping[str, Any]) -> tuple[Prompt, tuple[Source, ...]]:
-    """The prompt of a recorded run, and its sources."""
+def rebuild(
+    run: str, contents: Mapping[str, Any], label: Label
+) -> tuple[Prompt, tuple[Source, ...]]:
+    """The prompt of a recorded run, and its sources; ``label`` is the run's."""
     sources = tuple(msgspec.convert(contents["sources"], list[Source]))
     request = Request(
         question=contents["question"]["text"],
         history=tuple((role, text) for role, text in contents["question"]["history"]),
     )
     found = [found_from(one) for one in contents["steps"]["found"]]
-    return prompts.build(request, contents["answer"]["language"], found, sources, run), sources
+    language = contents["answer"]["language"]
+    return prompts.build(request, language, found, sources, run, label), sources
 
 
 async def bound_of(engine: Engine, prompt: Prompt, sources: tuple[Source, ...]) -> list[Bound]:

@@ -91,7 +91,7 @@ class Reasoner:
         self._check(request)
         digest, label = model
         opened = await asyncio.to_thread(self._runs.open, admission, request, digest)
-        language = request.language or words.language_of(request.question)
+        language = _language(request)
         state = _State(language, label)
         ended = False
         try:
@@ -103,10 +103,15 @@ class Reasoner:
             )
             async for event in self._search(admission, request, engine, state):
                 yield event
+            # Before the engine sees anything: what it reads, and what it was made from, may be
+            # above what this run may use.
+            if not admission.label.dominates(state.label):
+                raise Refused(
+                    "The model's label is above what this use case and your clearance allow.",
+                    "Choose another model or use case.",
+                )
             async for event in self._write(request, engine, opened, state):
                 yield event
-            if not admission.label.dominates(state.label):
-                raise Refused("This answer is not for you.", "Ask whoever gave you access.")
             ended = True  # from here on the record is being written, also for who goes away
             yield await asyncio.shield(self._finish(opened, state))
         finally:
@@ -194,7 +199,9 @@ class Reasoner:
         kind = "quote" if quotes else "write"
         number = len(state.steps) + 1
         yield StepStarted(number=number, kind=kind)
-        prompt = prompts.build(request, state.language, state.found, state.sources, opened.id)
+        prompt = prompts.build(
+            request, state.language, state.found, state.sources, opened.id, state.label
+        )
         sampling = Sampling(request.temperature, request.top_p, request.seed, request.max_tokens)
         binder = Binder(state.sources)
         async for token in engine.generate(prompt, sampling):
@@ -238,6 +245,12 @@ class Reasoner:
             answer=answer,
             steps=tuple(state.steps),
         )
+
+
+def _language(request: Request) -> str:
+    """The language to answer in: the reader's if it is spoken here, else the question's."""
+    wanted = (request.language or "").lower().split("-")[0]
+    return wanted if wanted in words.FUNCTION_WORDS else words.language_of(request.question)
 
 
 def found_content(found: Found) -> dict[str, object]:
