@@ -11,7 +11,7 @@ from casemate.language import words
 # Words that open a question, and the prepositions that may stand before them.
 _OPENERS = (
     r"(?:bis|ab|seit|von|zu|an|in|mit|bei|für|fir|vun|mat|zënter|by|at|in|for|until|since|from|to|with"
-    r"|à|de|pour|jusqu'à|jusqu’à|dans|avec|en|depuis)?\s*"
+    r"|à|de|pour|jusqu'à|jusqu’à|dans|avec|en|depuis)? ?"
     r"(?:was|wer|wen|wem|wie|wieviel\w*|wo|wohin|woher|wann|warum|weshalb|wieso|welche\w*|womit|wofür"
     r"|wat|wien|wéi|wéivill?|wou|wéini|firwat|wéieng|wéien|wéilech\w*"
     r"|what|who|whom|which|where|when|why|how"
@@ -19,9 +19,7 @@ _OPENERS = (
     r"|muss|kann|darf|gibt|brauche|gëtt|däerf|brauch|must|can|may|do|does|is|are|dois-je|puis-je|faut-il)\b"
 )
 _AND = r"(?:und|sowie|oder|and|or|et|ou|an|a|oder)"
-_BETWEEN = re.compile(
-    rf"(?<=[?!])\s+|\s*[,;]?\s+{_AND}\s+(?={_OPENERS})|\s*[,;]\s+(?={_OPENERS})", re.I
-)
+_BETWEEN = re.compile(rf"(?<=[?!]) | ?[,;]? {_AND} (?={_OPENERS})| ?[,;] (?={_OPENERS})", re.I)
 _FEWEST_WORDS = 2  # content words without which a part leans on the one before
 
 MONEY = "money"
@@ -104,10 +102,12 @@ _KIND_WORDS = re.compile("|".join(pattern.pattern for pattern in _ASKS.values())
 
 def parts(question: str) -> tuple[Part, ...]:
     """Split a compound question; a part too short to stand alone borrows its forerunner's words."""
+    # One space for every run of white space: patterns stay linear whatever is typed.
+    question = " ".join(question.split())
     pieces = [piece.strip(" ,;") for piece in _BETWEEN.split(question)]
     pieces = [piece for piece in pieces if any(char.isalnum() for char in piece)]
     if not pieces:
-        return (Part(question.strip(), question.strip()),)
+        return (Part(question, question),)
     found: list[Part] = []
     for piece in pieces:
         own = words.content_words(topic(piece))

@@ -9,6 +9,7 @@ documents answers this. The same prompt gives the same answer, bit for bit.
 
 from __future__ import annotations
 
+import asyncio
 import math
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from dataclasses import dataclass
@@ -80,7 +81,9 @@ class QuoteEngine:
 
     async def generate(self, prompt: Prompt, sampling: Sampling) -> AsyncGenerator[Token, None]:
         """See Engine. One token is one quoted sentence, or one plain statement of absence."""
-        chosen = [_choose(found, prompt.evidence, prompt.language) for found in prompt.found]
+        chosen = await asyncio.to_thread(
+            lambda: [_choose(found, prompt.evidence, prompt.language) for found in prompt.found]
+        )
         if not any(chosen):
             yield Token(NOTHING[prompt.language])
             return

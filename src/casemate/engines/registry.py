@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from typing import TYPE_CHECKING
 
 from casemate.engines.engine import Engine
@@ -43,9 +44,14 @@ class Engines:
                 manifest.address or "",
                 manifest.upstream or manifest.name,
                 self._perimeter.route,
-                key=os.environ.get("CASEMATE_REMOTE_KEY", ""),
+                key=os.environ.get(_key_variable(manifest.name), ""),
             )
         raise Unsupported(
             f"The engine “{manifest.engine}” is not installed here.",
             "This version runs the engines quote and remote.",
         )
+
+
+def _key_variable(model: str) -> str:
+    """Where the key for one model's server stands: one server never sees another one's key."""
+    return "CASEMATE_REMOTE_KEY_" + re.sub(r"[^A-Z0-9]", "_", model.upper())

@@ -8,16 +8,19 @@ claims to have read is shown as its own words, without a number.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from casemate.engines.engine import Token
 from casemate.language.sentence import sentences
 from casemate.reasoning.event import Source
 
-_MARKER = re.compile(r"\s*\[(\d{1,3})\]")
-_QUOTED = re.compile(r"[“„\"«]\s*([^“”„\"«»]{3,}?)\s*[”“\"»]")
-_SHORTEST = 12  # characters of a quotation that binds without a marker
+# Bounded, so that no text a model writes makes these slow.
+_MARKER = re.compile(r"\s{0,4}\[(\d{1,3})\]")
+_QUOTED = re.compile(r"[“„\"«]([^“”„\"«»]{3,})[”“\"»]")
+_SHORTEST = 8  # characters of a quotation that says something
+_SHORTEST_UNMARKED = 12  # and of one that binds where no marker points
+_LONGEST_WAIT = 8_000  # characters without a sentence's end, after which what is there is bound
 
 
 @dataclass(frozen=True)
@@ -44,6 +47,7 @@ class Binder:
     def __init__(self, sources: Sequence[Source]) -> None:
         self._sources = sources
         self._waiting = ""
+        self._look_at = 0  # length of what waits from which it is worth looking again
 
     def feed(self, token: Token) -> list[Bound]:
         """The sentences that ``token`` completes."""
@@ -62,9 +66,15 @@ class Binder:
 
     def _complete(self) -> list[Bound]:
         # The last sentence may still grow, and a marker may still follow the one before it.
+        if len(self._waiting) > _LONGEST_WAIT:
+            return self._rest()
+        if len(self._waiting) < self._look_at:
+            return []
         spans = _with_markers(self._waiting)
         if len(spans) < 3:
+            self._look_at = len(self._waiting) + len(self._waiting) // 4
             return []
+        self._look_at = 0
         keep = spans[-2][0]
         ready, self._waiting = self._waiting[:keep], self._waiting[keep:]
         bound, white = self._bind(ready)
@@ -97,26 +107,32 @@ class Binder:
         return (Span(index, source.start + token.start, source.start + end),)
 
     def _cites(self, plain: str, numbers: Sequence[int]) -> tuple[Span, ...]:
-        quotes = _QUOTED.findall(plain)
-        marked = [number - 1 for number in numbers if 0 < number <= len(self._sources)]
+        """What a sentence cites: all of its quotations are verbatim, or it cites nothing."""
+        quotes = [quote.strip() for quote in _QUOTED.findall(plain)]
+        marked = list(dict.fromkeys(n - 1 for n in numbers if 0 < n <= len(self._sources)))
+        if not quotes:
+            return self._found(plain, marked)[:1] if marked else ()
         found: dict[Span, None] = {}
-        for index in dict.fromkeys(marked):
-            for quote in [*quotes, plain]:
-                span = self._locate(quote, index)
-                if span is not None:
-                    found[span] = None
         for quote in quotes:
-            if len(quote) >= _SHORTEST and not found:
-                places = (self._locate(quote, index) for index in range(len(self._sources)))
-                span = next((place for place in places if place is not None), None)
-                if span is not None:
-                    found[span] = None
+            spans = self._found(quote, marked)
+            if not spans and len(quote) >= _SHORTEST_UNMARKED:
+                spans = self._found(quote, range(len(self._sources)))[:1]
+            if not spans:
+                return ()
+            found.update(dict.fromkeys(spans))
         return tuple(found)
+
+    def _found(self, quote: str, indices: Iterable[int]) -> tuple[Span, ...]:
+        if len(quote) < _SHORTEST:
+            return ()
+        places = (self._locate(quote, index) for index in indices)
+        return tuple(place for place in places if place is not None)
 
     def _locate(self, quote: str, index: int) -> Span | None:
         source = self._sources[index]
-        pattern = r"\s+".join(re.escape(word) for word in quote.split())
-        match = re.search(pattern, source.text) if pattern else None
+        words = r"\s+".join(re.escape(word) for word in quote.split())
+        # Whole words: "tax" does not stand in "taxes".
+        match = re.search(rf"(?<!\w){words}(?!\w)", source.text) if words else None
         if match is None:
             return None
         return Span(index, source.start + match.start(), source.start + match.end())

@@ -16,7 +16,7 @@ import sqlalchemy as sa
 
 from casemate.errors import NotFound
 from casemate.ledger.merkle import leaf_hash
-from casemate.ledger.receipt import Opening, canonical, commit
+from casemate.ledger.receipt import ENTRIES, Opening, canonical, commit
 from casemate.reasoning.event import Answer, Request, Source, Step
 from casemate.store.database import Database
 from casemate.store.keyring import Keyring
@@ -30,7 +30,6 @@ if TYPE_CHECKING:
 
 _NONCE_BYTES = 32
 _Entry = tuple[int, dict[str, Any], str]  # index, content, leaf hash
-_TAIL = 4_096  # entries looked through for a run that was cut off while it was admitted
 
 
 class Summary(msgspec.Struct, frozen=True, kw_only=True):
@@ -123,6 +122,7 @@ class Runs:
                     use_case=admission.use_case.id,
                     model=admission.model,
                     label=str(self._policy.lowest()),
+                    since=self._ledger.log.size,
                     created=now,
                 )
             )
@@ -140,10 +140,19 @@ class Runs:
         """Record how a run ended, with commitments to ``contents``; durable when it returns."""
         rows, commitments = self._seal(opened.id, opened.subject, "finished", contents)
         with self._database.write() as connection:
+            # A first attempt to end this run may have left content that no entry commits to.
+            connection.execute(
+                sa.delete(openings).where(
+                    openings.c.run == opened.id, openings.c.entry == "finished"
+                )
+            )
             if rows:
                 connection.execute(openings.insert(), rows)
+            # The label with the content: at no moment does it lie there under a lower one.
             connection.execute(
-                sa.update(runs).where(runs.c.id == opened.id).values(admitted=opened.admitted.index)
+                sa.update(runs)
+                .where(runs.c.id == opened.id)
+                .values(admitted=opened.admitted.index, label=str(label))
             )
         now = self._clock()
         finished = self._ledger.record(
@@ -169,8 +178,9 @@ class Runs:
         """Close runs that were cut off, as failed. Returns how many there were."""
         with self._database.read() as connection:
             cut_off = connection.execute(sa.select(runs).where(runs.c.outcome.is_(None))).all()
+        entries = self._entries_of(cut_off)
         for row in cut_off:
-            admitted, finished = self._entries_of(row.id)
+            admitted, finished = (entries.get((row.id, f"run.{kind}")) for kind in ENTRIES)
             if admitted is not None and finished is None:
                 index, entry, leaf = admitted
                 head = {name: entry[name] for name in entry if name not in ("question", "kind")}
@@ -183,6 +193,13 @@ class Runs:
                 }
                 finished = self._ledger.record(ending).index, ending, ""
             with self._database.write() as connection:
+                if finished is None or finished[1]["outcome"] == "failed":
+                    # Content that no entry commits to was never an answer.
+                    connection.execute(
+                        sa.delete(openings).where(
+                            openings.c.run == row.id, openings.c.entry == "finished"
+                        )
+                    )
                 connection.execute(
                     sa.update(runs)
                     .where(runs.c.id == row.id)
@@ -202,18 +219,16 @@ class Runs:
         """The caller's own runs, newest first, whose label the caller's clearance dominates."""
         query = (
             sa.select(runs)
-            .where(runs.c.principal == caller.principal.id)
-            .order_by(runs.c.created.desc(), runs.c.id.desc())
+            .where(*self._own(caller))
+            .order_by(runs.c.since.desc(), runs.c.id.desc())
             .limit(limit)
         )
         if before is not None:
             row = self._row(caller, before)
-            query = query.where(
-                sa.tuple_(runs.c.created, runs.c.id) < sa.tuple_(row.created, row.id)
-            )
+            query = query.where(sa.tuple_(runs.c.since, runs.c.id) < sa.tuple_(row.since, row.id))
         with self._database.read() as connection:
             rows = connection.execute(query).all()
-        return [Summary(**self._summary(row)) for row in rows if self._may_see(caller, row)]
+        return [Summary(**self._summary(row)) for row in rows]
 
     def get(self, caller: Caller, id: str) -> Run:
         """One run. Raises NotFound if it is absent or hidden."""
@@ -259,20 +274,36 @@ class Runs:
         }
 
     def _row(self, caller: Caller, id: str) -> sa.Row[tuple[Any, ...]]:
-        query = sa.select(runs).where(runs.c.id == id, runs.c.principal == caller.principal.id)
+        query = sa.select(runs).where(runs.c.id == id, *self._own(caller))
         with self._database.read() as connection:
             row = connection.execute(query).one_or_none()
-        if row is None or not self._may_see(caller, row):
+        if row is None:
             raise NotFound(
                 "There is no such run that you may see.", "List yours with `casemate run list`."
             )
         return row
 
-    def _may_see(self, caller: Caller, row: sa.Row[tuple[Any, ...]]) -> bool:
-        return caller.principal.clearance.dominates(self._policy.parse(row.label))
+    def _own(self, caller: Caller) -> Sequence[sa.ColumnElement[bool]]:
+        """What holds for the runs a caller may see: in the query, so that counts hold no more."""
+        with self._database.read() as connection:
+            labels = connection.execute(
+                sa.select(runs.c.label).where(runs.c.principal == caller.principal.id).distinct()
+            ).scalars()
+            readable = [
+                text
+                for text in labels
+                if caller.principal.clearance.dominates(self._policy.parse(text))
+            ]
+        own = [runs.c.principal == caller.principal.id, runs.c.label.in_(readable)]
+        if caller.use_case is not None:  # a key that is bound to one use case
+            own.append(runs.c.use_case == caller.use_case)
+        return own
 
     def _openings(self, row: sa.Row[tuple[Any, ...]]) -> tuple[Opening, ...]:
         query = sa.select(openings.c.entry, openings.c.field).where(openings.c.run == row.id)
+        if row.finished is None:
+            # No answer without a record: what no entry commits to yet is not shown.
+            query = query.where(openings.c.entry == "admitted")
         with self._database.read() as connection:
             places = connection.execute(query).all()
         return tuple(self._open(row.id, place.entry, place.field) for place in places)
@@ -305,15 +336,19 @@ class Runs:
             )
         return rows, commitments
 
-    def _entries_of(self, run: str) -> tuple[_Entry | None, _Entry | None]:
-        """The admitted and finished entries of a run that the database does not know of."""
-        log = self._ledger.log
-        found: dict[str, _Entry] = {}
-        for index, raw in log.entries(max(0, log.size - _TAIL)):
-            entry = msgspec.json.decode(raw)
-            if entry.get("run") == run:
-                found[entry["kind"]] = (index, entry, f"sha256:{leaf_hash(raw).hex()}")
-        return found.get("run.admitted"), found.get("run.finished")
+    def _entries_of(
+        self, cut_off: Sequence[sa.Row[tuple[Any, ...]]]
+    ) -> dict[tuple[str, str], _Entry]:
+        """The entries of runs that the database does not know the end of, by run and kind."""
+        found: dict[tuple[str, str], _Entry] = {}
+        wanted = {row.id for row in cut_off}
+        if wanted:
+            for index, raw in self._ledger.log.entries(min(row.since for row in cut_off)):
+                entry = msgspec.json.decode(raw)
+                if entry.get("run") in wanted:
+                    leaf = f"sha256:{leaf_hash(raw).hex()}"
+                    found[entry["run"], entry["kind"]] = (index, entry, leaf)
+        return found
 
 
 def answer_content(answer: Answer) -> dict[str, object]:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from casemate.engines.engine import Engine, Found, Part, Sampling
-from casemate.errors import Invalid, Refused, TooLarge
+from casemate.errors import CasemateError, Invalid, Refused, TooLarge
 from casemate.language import words
 from casemate.reasoning import prompt as prompts
 from casemate.reasoning.citation import Binder, Bound
@@ -112,8 +112,14 @@ class Reasoner:
                 )
             async for event in self._write(request, engine, opened, state):
                 yield event
-            ended = True  # from here on the record is being written, also for who goes away
-            yield await asyncio.shield(self._finish(opened, state))
+            finishing = asyncio.ensure_future(self._finish(opened, state))
+            ended = True  # the record is being written, also for a reader who goes away now
+            try:
+                finished = await asyncio.shield(finishing)
+            except CasemateError:
+                ended = False
+                raise
+            yield finished
         finally:
             if not ended:
                 # Shielded: a reader who goes away cancels the run, never its record.

@@ -164,6 +164,7 @@ runs = sa.Table(
     Column("model", String, nullable=False),
     Column("label", String, nullable=False),
     Column("outcome", String),  # answered | unanswered | failed | refused; null while it runs
+    Column("since", Integer, nullable=False),  # size of the ledger when it opened
     Column("admitted", Integer),  # index of its entries in the ledger
     Column("finished", Integer),
     Column("created", String, nullable=False),

@@ -24,6 +24,9 @@ PROMPT = Prompt(
 )
 
 
+NO_SAMPLING = Sampling()
+
+
 def allowed(address: str) -> None:
     """The whole world is inside."""
 
@@ -31,9 +34,9 @@ def allowed(address: str) -> None:
 def said(
     address: str,
     *,
-    sampling: Sampling = Sampling(),
+    sampling: Sampling = NO_SAMPLING,
     check: Any = allowed,
-    key: str = "",  # noqa: B008
+    key: str = "",
 ) -> list[Token]:
     async def follow() -> list[Token]:
         engine = RemoteEngine(address, "tiny", check, key=key)

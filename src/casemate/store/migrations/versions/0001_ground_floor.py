@@ -163,6 +163,7 @@ def upgrade() -> None:
         sa.Column("model", sa.String(), nullable=False),
         sa.Column("label", sa.String(), nullable=False),
         sa.Column("outcome", sa.String(), nullable=True),
+        sa.Column("since", sa.Integer(), nullable=False),
         sa.Column("admitted", sa.Integer(), nullable=True),
         sa.Column("finished", sa.Integer(), nullable=True),
         sa.Column("created", sa.String(), nullable=False),
