@@ -144,7 +144,7 @@ class Importing:
             sa.select(passages, documents.c.collection, documents.c.title)
             .join(documents, documents.c.id == passages.c.document)
             .where(documents.c.state == "ready")
-            .order_by(passages.c.id)
+            .order_by(documents.c.collection, passages.c.id)
         )
         with self._changing, self._database.read() as connection:
             self._index.clear()

@@ -18,6 +18,7 @@ from casemate.language import words
 from casemate.language.thesaurus import Alike, Thesaurus
 from casemate.library.document import Hit, Passage
 from casemate.library.index import Index
+from casemate.library.ranking import Statistics, Terms, score
 from casemate.store.database import Database
 from casemate.store.tables import collections, documents, passages
 
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from casemate.gate.label import LabelPolicy
 
 _IMAGINED = 50  # passages without the word; a few real ones say little about how rare it is
+_MORE = 20  # candidates asked for beyond those wanted
 MOST = 100  # passages in one answer to a search
 
 
@@ -57,23 +59,23 @@ class Search:
             frozenset().union(*(one.own for one in others)),
             frozenset().union(*(one.foreign for one in others)),
         )
-        # Documents on their way in or out are in the index but not yet, or no longer, readable.
-        # Asking for more until enough are readable keeps them from taking a readable one's place.
-        reach = limit + 8
+        terms = Terms.of(query, alike)
+        within = sorted(admission.collections)
+        statistics = self._index.statistics(terms, collections=within)
+        # Each collection proposes by its own statistics, and a document on its way in or out is
+        # proposed but not readable: asking for more than are wanted leaves room for both.
+        reach = limit + _MORE
         while True:
-            ranked = self._index.search(
-                query,
-                alike=alike,
-                collections=admission.collections,
-                labels=labels,
-                limit=reach,
-            )
-            known = self._readable([id for id, _ in ranked], admission)
-            found = [(known[id], score) for id, score in ranked if id in known]
-            if len(found) >= limit or len(ranked) < reach:
+            ids = self._index.candidates(terms, collections=within, labels=labels, limit=reach)
+            known = self._readable(ids, admission)
+            if len(known) >= limit or len(ids) < reach:
                 break
             reach *= 4
-        return _explained(query, found[:limit])
+        ranked = sorted(
+            ((passage, _score(passage, terms, statistics)) for passage in known.values()),
+            key=lambda hit: (-hit[1], hit[0].id),
+        )
+        return _explained(query, ranked[:limit])
 
     def alike(self, query: str, asked: Sequence[str]) -> dict[str, Alike]:
         """Other words for each folded word of ``query``."""
@@ -159,6 +161,11 @@ class Search:
             if self._dominated(row.label, admission)
             and self._dominated(row.collection_label, admission)
         }
+
+
+def _score(passage: Passage, terms: Terms, statistics: Statistics) -> float:
+    text = f"{passage.title}\n{passage.heading}\n{passage.text}"
+    return score(text, terms, statistics)
 
 
 def _explained(query: str, found: list[tuple[Passage, float]]) -> list[Hit]:

@@ -341,7 +341,7 @@ def test_the_label_of_a_run_rises_to_the_join_of_what_entered_it(house: House) -
     assert house.entries_of(both.run)[0]["label"] == "lu:unclassified"
 
 
-@pytest.mark.xfail(reason="Reasoner checks the label after the text has left")
+@pytest.mark.xfail(strict=True, reason="Reasoner checks the label after the text has left")
 def test_a_model_above_the_askers_label_tells_nothing(filled: House) -> None:
     reasoner = filled.installation._reasoner
     admission = filled.installation.gate.admit(filled.owner, use_case=None)
