@@ -152,8 +152,11 @@ class Installation:
         )
         with self.gate.quota.run(caller.principal):
             manifest, engine = await asyncio.to_thread(self._model, admission.model)
-            model = (manifest.digest(), self.gate.country.policy.parse(manifest.label))
-            async with aclosing(self._reasoner.run(admission, request, engine, model)) as events:
+            policy = self.gate.country.policy
+            asked = policy.parse(request.label) if request.label else policy.lowest()
+            label = asked.join(policy.parse(manifest.label))
+            events = self._reasoner.run(admission, request, engine, manifest.digest(), label)
+            async with aclosing(events):
                 async for event in events:
                     yield event
 

@@ -18,6 +18,7 @@ from casemate.store.folder import disk_problem
 @show.data_option
 @click.argument("question")
 @click.option("--collection", "collections", multiple=True, help="Only this one; repeatable.")
+@click.option("--label", help="Label of the question itself (default: the lowest).")
 @click.option("--model", help="A model of the use case (default: its first).")
 @click.option("--use-case", help="The registered purpose (default: documents).")
 @click.option("--receipt", type=click.Path(path_type=Path), help="Write the receipt here.")
@@ -29,6 +30,7 @@ def ask(
     obj: dict[str, Any],
     question: str,
     collections: tuple[str, ...],
+    label: str | None,
     model: str | None,
     use_case: str | None,
     receipt: Path | None,
@@ -40,6 +42,7 @@ def ask(
     arguments = {
         "question": question,
         "collections": collections,
+        "label": label,
         "model": model,
         "use_case": use_case,
         "principal": principal,

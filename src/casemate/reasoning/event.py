@@ -16,6 +16,7 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
     """What a face hands in."""
 
     question: str
+    label: str | None = None  # of the question and its history; else the policy's lowest
     use_case: str | None = None
     collections: tuple[str, ...] = ()  # names; none: every one the use case and the asker reach
     model: str | None = None

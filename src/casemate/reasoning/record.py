@@ -93,8 +93,10 @@ class Runs:
 
     # Writing
 
-    def open(self, admission: Admission, request: Request, model_digest: str) -> Opened:
-        """Record that a question was admitted; durable when it returns."""
+    def open(
+        self, admission: Admission, request: Request, model_digest: str, label: Label
+    ) -> Opened:
+        """Record that a question of this ``label`` was admitted; durable when it returns."""
         run, subject = self._new_id("r"), admission.principal.id
         now = self._clock()
         head: dict[str, object] = {
@@ -103,7 +105,7 @@ class Runs:
             "tenant": admission.tenant,
             "principal": admission.principal.pseudonym,
             "use_case": admission.use_case.id,
-            "label": str(self._policy.lowest()),
+            "label": str(label),
             "model": {"id": admission.model, "digest": model_digest},
             "policy": {
                 "decision": "allow",
@@ -121,7 +123,7 @@ class Runs:
                     principal=subject,
                     use_case=admission.use_case.id,
                     model=admission.model,
-                    label=str(self._policy.lowest()),
+                    label=str(label),
                     since=self._ledger.log.size,
                     created=now,
                 )

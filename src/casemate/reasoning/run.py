@@ -81,16 +81,25 @@ class Reasoner:
         self._most_characters = most_characters
 
     async def run(
-        self, admission: Admission, request: Request, engine: Engine, model: tuple[str, Label]
+        self,
+        admission: Admission,
+        request: Request,
+        engine: Engine,
+        model_digest: str,
+        label: Label,
     ) -> AsyncGenerator[Event, None]:
-        """Answer ``request`` under ``admission`` with a model given as (digest, label).
+        """Answer ``request`` under ``admission``; ``label`` joins the question's and the model's.
 
-        Raises Invalid or TooLarge for a bad question before anything is recorded; what the engine
+        Raises Invalid, TooLarge or Refused before anything is recorded; what the engine
         or the library raises, after the run's end was recorded as failed.
         """
         self._check(request)
-        digest, label = model
-        opened = await asyncio.to_thread(self._runs.open, admission, request, digest)
+        if not admission.label.dominates(label):
+            raise Refused(
+                "The question's or the model's label is above what you may use here.",
+                "Choose another use case or model, or ask whoever gave you access.",
+            )
+        opened = await asyncio.to_thread(self._runs.open, admission, request, model_digest, label)
         language = _language(request)
         state = _State(language, label)
         ended = False
@@ -103,12 +112,12 @@ class Reasoner:
             )
             async for event in self._search(admission, request, engine, state):
                 yield event
-            # Before the engine sees anything: what it reads, and what it was made from, may be
-            # above what this run may use.
+            # Joined labels can be higher than each of them: asked again before the engine sees
+            # anything.
             if not admission.label.dominates(state.label):
                 raise Refused(
-                    "The model's label is above what this use case and your clearance allow.",
-                    "Choose another model or use case.",
+                    "What was found is, taken together, above what you may use here.",
+                    "Ask about fewer collections at a time.",
                 )
             async for event in self._write(request, engine, opened, state):
                 yield event

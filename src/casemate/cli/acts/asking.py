@@ -24,6 +24,7 @@ async def ask(
     """Yield the events of a run, then its receipt."""
     request = Request(
         question=arguments["question"],
+        label=arguments.get("label"),
         collections=tuple(arguments.get("collections", ())),
         use_case=arguments.get("use_case"),
         model=arguments.get("model"),
