@@ -12,6 +12,7 @@ import os
 import signal
 import socket
 from collections.abc import AsyncIterator, Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import uvicorn
@@ -24,6 +25,9 @@ from casemate import api, settings, web
 from casemate.cli import line
 from casemate.errors import CasemateError, Unavailable
 from casemate.installation import Installation
+
+
+_THREADS = 64
 
 
 def application(installation: Installation) -> ASGIApp:
@@ -47,11 +51,7 @@ def serve(path: Path, host: str | None, port: int | None, say: Callable[[str], N
 
     Raises Unavailable if the port is taken, and what ``Installation.open`` raises.
     """
-    chosen = (
-        settings.load(path, host=host, port=port)
-        if path.is_dir()
-        else settings.load(Path(), host=host, port=port)
-    )
+    chosen = settings.load(path, host=host, port=port)
     listener = _listen(chosen.host, chosen.port)
     with contextlib.closing(listener):
         taken = listener.getsockname()[1]
@@ -90,6 +90,8 @@ async def _run(
         server.should_exit = True
 
     loop = asyncio.get_running_loop()
+    # The default, a few for each core, would let uploads keep sign-in and questions waiting.
+    loop.set_default_executor(ThreadPoolExecutor(_THREADS, "casemate"))
     for asked in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(asked, stop)
     async with _commands(installation):

@@ -7,6 +7,7 @@ variables, options on the command line. An unknown name is refused, so a typo ne
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -77,6 +78,26 @@ class Setting:
     description: str
 
 
+@dataclass(frozen=True)
+class Variable:
+    """A variable of the environment that is no setting: it never stands in a file."""
+
+    name: str
+    description: str
+
+
+VARIABLES = (
+    Variable("CASEMATE_DATA", "The data folder itself."),
+    Variable(
+        "CASEMATE_REMOTE_KEY_<MODEL>",
+        "Key for the server of one remote model: the model's name in capitals, "
+        "everything but A to Z and digits as “_”.",
+    ),
+    Variable("CASEMATE_TRACEBACK", "1: show where something went wrong inside."),
+)
+_OTHERS = re.compile(r"CASEMATE_(?:DATA|TRACEBACK|REMOTE_KEY_[A-Z0-9_]+)")
+
+
 def data_folder(environment: Mapping[str, str] | None = None) -> Path:
     """The folder that holds everything: ``CASEMATE_DATA`` or the platform's user data folder."""
     chosen = (os.environ if environment is None else environment).get(_PREFIX + "DATA")
@@ -98,10 +119,14 @@ def load(folder: Path, environment: Mapping[str, str] | None = None, **options: 
             raise Invalid(f"{FILE} is not valid TOML: {problem}.", "Correct it.") from None
     fields = {field.name: field for field in msgspec.structs.fields(Settings)}
     for name, text in (os.environ if environment is None else environment).items():
-        if name.startswith(_PREFIX) and name != _PREFIX + "DATA":
-            field = name.removeprefix(_PREFIX).lower()
-            if field in fields:
-                values[field] = _from_text(name, text, fields[field].type)
+        field = name.removeprefix(_PREFIX).lower()
+        if field in fields and name == _variable(field):
+            values[field] = _from_text(name, text, fields[field].type)
+        elif name.startswith(_PREFIX) and not _OTHERS.fullmatch(name):
+            raise Invalid(
+                f"There is no setting {name[:80]}.",
+                "Correct or unset it; then `casemate settings` lists them all.",
+            )
     values.update({name: value for name, value in options.items() if value is not None})
     try:
         return msgspec.convert(values, Settings)
@@ -118,11 +143,15 @@ def describe(settings: Settings) -> Iterator[Setting]:
         extra = kind.extra_json_schema if isinstance(kind, msgspec.inspect.Metadata) else None
         yield Setting(
             field.name,
-            _PREFIX + field.name.upper(),
+            _variable(field.name),
             getattr(settings, field.name),
             field.default,
             str((extra or {}).get("description", "")),
         )
+
+
+def _variable(field: str) -> str:
+    return _PREFIX + field.upper()
 
 
 def _from_text(variable: str, text: str, kind: Any) -> object:

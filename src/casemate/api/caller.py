@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     from casemate.installation import Installation
 
 COOKIE = "casemate_session"
-AUDITOR = "auditor"
 _SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
 
 
@@ -41,10 +40,9 @@ async def bearer_or_session(installation: Installation, request: Request) -> Cal
 
 
 async def auditor(installation: Installation, request: Request) -> Caller:
-    """The asker, who must be an auditor. Raises Unauthenticated or Refused."""
+    """The asker, whom the policies must let see the ledger. Raises Unauthenticated or Refused."""
     caller = await bearer_or_session(installation, request)
-    if AUDITOR not in caller.principal.roles:
-        raise Refused("This is for auditors.", "Ask the owner of this installation for the role.")
+    await asyncio.to_thread(installation.gate.require, caller, "audit")
     return caller
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import glob
+import os
 import sys
 from collections import Counter
 from collections.abc import Iterator
@@ -183,7 +184,15 @@ def _files(paths: tuple[str, ...]) -> tuple[list[tuple[str, str]], int]:
                     found.setdefault(str(file.resolve()), file.relative_to(place).as_posix())
                 else:
                     passed_over += 1
-    return sorted(found.items(), key=lambda one: one[1]), passed_over
+    return sorted(_apart(found).items(), key=lambda one: one[1]), passed_over
+
+
+def _apart(found: dict[str, str]) -> dict[str, str]:
+    """The same files with names that tell them apart: from the folder they have in common."""
+    if len(set(found.values())) == len(found):
+        return found
+    common = os.path.commonpath([os.path.dirname(path) for path in found])
+    return {path: Path(path).relative_to(common).as_posix() for path in found}
 
 
 def _expand(pattern: str) -> list[str]:

@@ -39,7 +39,13 @@ def usecase_list(obj: dict[str, Any], as_json: bool) -> None:
 @click.option("--model", "models", multiple=True, help="Repeatable (default: quote).")
 @click.option("--collection", "collections", multiple=True, help="Repeatable (default: all).")
 @click.option("--ceiling", help="The highest label it may use (default: the lowest).")
-@click.option("--oversight", type=click.Choice(["none", "after", "before"]), default="after")
+@click.option(
+    "--oversight",
+    type=click.Choice(["none", "after"]),
+    default="after",
+    show_default=True,
+    help="after: people may review its runs; nothing is held back until they do.",
+)
 @click.option("--retention-days", type=click.IntRange(1, 36500), default=183, show_default=True)
 @click.option("--principal", help="Act as this principal (default: the owner).")
 @show.json_option

@@ -161,6 +161,17 @@ def settings(obj: dict[str, Any], as_json: bool) -> None:
         }
         for one in settings_.describe(chosen)
     ]
+    # Their values are not shown: keys are among them.
+    rows += [
+        {
+            "name": None,
+            "variable": one.name,
+            "value": None,
+            "default": None,
+            "meaning": one.description,
+        }
+        for one in settings_.VARIABLES
+    ]
     show.items(
         rows, ("name", "variable", "value", "meaning"), as_json=as_json, empty="No settings."
     )

@@ -240,12 +240,20 @@ class Gate:
             self.rights.refuse(caller, action, found, decision)
         return decision
 
-    def collections(self, principal: Principal, use_case: UseCase | None = None) -> list[Reach]:
-        """The collections that ``principal`` may read (under ``use_case``), by name."""
-        label = principal.clearance
+    def collections(self, caller: Caller, use_case: UseCase | None = None) -> list[Reach]:
+        """The collections that ``caller`` may read (under ``use_case``), by name.
+
+        A key that is bound to a use case reaches what that one does, while it is approved.
+        """
+        if caller.use_case is not None:
+            bound = self.use_cases.of_tenant(caller.principal.tenant, caller.use_case)
+            if bound.state != "approved" or (use_case is not None and use_case.id != bound.id):
+                return []
+            use_case = bound
+        label = caller.principal.clearance
         if use_case is not None:
             label = label.meet(use_case.ceiling)
-        return self._reaches.collections(Caller(principal, None, "local"), label, use_case)
+        return self._reaches.collections(caller, label, use_case)
 
     def _now(self, caller: Caller) -> Caller:
         """The caller with the rights of this moment. Raises Unauthenticated if shut out since."""

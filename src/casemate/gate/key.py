@@ -17,7 +17,7 @@ from casemate.errors import Invalid, NotFound, Refused, Unauthenticated
 from casemate.gate.acts import stamp
 from casemate.gate.caller import Caller
 from casemate.gate.principal import Principals
-from casemate.gate.right import Rights
+from casemate.gate.right import Rights, installation
 from casemate.gate.token import Random, fingerprint, identifier, secret
 from casemate.store.database import Database
 from casemate.store.tables import keys, principals, use_cases
@@ -111,7 +111,8 @@ class Keys:
     def list(self, actor: Caller) -> list[Key]:
         """The tenant's keys for who administers it, one's own for others; newest first."""
         query = sa.select(keys, principals.c.name).join(principals)
-        if actor.principal.roles & {"owner", "admin"} and actor.use_case is None:
+        office = installation(actor.principal)
+        if self._rights.decide(actor, "administer", office).allowed:
             query = query.where(principals.c.tenant == actor.principal.tenant)
         else:
             query = query.where(principals.c.id == actor.principal.id)

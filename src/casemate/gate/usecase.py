@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 
-from casemate.errors import Conflict, Invalid, NotFound, Refused
+from casemate.errors import Conflict, Invalid, NotFound, Refused, Unsupported
 from casemate.gate.acts import digest
 from casemate.gate.label import Label
 from casemate.gate.policy import Resource
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from casemate.gate.country import Country
 
 RISKS = ("minimal", "limited", "high")
-OVERSIGHT = ("none", "after", "before")
+OVERSIGHT = ("none", "after")
 _ID = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,62}[a-z0-9])?")
 _LONGEST_RETENTION = 36_525  # days, a century
 _FROM = {"approved": ("draft", "suspended"), "suspended": ("approved",)}
@@ -81,8 +81,9 @@ class UseCases:
     ) -> UseCase:
         """A draft, for a second person to approve. ``collections`` are ids of the tenant's.
 
+        Oversight "after" means that reviews can be recorded; nothing is held back for one.
         Raises Invalid, Refused (also for a practice that AI Act Article 5 prohibits), NotFound
-        (collection), Conflict (id).
+        (collection), Conflict (id), Unsupported (oversight "before").
         """
         self._rights.administer(actor)
         draft = UseCase(
@@ -121,15 +122,19 @@ class UseCases:
         return self._end(actor, id, "retired")
 
     def list(self, actor: Caller) -> list[UseCase]:
-        """Those of the actor's tenant, by id. Raises Refused."""
+        """Those of the actor's tenant, by id; for a bound key, its own. Raises Refused."""
         self._rights.require(actor, "read", installation(actor.principal))
         query = sa.select(use_cases).where(use_cases.c.tenant == actor.principal.tenant)
+        if actor.use_case is not None:
+            query = query.where(use_cases.c.id == actor.use_case)
         with self._database.read() as connection:
             rows = connection.execute(query.order_by(use_cases.c.id)).all()
         return [self._value(row) for row in rows]
 
     def get(self, actor: Caller, id: str) -> UseCase:
         """One of the actor's tenant. Raises Refused, NotFound (also if it is another tenant's)."""
+        if actor.use_case not in (None, id):
+            raise _absent()
         found = self.of_tenant(actor.principal.tenant, id)
         self._rights.require(actor, "read", found.resource())
         return found
@@ -198,10 +203,7 @@ class UseCases:
         known = _ID.fullmatch(id) is not None
         row = connection.execute(_ONE.params(id=id, tenant=tenant)).first() if known else None
         if row is None:
-            raise NotFound(
-                "There is no such use case that you may use.",
-                "`casemate usecase list` shows those there are.",
-            )
+            raise _absent()
         return self._value(row)
 
     def _value(self, row: sa.Row[Any]) -> UseCase:
@@ -226,6 +228,11 @@ class UseCases:
                 "Prohibited practices are not registered here (AI Act, Article 5).",
                 "Do not use AI for this purpose.",
             )
+        if draft.oversight == "before":
+            raise Unsupported(
+                "Oversight “before” is not built yet: no answer is held back for a review.",
+                "Use “after”, with which people review what was answered, or “none”.",
+            )
         floor = self._country.retention_floor_days
         for wrong, what, advice in (
             (not _ID.fullmatch(draft.id),
@@ -241,7 +248,7 @@ class UseCases:
              f"There are: {', '.join(OVERSIGHT)}."),
             (draft.risk == "high" and draft.oversight == "none",
              "A high-risk use case needs a person's oversight (AI Act, Article 26(2)).",
-             "Choose oversight before or after."),
+             "Choose oversight after: people review its runs."),
             (not draft.models, "A use case needs a model.", "Name at least one, e.g. quote."),
             (len(set(draft.models)) != len(draft.models), "A model is named twice.",
              "Name each once."),
@@ -271,6 +278,13 @@ def _check_collections(connection: sa.Connection, draft: UseCase) -> None:
                 f"There is no collection with id {id[:64]!r} that you may use.",
                 "`casemate collection list` shows those there are.",
             )
+
+
+def _absent() -> NotFound:
+    return NotFound(
+        "There is no such use case that you may use.",
+        "`casemate usecase list` shows those there are.",
+    )
 
 
 def _is_text(text: str) -> bool:

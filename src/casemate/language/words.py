@@ -93,7 +93,8 @@ FUNCTION_WORDS: dict[str, frozenset[str]] = {
 @lru_cache(maxsize=1 << 16)  # the same words come again and again
 def fold(text: str) -> str:
     """Lower case without accents; ß becomes ss. Lengths may change: never use for positions."""
-    decomposed = unicodedata.normalize("NFKD", text.casefold())
+    plain = unicodedata.normalize("NFKC", text).casefold()
+    decomposed = unicodedata.normalize("NFKD", plain)
     return "".join(char for char in decomposed if not unicodedata.combining(char))
 
 

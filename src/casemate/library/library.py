@@ -64,9 +64,14 @@ class Library:
 
     def recover(self) -> None:
         """Clear what a crash left half-way, and rebuild an index that does not match."""
-        self._importing.recover()
-        if self._index.size() != self._importing.passages():
+        try:
+            self._importing.recover()
+            whole = self._index.size() == self._importing.passages()
+        except Damaged:
+            whole = False
+        if not whole:
             self._importing.rebuild_index()
+            self._importing.recover()
 
     # Collections
 

@@ -6,6 +6,8 @@ transaction never fails half-way because another one was faster.
 
 from __future__ import annotations
 
+import contextlib
+import sqlite3
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,6 +20,11 @@ from sqlalchemy.exc import DatabaseError, OperationalError
 
 from casemate.errors import CasemateError, Invalid, Tampered, Unavailable
 from casemate.store.tables import REVISION
+
+
+_WAITING = 30_000  # milliseconds that one process waits for another
+_FOLDING = 2_000  # writers wait as long, so it is short
+_KEPT_OPEN = 16  # connections; more are opened as more threads need one, and closed again
 
 
 class Database:
@@ -36,7 +43,9 @@ class Database:
         """
         engine = sa.create_engine(
             sa.URL.create("sqlite", database=str(path)),
-            connect_args={"timeout": 30, "check_same_thread": False},
+            connect_args={"timeout": _WAITING / 1000, "check_same_thread": False},
+            pool_size=_KEPT_OPEN,
+            max_overflow=-1,
         )
         event.listen(engine, "connect", _configure)
         event.listen(engine, "begin", _begin)
@@ -79,6 +88,25 @@ class Database:
             verdict = connection.exec_driver_sql("PRAGMA quick_check").scalar()
         if verdict != "ok":
             raise Tampered("The database is damaged.", "Restore it from a backup.")
+
+    def fold_in(self) -> bool:
+        """Move the write-ahead log into the file and empty it, so that what was deleted is gone.
+
+        Call it outside ``read`` and ``write``. Waits a moment for readers; False if one still
+        needs what was there before, or another process does: the log then empties the next time.
+        Raises like ``read``.
+        """
+        with self._writing, contextlib.closing(self._engine.raw_connection()) as connection:
+            cursor = connection.cursor()
+            try:
+                cursor.execute(f"PRAGMA busy_timeout={_FOLDING}")
+                cursor.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+                busy, *_ = cursor.fetchone() or (1,)
+                cursor.execute(f"PRAGMA busy_timeout={_WAITING}")
+            except sqlite3.Error as problem:
+                connection.invalidate()
+                raise _plain(DatabaseError(None, None, problem)) from problem
+            return not busy
 
     def close(self) -> None:
         """Close every connection; the write-ahead log is folded in."""

@@ -47,10 +47,20 @@ class DataFolder:
         owns it, Unavailable if it cannot be written.
         """
         try:
-            fresh = _prepare(path, create=create)
+            # Before anything is written: it may be somebody else's.
+            if not _complete(path):
+                _check_place(path, create=create)
+                path.mkdir(parents=True, exist_ok=True, mode=0o700)
             lock = _lock(path)
-            if fresh:
-                _start_over(path)
+            try:
+                # Only now, because another process may have completed it in the meantime.
+                fresh = not _complete(path)
+                if fresh:
+                    _check_place(path, create=create)
+                    _start_over(path)
+            except BaseException:
+                os.close(lock)
+                raise
         except OSError as problem:
             raise disk_problem(problem) from problem
         return cls(path, fresh, lock)
@@ -147,14 +157,20 @@ def disk_problem(problem: OSError) -> Unavailable | Invalid:
     )
 
 
-def _prepare(path: Path, *, create: bool) -> bool:
-    if (path / _MARK).is_file():
-        if (path / _MARK).read_bytes() != _FORMAT:
-            raise Invalid(
-                "This data folder is of a version that this Casemate does not know.",
-                "Use the Casemate that made it, or a newer one.",
-            )
+def _complete(path: Path) -> bool:
+    """Whether a first start was finished here. Raises Invalid if another version's was."""
+    if not (path / _MARK).is_file():
         return False
+    if (path / _MARK).read_bytes() != _FORMAT:
+        raise Invalid(
+            "This data folder is of a version that this Casemate does not know.",
+            "Use the Casemate that made it, or a newer one.",
+        )
+    return True
+
+
+def _check_place(path: Path, *, create: bool) -> None:
+    """Raise Invalid unless a data folder may be made here."""
     if not create:
         raise Invalid(
             "There is no Casemate data folder here.",
@@ -162,13 +178,11 @@ def _prepare(path: Path, *, create: bool) -> bool:
         )
     if path.exists() and not path.is_dir():
         raise Invalid("The data folder is not a folder.", "Choose another with --data.")
-    if path.is_dir() and not _ours({one.name for one in path.iterdir()}):
+    if path.is_dir() and not _ours({one.name for one in path.iterdir()}) and not _complete(path):
         raise Invalid(
             "This folder holds other files and is not a Casemate data folder.",
             "Choose an empty or a new folder with --data.",
         )
-    path.mkdir(parents=True, exist_ok=True, mode=0o700)
-    return True
 
 
 def _ours(names: set[str]) -> bool:

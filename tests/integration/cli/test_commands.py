@@ -218,9 +218,6 @@ def test_globs_and_folders_keep_names_apart(tmp_path: Path) -> None:
     assert [one["name"] for one in listed] == ["same.md"]
 
 
-@pytest.mark.xfail(
-    strict=True, reason="two folders with files of one name: the second silently replaces"
-)
 def test_two_folders_given_at_once_lose_no_file_of_the_same_name(tmp_path: Path) -> None:
     for place in ("a", "b"):
         (tmp_path / place).mkdir()

@@ -231,9 +231,6 @@ def test_bad_files_over_http_get_the_right_status(
     assert server.http("GET", "/api/documents", key=key).json["documents"] == []
 
 
-@pytest.mark.xfail(
-    strict=True, reason="QuoteEngine looks the language up in NOTHING and raises KeyError"
-)
 @pytest.mark.parametrize("language", ["pt", "xx-XX", "EN"])
 def test_a_language_that_is_not_spoken_here_is_no_fault_of_the_server(
     server: Server, language: str

@@ -7,6 +7,7 @@ import json
 import socket
 from contextlib import aclosing
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 from model_server import DONE, ModelServer, a_chunk, a_script
@@ -14,10 +15,16 @@ from model_server import DONE, ModelServer, a_chunk, a_script
 from casemate.engines.engine import Message, Prompt, Sampling, Token
 from casemate.engines.remote import RemoteEngine
 from casemate.errors import Refused, Unavailable, Unsupported
+from casemate.gate.country import Country
+from casemate.gate.label import Label
+from casemate.gate.perimeter import Route
+from casemate.gate.place import Place
 
+LOWEST = Country.load("lu").policy.lowest()
 PROMPT = Prompt(
     question="How much?",
     language="en",
+    label=LOWEST,
     found=(),
     evidence=(),
     messages=(Message("system", "Be brief."), Message("user", "How much?")),
@@ -27,8 +34,11 @@ PROMPT = Prompt(
 NO_SAMPLING = Sampling()
 
 
-def allowed(address: str) -> None:
+def allowed(address: str, label: Label) -> Route:
     """The whole world is inside."""
+    where = urlsplit(address)
+    place = Place("here", "127.0.0.1", (), "LU", label)
+    return Route(place, where.hostname or "", where.port, ("127.0.0.1",))
 
 
 def said(
@@ -174,7 +184,7 @@ def test_a_redirect_is_never_followed(model_server: ModelServer, status: int) ->
 
 
 def test_an_address_outside_the_perimeter_is_never_connected_to(model_server: ModelServer) -> None:
-    def outside(address: str) -> None:
+    def outside(address: str, label: Label) -> Route:
         raise Refused("Outside.", "Declare it.")
 
     with pytest.raises(Refused):
@@ -183,10 +193,25 @@ def test_an_address_outside_the_perimeter_is_never_connected_to(model_server: Mo
 
 
 def test_the_perimeter_is_asked_again_for_every_question(model_server: ModelServer) -> None:
-    asked: list[str] = []
-    said(model_server.address, check=asked.append)
-    said(model_server.address, check=asked.append)
-    assert asked == [model_server.address] * 2
+    asked: list[tuple[str, Label]] = []
+
+    def noted(address: str, label: Label) -> Route:
+        asked.append((address, label))
+        return allowed(address, label)
+
+    said(model_server.address, check=noted)
+    said(model_server.address, check=noted)
+    assert asked == [(model_server.address, LOWEST)] * 2
+
+
+def test_only_the_addresses_that_the_perimeter_checked_are_connected_to(
+    model_server: ModelServer,
+) -> None:
+    # The name means another place than the one that was checked: the check wins.
+    port = urlsplit(model_server.address).port
+    elsewhere = f"http://models.example:{port}/v1"
+    assert text_of(said(elsewhere)) == "Hello."
+    assert len(model_server.asked) == 1
 
 
 def test_a_proxy_from_the_environment_is_not_used(

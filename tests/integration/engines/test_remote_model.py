@@ -135,9 +135,6 @@ def test_nobody_approves_their_own_model(house: House, model_server: ModelServer
         models.approve(house.owner, "tiny")
 
 
-@pytest.mark.xfail(
-    strict=True, reason="the perimeter is asked with the model's label, not the prompt's"
-)
 def test_passages_above_a_places_ceiling_never_flow_there(
     house: House, model_server: ModelServer
 ) -> None:

@@ -7,7 +7,9 @@ import sqlalchemy as sa
 from house_builders import FEES, PAYROLL, WASTE, House
 
 from casemate.errors import Invalid, NotFound
+from casemate.language.thesaurus import Alike
 from casemate.library.index import Indexed, TantivyIndex
+from casemate.library.ranking import Terms
 
 
 def names(hits: list) -> list[str]:
@@ -83,10 +85,13 @@ def test_what_the_database_forbids_is_dropped_even_when_the_index_still_has_it(
     # The index lies: it says that the payroll's passage belongs to the open notes.
     index.apply(add=[Indexed(id, payroll.id, notes.id, "lu:unclassified", PAYROLL)])
     admission = filled.installation.gate.admit(bob, use_case=None)
-    proposed = index.search(
-        "salary", collections=admission.collections, labels=["lu:unclassified"], limit=9
+    proposed = index.candidates(
+        Terms.of("salary", Alike()),
+        collections=admission.collections,
+        labels=["lu:unclassified"],
+        limit=9,
     )
-    assert [one for one, _ in proposed] == [id]
+    assert proposed == [id]
     assert library.find("salary", admission) == []
 
 

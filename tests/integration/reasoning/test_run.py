@@ -341,7 +341,6 @@ def test_the_label_of_a_run_rises_to_the_join_of_what_entered_it(house: House) -
     assert house.entries_of(both.run)[0]["label"] == "lu:unclassified"
 
 
-@pytest.mark.xfail(strict=True, reason="Reasoner checks the label after the text has left")
 def test_a_model_above_the_askers_label_tells_nothing(filled: House) -> None:
     reasoner = filled.installation._reasoner
     admission = filled.installation.gate.admit(filled.owner, use_case=None)
@@ -349,8 +348,9 @@ def test_a_model_above_the_askers_label_tells_nothing(filled: House) -> None:
     told = []
 
     async def follow() -> None:
-        model = ("sha256:" + "0" * 64, filled.label("secret"))
-        async for event in reasoner.run(admission, Request(question=DOG_TAX), engine, model):  # type: ignore[arg-type]
+        request, digest = Request(question=DOG_TAX), "sha256:" + "0" * 64
+        label = filled.label("secret")
+        async for event in reasoner.run(admission, request, engine, digest, label):  # type: ignore[arg-type]
             told.append(event)
 
     with pytest.raises(CasemateError):
@@ -434,7 +434,8 @@ def test_a_run_that_was_cut_off_is_closed_as_failed_at_the_next_start(
 ) -> None:
     runs = filled.installation.runs
     admission = filled.installation.gate.admit(filled.owner, use_case=None)
-    opened = runs.open(admission, Request(question=DOG_TAX), "sha256:" + "0" * 64)
+    request, digest = Request(question=DOG_TAX), "sha256:" + "0" * 64
+    opened = runs.open(admission, request, digest, filled.label("unclassified"))
     if not known:  # cut off between the entry and the row that names it
         cut_off(filled, admitted=None)
     assert runs.recover() == 1
@@ -452,8 +453,8 @@ def test_a_run_that_was_cut_off_before_its_entry_is_closed_without_one(filled: H
     with filled.installation.database.write() as connection:
         connection.execute(
             sa.text(
-                "INSERT INTO runs (id, tenant, principal, use_case, model, label, created) "
-                "VALUES ('r_x', :t, :p, 'documents', 'quote', 'lu:unclassified', "
+                "INSERT INTO runs (id, tenant, principal, use_case, model, label, since, created) "
+                "VALUES ('r_x', :t, :p, 'documents', 'quote', 'lu:unclassified', 0, "
                 "'2026-01-01T00:00:00Z')"
             ),
             {"t": filled.owner.principal.tenant, "p": filled.owner.principal.id},
@@ -462,6 +463,24 @@ def test_a_run_that_was_cut_off_before_its_entry_is_closed_without_one(filled: H
     assert filled.entries_of("r_x") == []
     (run,) = filled.installation.runs.list(filled.owner)
     assert (run.outcome, run.question) == ("failed", "")
+
+
+def test_a_run_that_many_entries_followed_is_still_found(filled: House) -> None:
+    run = filled.ask(DOG_TAX).run
+    for _ in range(5_000):
+        filled.installation.log.append(b"{}")
+    filled.installation.ledger.record({"v": 1})
+    cut_off(filled, outcome=None, finished=None, ended=None)
+    filled.installation.runs.recover()
+    assert filled.installation.runs.receipt(filled.owner, run)
+
+
+def test_an_answer_without_its_entry_is_never_shown(filled: House) -> None:
+    run = filled.ask(DOG_TAX).run
+    cut_off(filled, outcome=None, finished=None, ended=None)
+    assert filled.installation.runs.get(filled.owner, run).answer is None
+    filled.installation.runs.recover()
+    assert filled.installation.runs.get(filled.owner, run).answer is not None
 
 
 def test_a_run_whose_end_is_in_the_ledger_already_gets_no_second_one(filled: House) -> None:

@@ -139,10 +139,6 @@ def test_a_sentence_leaves_as_soon_as_nothing_can_change_it() -> None:
     assert "And" not in told
 
 
-LOSES_MARKERS = pytest.mark.xfail(
-    reason="Binder._complete cuts before a marker that `sentences` takes for a beginning"
-)
-
 # Whatever a model writes
 
 PIECES = st.sampled_from(
@@ -194,7 +190,6 @@ def test_every_citation_is_verbatim_in_its_passage_and_in_what_was_said(text: st
             assert "".join(quoted(span).split()) in "".join(one.text.split())
 
 
-@LOSES_MARKERS
 @given(PROSE, st.data())
 def test_tokens_cut_anywhere_bind_as_the_whole_does(text: str, data: st.DataObject) -> None:
     cuts = sorted(data.draw(st.lists(st.integers(0, len(text)), max_size=12)))
@@ -202,7 +197,6 @@ def test_tokens_cut_anywhere_bind_as_the_whole_does(text: str, data: st.DataObje
     assert bound(*pieces) == bound(text)
 
 
-@LOSES_MARKERS
 @pytest.mark.parametrize("gap", ["", "\n", "\n\n"])
 def test_a_marker_close_to_the_next_sentence_binds_to_the_one_before_it(gap: str) -> None:
     text = f"Cats are free. [1]{gap}Garbage is heavy. And green."

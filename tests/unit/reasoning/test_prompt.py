@@ -9,10 +9,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from casemate.engines.engine import Prompt
+from casemate.gate.country import Country
 from casemate.reasoning import prompt as prompts
 from casemate.reasoning.event import Request, Source
 
 RUN = "r_0123456789"
+LOWEST = Country.load("lu").policy.lowest()
 
 
 def a_source(text: str, document: str = "fees.md") -> Source:
@@ -35,7 +37,7 @@ def a_prompt(
     *sources: Source, question: str = "How much?", run: str = RUN, **more: object
 ) -> Prompt:
     request = Request(question=question, **more)  # type: ignore[arg-type]
-    return prompts.build(request, "en", (), sources, run)
+    return prompts.build(request, "en", (), sources, run, LOWEST)
 
 
 def fence_of(prompt: Prompt) -> str:

@@ -29,13 +29,17 @@ async def use_cases(face: Face, request: Request) -> Response:
     """The use cases that the asker may use."""
     caller = await bearer_or_session(face.installation, request)
     found = await asyncio.to_thread(face.installation.gate.use_cases.list, caller)
+    readable = await asyncio.to_thread(face.installation.library.collections, caller)
+    names = {one.id: one.name for one in readable}
     shapes = [
         UseCaseShape(
             id=one.id,
             purpose=one.purpose,
             state=one.state,
             models=list(one.models),
-            collections=None if one.collections is None else list(one.collections),
+            collections=None
+            if one.collections is None
+            else [names[id] for id in one.collections if id in names],
             ceiling=str(one.ceiling),
             oversight=one.oversight,
         )

@@ -240,7 +240,11 @@ class RunShape(Struct, frozen=True, kw_only=True):
 
 
 class UseCaseShape(Struct, frozen=True, kw_only=True):
-    """A use case that the asker may use. ``collections`` null: every one they may read."""
+    """A use case that the asker may use.
+
+    ``collections`` are names of those that the asker may read; null if it names none itself and
+    so has all of them.
+    """
 
     id: str
     purpose: str
