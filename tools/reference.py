@@ -12,7 +12,7 @@ from pathlib import Path
 import click
 
 from casemate.cli.main import casemate
-from casemate.settings import Settings, describe
+from casemate.settings import VARIABLES, Settings, describe
 
 REFERENCE = Path(__file__).resolve().parents[1] / "docs" / "reference"
 _MADE = "<!-- Made by tools/reference.py; do not edit. -->\n\n"
@@ -41,8 +41,8 @@ def settings() -> str:
         "Each setting has a default, and may be set in `settings.toml` in the data folder, by a",
         "variable of the environment, or, some of them, by an option of a command; the later wins.",
         "A value that is out of bounds is refused at start, and so is an unknown name in",
-        "`settings.toml`. `casemate settings` shows the values in force.\n",
-        "`CASEMATE_DATA` names the data folder itself.\n",
+        "`settings.toml` or an unknown variable that begins with `CASEMATE_`. `casemate settings`",
+        "shows the values in force.\n",
         "| `settings.toml` | variable | default | meaning |",
         "| --- | --- | --- | --- |",
     ]
@@ -50,6 +50,12 @@ def settings() -> str:
         value = str(one.default).lower() if isinstance(one.default, bool) else one.default
         shown = f"`{value}`" if value != "" else "empty"
         lines.append(f"| `{one.name}` | `{one.variable}` | {shown} | {one.description} |")
+    lines += [
+        "\nThese variables are no settings, and stand in no file:\n",
+        "| variable | meaning |",
+        "| --- | --- |",
+        *(f"| `{one.name}` | {one.description} |" for one in VARIABLES),
+    ]
     return "\n".join(lines) + "\n"
 
 

@@ -26,7 +26,6 @@ from casemate.cli import line
 from casemate.errors import CasemateError, Unavailable
 from casemate.installation import Installation
 
-
 _THREADS = 64
 
 

@@ -89,7 +89,12 @@ def collection_list(obj: dict[str, Any], principal: str | None, as_json: bool) -
 @show.data_option
 @click.argument("name")
 @click.option("--label", help="Label of everything in it (default: the lowest).")
-@click.option("--reader", "readers", multiple=True, help="Principal id or role:NAME; repeatable.")
+@click.option(
+    "--reader",
+    "readers",
+    multiple=True,
+    help="Who may read it (default: everyone): a principal's name or role:NAME; repeatable.",
+)
 @show.principal_option
 @show.json_option
 @click.pass_obj

@@ -47,7 +47,7 @@ def usecase_list(obj: dict[str, Any], as_json: bool) -> None:
     help="after: people may review its runs; nothing is held back until they do.",
 )
 @click.option("--retention-days", type=click.IntRange(1, 36500), default=183, show_default=True)
-@click.option("--principal", help="Act as this principal (default: the owner).")
+@show.principal_option
 @show.json_option
 @click.pass_obj
 def usecase_register(obj: dict[str, Any], /, as_json: bool, **arguments: Any) -> None:

@@ -33,7 +33,9 @@ def data_option(command: F) -> F:
 
 def principal_option(command: F) -> F:
     """Let the owner act as somebody else."""
-    return click.option("--principal", help="Act as this principal (default: the owner).")(command)
+    return click.option(
+        "--principal", help="Act as this principal (default: the owner); the ledger shows it."
+    )(command)
 
 
 def json(value: object) -> None:

@@ -16,7 +16,7 @@ class Collection:
     name: str
     label: Label
     owner: str
-    readers: tuple[str, ...] | None  # principal ids and "role:…"; None: the whole tenant
+    readers: tuple[str, ...] | None  # names and "role:…"; None: the whole tenant
 
 
 @dataclass(frozen=True)

@@ -6,13 +6,14 @@ what does not exist give the same NotFound.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, TypeVar
 
 import msgspec
 import sqlalchemy as sa
 
 from casemate.errors import Conflict, Invalid, NotFound, Refused
+from casemate.gate.principal import ROLES
 from casemate.language import words
 from casemate.language.thesaurus import Alike, Thesaurus
 from casemate.library.document import Collection, Document, Hit
@@ -20,9 +21,10 @@ from casemate.library.importing import Added, File, Importing
 from casemate.library.index import Damaged, Index
 from casemate.library.parse import Reader
 from casemate.library.search import Search
+from casemate.library.turns import Turns
 from casemate.store.blobs import Blobs
 from casemate.store.database import Database
-from casemate.store.tables import collections, documents
+from casemate.store.tables import collections, documents, principals
 
 if TYPE_CHECKING:
     from casemate.gate.admission import Admission, Gate
@@ -32,6 +34,8 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 _LONGEST_NAME = 80
+_IMPORTS = 2
+_IMPORTS_WAITING = 16
 
 
 class Library:
@@ -61,6 +65,8 @@ class Library:
         self._importing = Importing(
             database, blobs, index, clock=clock, new_id=new_id, most_bytes=most_bytes
         )
+        # Each has a reading process of its own, and whoever waits keeps a thread of the server.
+        self._imports = Turns(at_once=_IMPORTS, waiting=_IMPORTS_WAITING)
 
     def recover(self) -> None:
         """Clear what a crash left half-way, and rebuild an index that does not match."""
@@ -72,16 +78,23 @@ class Library:
         if not whole:
             self._importing.rebuild_index()
             self._importing.recover()
+        self._database.fold_in()  # a crash may have come between a deletion and this
 
     # Collections
 
     def collections(self, caller: Caller) -> list[Collection]:
         """Every collection that the caller may read, by name."""
-        reach = [reach.id for reach in self._gate.collections(caller.principal)]
+        reach = [reach.id for reach in self._gate.collections(caller)]
         query = sa.select(collections).where(collections.c.id.in_(reach))
+        people = sa.select(principals.c.id, principals.c.name).where(
+            principals.c.tenant == caller.principal.tenant
+        )
         with self._database.read() as connection:
             rows = connection.execute(query.order_by(collections.c.name)).all()
-        return [self._collection(row) for row in rows]
+            names: dict[str, str] = {}
+            if any(row.readers is not None for row in rows):
+                names = {row.id: row.name for row in connection.execute(people)}
+        return [self._collection(row, names) for row in rows]
 
     def collection(self, caller: Caller, name: str) -> Collection:
         """One collection by name. Raises NotFound if it is absent or hidden."""
@@ -103,8 +116,9 @@ class Library:
     ) -> Collection:
         """Make an empty collection; without ``label`` it is of the policy's lowest level.
 
-        Raises Invalid for a bad name or label, Refused if the caller's clearance does not
-        dominate the label, Conflict if the caller reads one of that name already.
+        ``readers``: names of principals of the tenant and "role:NAME"; None: the whole tenant.
+        Raises Invalid for a bad name, label or role, Refused if the caller's clearance does not
+        dominate the label, NotFound for a reader whom there is not, Conflict if the name is taken.
         """
         name = _name(name)
         policy = self._gate.country.policy
@@ -115,20 +129,24 @@ class Library:
                 "Choose one that your clearance dominates.",
             )
         self._gate.require(caller, "add", label=wanted, resource="collection")
-        with self._database.read() as connection:
+        known = None if readers is None else self._readers(caller, readers)
+        made = Collection(
+            self._new_id("c"),
+            caller.principal.tenant,
+            name,
+            wanted,
+            caller.principal.id,
+            None if known is None else tuple(known),
+        )
+        with self._database.write() as connection:
             taken = connection.execute(
                 sa.select(collections.c.id).where(
-                    collections.c.tenant == caller.principal.tenant, collections.c.name == name
+                    collections.c.tenant == made.tenant, collections.c.name == name
                 )
             ).scalar()
-        if taken is not None:
-            # The same words whether the other one is visible or not.
-            raise Conflict(f"The name “{name}” is not free.", "Choose another name.")
-        made = Collection(
-            self._new_id("c"), caller.principal.tenant, name, wanted, caller.principal.id, readers
-        )
-        self._record(caller, "collection.created", collection=made.id, label=str(wanted))
-        with self._database.write() as connection:
+            if taken is not None:
+                # The same words whether the other one is visible or not.
+                raise Conflict(f"The name “{name}” is not free.", "Choose another name.")
             connection.execute(
                 collections.insert().values(
                     id=made.id,
@@ -136,10 +154,14 @@ class Library:
                     name=made.name,
                     label=str(made.label),
                     owner=made.owner,
-                    readers=None if readers is None else msgspec.json.encode(readers).decode(),
+                    readers=None
+                    if known is None
+                    else msgspec.json.encode(list(known.values())).decode(),
                     created=self._clock(),
                 )
             )
+            # Last before the commit, like every act at the gate (see gate/acts.py).
+            self._record(caller, "collection.created", collection=made.id, label=str(wanted))
         return made
 
     # Documents
@@ -182,14 +204,17 @@ class Library:
         return added
 
     def add_all(self, caller: Caller, collection: str, files: Iterable[File]) -> Iterator[Added]:
-        """Take files in; yields what became of each. Interrupted and run again, it goes on."""
+        """Take files in; yields what became of each. Interrupted and run again, it goes on.
+
+        A few imports run at a time and some wait; raises TooMany beyond that.
+        """
         into = self.collection(caller, collection)
         self._gate.require(caller, "add", label=into.label, resource=f"collection:{into.id}")
 
         def record(ids: list[str]) -> None:
             self._record(caller, "documents.added", collection=into.id, documents=ids)
 
-        with Reader() as reader:
+        with self._imports.turn(), Reader() as reader:
             yield from self._importing.add(into, map(_named, files), reader, record)
 
     def delete(self, caller: Caller, id: str) -> None:
@@ -269,16 +294,32 @@ class Library:
             )
         return row, readable[row.collection]
 
-    def _collection(self, row: sa.Row[tuple[object, ...]]) -> Collection:
-        readers = row.readers
+    def _collection(self, row: sa.Row[tuple[object, ...]], names: Mapping[str, str]) -> Collection:
+        readers = None if row.readers is None else msgspec.json.decode(row.readers, type=list[str])
         return Collection(
             id=row.id,
             tenant=row.tenant,
             name=row.name,
             label=self._gate.country.policy.parse(row.label),
             owner=row.owner,
-            readers=None if readers is None else tuple(msgspec.json.decode(readers)),
+            readers=None if readers is None else tuple(names.get(one, one) for one in readers),
         )
+
+    def _readers(self, caller: Caller, readers: Iterable[str]) -> dict[str, str]:
+        """What the readers are called, and how that is stored. Raises Invalid or NotFound."""
+        found: dict[str, str] = {}
+        for reader in readers:
+            role = reader.removeprefix("role:")
+            if role == reader:
+                known = self._gate.principals.colleague(caller, reader)
+                found[known.name] = known.id
+            elif role in ROLES:
+                found[reader] = reader
+            else:
+                raise Invalid(
+                    f"There is no role {role[:40]!r}.", f"There are: {', '.join(sorted(ROLES))}."
+                )
+        return found
 
     def _record(self, caller: Caller, kind: str, **more: object) -> None:
         self._ledger.record(

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 _IMAGINED = 50  # passages without the word; a few real ones say little about how rare it is
 _MORE = 20  # candidates asked for beyond those wanted
+_LOOKS = 4  # at an index that changes meanwhile
 MOST = 100  # passages in one answer to a search
 
 
@@ -64,10 +65,18 @@ class Search:
         statistics = self._index.statistics(terms, collections=within)
         # Each collection proposes by its own statistics, and a document on its way in or out is
         # proposed but not readable: asking for more than are wanted leaves room for both.
-        reach = limit + _MORE
+        reach, looks = limit + _MORE, 0
         while True:
             ids = self._index.candidates(terms, collections=within, labels=labels, limit=reach)
             known = self._readable(ids, admission)
+            looks += 1
+            if len(known) < len(ids) and looks < _LOOKS:
+                # Replaced between the two looks? Then the index proposes the new version by now.
+                again = self._index.candidates(
+                    terms, collections=within, labels=labels, limit=reach
+                )
+                if again != ids:
+                    continue
             if len(known) >= limit or len(ids) < reach:
                 break
             reach *= 4

@@ -21,7 +21,6 @@ from sqlalchemy.exc import DatabaseError, OperationalError
 from casemate.errors import CasemateError, Invalid, Tampered, Unavailable
 from casemate.store.tables import REVISION
 
-
 _WAITING = 30_000  # milliseconds that one process waits for another
 _FOLDING = 2_000  # writers wait as long, so it is short
 _KEPT_OPEN = 16  # connections; more are opened as more threads need one, and closed again
@@ -93,8 +92,7 @@ class Database:
         """Move the write-ahead log into the file and empty it, so that what was deleted is gone.
 
         Call it outside ``read`` and ``write``. Waits a moment for readers; False if one still
-        needs what was there before, or another process does: the log then empties the next time.
-        Raises like ``read``.
+        needs what was there before: call it again later. Raises like ``read``.
         """
         with self._writing, contextlib.closing(self._engine.raw_connection()) as connection:
             cursor = connection.cursor()
@@ -105,7 +103,7 @@ class Database:
                 cursor.execute(f"PRAGMA busy_timeout={_WAITING}")
             except sqlite3.Error as problem:
                 connection.invalidate()
-                raise _plain(DatabaseError(None, None, problem)) from problem
+                raise _plain(OperationalError(None, None, problem)) from problem
             return not busy
 
     def close(self) -> None:

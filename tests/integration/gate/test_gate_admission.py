@@ -104,7 +104,7 @@ def test_readers_narrow_a_collection_to_people_and_roles(world: World) -> None:
     for_role = world.collection("audit", readers=json.dumps(["role:auditor"]))
 
     def ids(caller: Caller) -> set[str]:
-        return {reach.id for reach in world.gate.collections(caller.principal)}
+        return {reach.id for reach in world.gate.collections(caller)}
 
     assert ids(bob) == {for_bob}
     assert ids(eve) == set()
@@ -262,7 +262,7 @@ def test_labels_hold_even_under_policies_that_permit_everything(world: World) ->
     over, alpha = world.collection("over", "top-secret"), world.collection("a", "restricted/alpha")
     everything = b'@id("all") permit (principal, action, resource);'
     world.gate.rights.policies = PolicySet.parse({"all.cedar": everything})
-    reachable = {reach.id for reach in world.gate.collections(bob.principal)}
+    reachable = {reach.id for reach in world.gate.collections(bob)}
     assert reachable == {open_one, secret}
     assert world.gate.admit(bob, use_case="office").collections == (open_one,)
     assert over not in reachable

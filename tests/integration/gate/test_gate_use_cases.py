@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from gate_builders import World
 
-from casemate.errors import Conflict, Invalid, NotFound, Refused
+from casemate.errors import Conflict, Invalid, NotFound, Refused, Unsupported
 
 
 def test_a_use_case_lives_from_draft_to_retired_and_each_move_is_recorded(world: World) -> None:
@@ -99,6 +99,18 @@ def test_what_cannot_be_registered_is_refused(
 ) -> None:
     with pytest.raises(error, match=message):
         world.use_case("office", approve=False, **wrong)
+
+
+@pytest.mark.parametrize("risk", ["minimal", "high"])
+def test_oversight_before_an_answer_is_not_offered_and_what_to_use_is_said(
+    world: World, risk: str
+) -> None:
+    with pytest.raises(Unsupported, match="not built yet") as caught:
+        world.use_case("office", approve=False, oversight="before", risk=risk)
+    assert "“after”" in caught.value.next
+    assert "“none”" in caught.value.next
+    assert [case.id for case in world.gate.use_cases.list(world.owner)] == ["documents"]
+    assert world.use_case("office", approve=False, oversight="after", risk=risk)
 
 
 @pytest.mark.parametrize("id", ["", "Office", "a b", "-a", "a-", "a" * 65, "../x", "a:b"])

@@ -73,7 +73,7 @@ def test_a_run_that_is_absent_or_not_finished_cannot_be_reviewed(reviewed: Revie
     house, _, carla = reviewed
     admission = house.installation.gate.admit(house.owner, use_case=None)
     open_run = house.installation.runs.open(
-        admission, Request(question=DOG_TAX), "sha256:" + "0" * 64
+        admission, Request(question=DOG_TAX), "sha256:" + "0" * 64, house.label("unclassified")
     )
     for run in (open_run.id, "r_absent"):
         with pytest.raises(NotFound, match="no such run"):

@@ -120,6 +120,10 @@ class FakeGate:
             raise Unauthenticated("No valid key was given.", "Send Authorization: Bearer cm_….")
         return known[header]
 
+    def require(self, caller, action):
+        if "auditor" not in caller.principal.roles or caller.use_case is not None:
+            raise Refused(f"You may not {action}.", "Ask an administrator.")
+
     def _session(self, token):
         if token != SESSION:
             raise Unauthenticated("You are not signed in.", "Sign in again.")
@@ -128,7 +132,7 @@ class FakeGate:
     def _use_cases(self, caller):
         return [
             a_use_case("documents", models=("quote",)),
-            a_use_case("letters", models=("quote", "org/large"), collections=("c1",)),
+            a_use_case("letters", models=("quote", "org/large"), collections=("c9", "c1")),
             a_use_case("planned", state="draft"),
         ]
 

@@ -267,6 +267,11 @@ def test_use_cases_and_models_are_listed(client, stranger):
     assert stranger.get("/api/models").status_code == 401
 
 
+def test_a_use_case_names_those_of_its_collections_that_the_asker_may_read(client):
+    named = {u["id"]: u["collections"] for u in client.get("/api/use-cases").json()["use_cases"]}
+    assert named == {"documents": None, "letters": ["town"], "planned": None}
+
+
 @pytest.mark.parametrize(
     ("method", "path", "status"),
     [

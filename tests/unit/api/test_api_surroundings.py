@@ -43,6 +43,7 @@ def test_the_checkpoint_and_the_key_are_open_to_all(stranger):
 def test_tiles_are_for_auditors(client, stranger):
     assert stranger.get(f"/ledger/{FULL_TILE}").status_code == 401
     assert client.get(f"/ledger/{FULL_TILE}").status_code == 403
+    assert client.get("/metrics").status_code == 403
     response = stranger.get(f"/ledger/{FULL_TILE}", headers=AUDITOR)
     assert response.content == b"h" * 8192
     assert response.headers["cache-control"] == "private, max-age=31536000, immutable"

@@ -135,3 +135,58 @@ def test_a_check_reads_every_page(tmp_path: Path) -> None:
             damaged.check()
     finally:
         damaged.close()
+
+
+SECRET = b"the third flower pot"
+
+
+def _everywhere(folder: Path) -> bytes:
+    return b"".join(path.read_bytes() for path in folder.iterdir())
+
+
+def _tenant(database: Database, name: str) -> None:
+    with database.write() as connection:
+        connection.execute(tenants.insert().values(id=name[:3], name=name))
+
+
+def test_what_was_deleted_is_in_no_file_once_the_log_is_folded_in(tmp_path: Path) -> None:
+    opened = Database.open(tmp_path / "casemate.sqlite")
+    _tenant(opened, SECRET.decode())
+    with opened.write() as connection:
+        connection.execute(tenants.delete())
+    assert SECRET in _everywhere(tmp_path)
+    assert opened.fold_in()
+    assert SECRET not in _everywhere(tmp_path)
+    assert (tmp_path / "casemate.sqlite-wal").stat().st_size == 0
+    _tenant(opened, "another")
+    with opened.read() as connection:
+        assert connection.execute(sa.select(tenants.c.name)).scalar() == "another"
+    opened.close()
+
+
+def test_folding_in_says_so_when_a_reader_is_in_the_way(database: Database) -> None:
+    _tenant(database, "first")
+    with database.read() as reading:
+        reading.execute(sa.select(tenants)).all()
+        _tenant(database, "second")
+        assert not database.fold_in()
+        assert len(reading.execute(sa.select(tenants)).all()) == 1
+    assert database.fold_in()
+
+
+def test_many_threads_may_read_at_a_time(database: Database) -> None:
+    together = threading.Barrier(40, timeout=30)
+    found: list[int] = []
+
+    def read() -> None:
+        with database.read() as connection:
+            connection.execute(sa.select(tenants)).all()
+            together.wait()
+            found.append(1)
+
+    threads = [threading.Thread(target=read) for _ in range(40)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    assert len(found) == 40

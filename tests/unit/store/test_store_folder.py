@@ -200,3 +200,61 @@ def test_a_problem_of_the_disk_is_told_in_plain_words(
     assert says in told.what
     assert told.next
     assert "/secret" not in str(told)
+
+
+# Two who start at once
+
+
+class _Overtaken(type(Path())):  # type: ignore[misc]
+    """A folder that another process makes, fills and gives back just before we lock it."""
+
+    def mkdir(self, *arguments: object, **options: object) -> None:
+        super().mkdir(*arguments, **options)
+        with DataFolder.open(Path(str(self))) as other:
+            other.ledger.mkdir()
+            (other.ledger / "checkpoint").write_bytes(b"theirs")
+            other.finish_creation()
+
+
+def test_a_folder_that_another_start_completed_in_between_is_not_begun_again(
+    tmp_path: Path,
+) -> None:
+    with DataFolder.open(_Overtaken(tmp_path / "data")) as folder:
+        assert not folder.fresh
+        assert (folder.ledger / "checkpoint").read_bytes() == b"theirs"
+
+
+def _start(path: Path, begin: object, ended: object) -> None:
+    begin.wait(30)  # type: ignore[attr-defined]
+    try:
+        with DataFolder.open(path) as folder:
+            if folder.fresh:
+                (path / "ledger").mkdir()
+                (path / "ledger" / "made").touch()
+                folder.finish_creation()
+            ended.put("made" if folder.fresh else "found")  # type: ignore[attr-defined]
+    except InUse:
+        ended.put("in use")  # type: ignore[attr-defined]
+
+
+def test_of_many_that_start_at_once_one_makes_the_folder(tmp_path: Path) -> None:
+    spawn = multiprocessing.get_context("spawn")
+    begin, ended = spawn.Barrier(4), spawn.Queue()
+    path = tmp_path / "data"
+    processes = [spawn.Process(target=_start, args=(path, begin, ended)) for _ in range(4)]
+    for process in processes:
+        process.start()
+    endings = [ended.get(timeout=60) for _ in processes]
+    for process in processes:
+        process.join()
+    assert endings.count("made") == 1
+    assert (path / "ledger" / "made").exists()
+
+
+def test_a_refusal_gives_the_lock_back(tmp_path: Path) -> None:
+    path = a_made_folder(tmp_path / "data")
+    (path / "casemate.json").unlink()
+    (path / "thesis.odt").touch()
+    for _ in range(2):
+        with pytest.raises(Invalid, match="holds other files"):
+            DataFolder.open(path)

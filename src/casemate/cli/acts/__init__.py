@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import importlib
 from collections.abc import AsyncIterator, Callable, Mapping
 from typing import TYPE_CHECKING, Any
@@ -42,12 +43,26 @@ def named(name: str) -> Act:
 async def perform(
     installation: Installation, name: str, arguments: Mapping[str, Any]
 ) -> AsyncIterator[Item]:
-    """Perform an act as the owner of the data folder, or as ``arguments["principal"]``."""
+    """Perform an act as the owner of the data folder, or as ``arguments["principal"]``.
+
+    That the owner acts as somebody else is in the ledger before the act begins, even if it only
+    reads.
+    """
     from casemate.gate.caller import Caller
 
+    wanted = named(name)
     caller = installation.gate.owner()
     acting = arguments.get("principal")
     if acting:
-        caller = Caller(installation.gate.principals.colleague(caller, acting), None, "local")
-    async for item in named(name)(installation, caller, arguments):
+        owner, other = caller.principal, installation.gate.principals.colleague(caller, acting)
+        if other.id != owner.id:
+            await asyncio.to_thread(
+                installation.gate.acts.record,
+                "acted.as",
+                owner,
+                principal=other.pseudonym,
+                act=name,
+            )
+            caller = Caller(other, None, "local")
+    async for item in wanted(installation, caller, arguments):
         yield item

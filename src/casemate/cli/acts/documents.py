@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import stat
 from collections.abc import AsyncIterator, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from casemate.cli.acts import Item, act
-from casemate.errors import NotFound
+from casemate.errors import Invalid, NotFound, TooLarge
 from casemate.library.document import Collection, Document
 from casemate.library.importing import Added, File
 
@@ -27,7 +29,8 @@ async def add(
         installation.library.collection(caller, collection)
     except NotFound:
         installation.library.create_collection(caller, collection, label=arguments.get("label"))
-    files = (_file(path, name) for path, name in arguments["files"])
+    most = installation.settings.upload_mebibytes << 20
+    files = (_file(path, name, most) for path, name in arguments["files"])
     added = installation.library.add_all(caller, collection, files)
     try:
         while (one := await asyncio.to_thread(_next, added)) is not None:
@@ -95,22 +98,38 @@ async def document_delete(
     yield {"id": document.id, "name": document.name, "state": "deleted"}
 
 
-def _file(path: str, name: str) -> File:
+def _file(path: str, name: str, most: int) -> File:
     place = Path(path)
     try:
         size = place.stat().st_size
     except OSError:
         size = 0  # the read below says what is wrong
-    return File(name, size, lambda: _read(place))
+    return File(name, size, lambda: _read(place, name, most))
 
 
-def _read(place: Path) -> bytes:
+def _read(place: Path, name: str, most: int) -> bytes:
+    """The bytes of a regular file, and never more than one above ``most`` of them."""
     try:
-        return place.read_bytes()
+        _check_regular(place.stat(), name)  # opening a device may do something
+        # What became a pipe since must not keep us waiting for somebody to write.
+        with os.fdopen(os.open(place, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
+            _check_regular(os.fstat(file.fileno()), name)
+            content = file.read(most + 1)
     except OSError as problem:
         raise NotFound(
             f"The file cannot be opened: {problem.strerror}.", "Check that it is there and yours."
         ) from problem
+    if len(content) > most:
+        raise TooLarge(
+            f"It is larger than {most >> 20} MiB.",
+            "Split it, or raise the setting upload_mebibytes.",
+        )
+    return content
+
+
+def _check_regular(status: os.stat_result, name: str) -> None:
+    if not stat.S_ISREG(status.st_mode):
+        raise Invalid(f"{name} is not a regular file.", "Give files or folders.")
 
 
 def _next(added: Iterator[Added]) -> Added | None:

@@ -24,7 +24,7 @@ async def usecase_list(
 ) -> AsyncIterator[Item]:
     """Yield use cases."""
     for use_case in installation.gate.use_cases.list(caller):
-        yield _use_case(use_case)
+        yield _use_case(installation, caller, use_case)
 
 
 @act("usecase.register")
@@ -35,22 +35,21 @@ async def usecase_register(
     policy = installation.gate.country.policy
     names = arguments.get("collections")
     ceiling = arguments.get("ceiling")
-    yield _use_case(
-        installation.gate.use_cases.register(
-            caller,
-            arguments["id"],
-            purpose=arguments["purpose"],
-            legal_basis=arguments["legal_basis"],
-            risk=arguments["risk"],
-            models=arguments.get("models") or ("quote",),
-            ceiling=policy.parse(ceiling) if ceiling else policy.lowest(),
-            oversight=arguments["oversight"],
-            retention_days=arguments["retention_days"],
-            collections=[installation.library.collection(caller, name).id for name in names]
-            if names
-            else None,
-        )
+    draft = installation.gate.use_cases.register(
+        caller,
+        arguments["id"],
+        purpose=arguments["purpose"],
+        legal_basis=arguments["legal_basis"],
+        risk=arguments["risk"],
+        models=arguments.get("models") or ("quote",),
+        ceiling=policy.parse(ceiling) if ceiling else policy.lowest(),
+        oversight=arguments["oversight"],
+        retention_days=arguments["retention_days"],
+        collections=[installation.library.collection(caller, name).id for name in names]
+        if names
+        else None,
     )
+    yield _use_case(installation, caller, draft)
 
 
 @act("usecase.approve")
@@ -58,7 +57,8 @@ async def usecase_approve(
     installation: Installation, caller: Caller, arguments: Mapping[str, Any]
 ) -> AsyncIterator[Item]:
     """Approve a draft, as a second person."""
-    yield _use_case(installation.gate.use_cases.approve(caller, arguments["id"]))
+    moved = installation.gate.use_cases.approve(caller, arguments["id"])
+    yield _use_case(installation, caller, moved)
 
 
 @act("usecase.suspend")
@@ -66,7 +66,8 @@ async def usecase_suspend(
     installation: Installation, caller: Caller, arguments: Mapping[str, Any]
 ) -> AsyncIterator[Item]:
     """Suspend a use case."""
-    yield _use_case(installation.gate.use_cases.suspend(caller, arguments["id"]))
+    moved = installation.gate.use_cases.suspend(caller, arguments["id"])
+    yield _use_case(installation, caller, moved)
 
 
 @act("usecase.retire")
@@ -74,7 +75,8 @@ async def usecase_retire(
     installation: Installation, caller: Caller, arguments: Mapping[str, Any]
 ) -> AsyncIterator[Item]:
     """Retire a use case."""
-    yield _use_case(installation.gate.use_cases.retire(caller, arguments["id"]))
+    moved = installation.gate.use_cases.retire(caller, arguments["id"])
+    yield _use_case(installation, caller, moved)
 
 
 @act("model.list")
@@ -168,7 +170,8 @@ async def perimeter_remove(
     yield {"name": arguments["name"], "state": "removed"}
 
 
-def _use_case(use_case: UseCase) -> Item:
+def _use_case(installation: Installation, caller: Caller, use_case: UseCase) -> Item:
+    readable = {one.id: one.name for one in installation.library.collections(caller)}
     return {
         "id": use_case.id,
         "state": use_case.state,
@@ -176,7 +179,9 @@ def _use_case(use_case: UseCase) -> Item:
         "legal_basis": use_case.legal_basis,
         "risk": use_case.risk,
         "models": list(use_case.models),
-        "collections": None if use_case.collections is None else list(use_case.collections),
+        "collections": None
+        if use_case.collections is None
+        else [readable[id] for id in use_case.collections if id in readable],
         "ceiling": str(use_case.ceiling),
         "oversight": use_case.oversight,
         "retention_days": use_case.retention_days,
