@@ -305,6 +305,7 @@ class Importing:
                 ).scalar():
                     # Before the commit: after a crash here the rows still say what to remove.
                     self._blobs.delete(digest)
+        self._database.fold_in()  # the write-ahead log holds the deleted text until then
         return len(ids)
 
 
