@@ -303,14 +303,19 @@ def _step(step: Mapping[str, Any]) -> str:
     if step["kind"] == "search":
         documents = {place.split(", page ")[0] for place in step["found"]}
         return (
-            f"searched for “{step['subject']}”: {step['count']} passages "
-            f"of {len(documents)} documents"
+            f"searched for “{step['subject']}”: {_count(step['count'], 'passage')} "
+            f"of {_count(len(documents), 'document')}"
         )
     if step["kind"] in ("quote", "write"):
         return ""
     if step["kind"] == "verify":
-        return f"checked {step['count']} quotations, word for word" if step["count"] else ""
+        checked = _count(step["count"], "quotation")
+        return f"checked {checked}, word for word" if step["count"] else ""
     return f"{step['kind']} {step['subject']}".strip()
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}" if number == 1 else f"{number} {what}s"
 
 
 def _figure(value: float | None) -> str:
