@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import shlex
 import sys
 import tempfile
 from collections.abc import AsyncIterator, Iterator, Sequence
@@ -41,7 +42,7 @@ def demo(folder: Path | None, score: bool, languages: tuple[str, ...], as_json: 
             _score(data, raw, languages or _SHOWN, as_json=as_json)
             return
         asked = list(_chosen(raw, languages or _SHOWN))
-        _ask_and_verify(data, asked)
+        _ask_and_verify(data, asked, kept=folder is not None)
         _farewell(data, kept=folder is not None)
 
 
@@ -84,7 +85,7 @@ def _chosen(raw: bytes, languages: Sequence[str]) -> Iterator[str]:
     return (every[id].text for id in _SHOWN_QUESTIONS if every[id].language in languages)
 
 
-def _ask_and_verify(data: Path, asked: Sequence[str]) -> None:
+def _ask_and_verify(data: Path, asked: Sequence[str], *, kept: bool) -> None:
     from casemate.ledger.verify import verify
 
     for question in asked:
@@ -92,7 +93,7 @@ def _ask_and_verify(data: Path, asked: Sequence[str]) -> None:
         click.secho(question, bold=True)
         events = line.act(data, "ask", {"question": question, "collections": [COLLECTION]})
         finished, proof = questions.answered(events)
-        questions.report(finished, proof)
+        questions.report(finished, proof, kept=kept)
         verdict = verify(
             proof["receipt"].encode(), proof["vkey"], finished["answer"]["text"].encode()
         )
@@ -105,7 +106,12 @@ def _farewell(data: Path, *, kept: bool) -> None:
     click.echo()
     click.echo(f"The ledger holds {state['entries']:,} entries, every byte as signed.")
     click.echo()
-    where = f" --data {data}" if kept else ""
+    if not kept:
+        click.echo("Nothing of this is kept; with --data FOLDER it is.")
+    click.echo("The engine that needs no model quotes the right words for about half of the demo's")
+    click.echo("questions; `casemate demo --score` says how well it does, and on what.")
+    click.echo()
+    where = f" --data {shlex.quote(str(data))}" if kept else ""
     click.echo("Now with your own documents:")
     click.echo(f"  casemate add ~/docs --collection notes{where}")
     click.echo(f'  casemate ask "…" --collection notes{where}')

@@ -54,6 +54,8 @@ def add(
             for outcome in ("added", "replaced", "unchanged")
             if counts[outcome]
         ]
+        if unread:
+            said.append(f"{len(unread)} not read")
         click.echo(f"{collection}: {', '.join(said) or 'nothing new'}.")
         if passed_over:
             click.echo(f"Passed over {passed_over} files of kinds that are not read.")
@@ -78,7 +80,7 @@ def collection() -> None:
 def collection_list(obj: dict[str, Any], principal: str | None, as_json: bool) -> None:
     """List the collections you may read."""
     show.items(
-        line.act(obj["data"], "collection.list", {"principal": principal}, create=True),
+        line.act(obj["data"], "collection.list", {"principal": principal}),
         ("name", "label", "readers"),
         as_json=as_json,
         empty="No collections yet. `casemate add PATH --collection NAME` makes one.",

@@ -2,32 +2,59 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import click
 
 from casemate.cli import line, show
+from casemate.cli.acts import Item
 from casemate.errors import Invalid
 
 
 @click.group()
 def usecase() -> None:
-    """Use cases: list, register, approve, suspend, retire."""
+    """Use cases: list, show, register, approve, suspend, retire."""
 
 
 @usecase.command("list")
 @show.data_option
+@show.principal_option
 @show.json_option
 @click.pass_obj
-def usecase_list(obj: dict[str, Any], as_json: bool) -> None:
+def usecase_list(obj: dict[str, Any], principal: str | None, as_json: bool) -> None:
     """List use cases."""
+    found = line.act(obj["data"], "usecase.list", {"principal": principal})
     show.items(
-        line.act(obj["data"], "usecase.list", {}, create=True),
-        ("id", "state", "risk", "models", "ceiling", "oversight", "purpose"),
+        found if as_json else map(_in_words, found),
+        ("id", "state", "risk", "models", "collections", "ceiling", "oversight", "purpose"),
         as_json=as_json,
         empty="No use cases.",
     )
+
+
+@usecase.command("show")
+@show.data_option
+@click.argument("id")
+@show.principal_option
+@show.json_option
+@click.pass_obj
+def usecase_show(obj: dict[str, Any], id: str, principal: str | None, as_json: bool) -> None:
+    """Show one use case."""
+    (found,) = line.act(obj["data"], "usecase.show", {"id": id, "principal": principal})
+    show.one(found if as_json else _in_words(found), as_json=as_json)
+
+
+def _in_words(use_case: Item) -> Item:
+    """A use case with its collections as people read them: all, or names, and how many more."""
+    shown = dict(use_case)
+    hidden = shown.pop("collections_hidden")
+    if shown["collections"] is None:
+        shown["collections"] = "all"
+    elif hidden:
+        shown["collections"] = [*shown["collections"], f"{hidden} that you may not see"]
+    return shown
 
 
 @usecase.command("register")
@@ -38,7 +65,9 @@ def usecase_list(obj: dict[str, Any], as_json: bool) -> None:
 @click.option("--risk", type=click.Choice(["minimal", "limited", "high"]), required=True)
 @click.option("--model", "models", multiple=True, help="Repeatable (default: quote).")
 @click.option("--collection", "collections", multiple=True, help="Repeatable (default: all).")
-@click.option("--ceiling", help="The highest label it may use (default: the lowest).")
+@click.option(
+    "--ceiling", help="The highest label it may use, e.g. restricted (default: the lowest)."
+)
 @click.option(
     "--oversight",
     type=click.Choice(["none", "after"]),
@@ -53,10 +82,12 @@ def usecase_list(obj: dict[str, Any], as_json: bool) -> None:
 def usecase_register(obj: dict[str, Any], /, as_json: bool, **arguments: Any) -> None:
     """Register a draft, for a second person to approve."""
     (made,) = line.act(obj["data"], "usecase.register", arguments)
-    show.one(made, as_json=as_json)
+    show.one(made if as_json else _in_words(made), as_json=as_json)
 
 
-def _move(group: click.Group, kind: str, verb: str, help: str) -> None:
+def _move(
+    group: click.Group, kind: str, verb: str, help: str, in_words: Callable[[Item], Item] = dict
+) -> None:
     @group.command(verb, help=help)
     @show.data_option
     @click.argument("id")
@@ -66,7 +97,7 @@ def _move(group: click.Group, kind: str, verb: str, help: str) -> None:
     def move(obj: dict[str, Any], id: str, principal: str | None, as_json: bool) -> None:
         arguments = {"id": id, "principal": principal}
         (moved,) = line.act(obj["data"], f"{kind}.{verb}", arguments)
-        show.one(moved, as_json=as_json)
+        show.one(moved if as_json else in_words(moved), as_json=as_json)
 
 
 for _verb, _help in (
@@ -74,7 +105,7 @@ for _verb, _help in (
     ("suspend", "Suspend an approved use case."),
     ("retire", "Retire a use case for good."),
 ):
-    _move(usecase, "usecase", _verb, _help)
+    _move(usecase, "usecase", _verb, _help, _in_words)
 
 
 @click.group()
@@ -94,7 +125,7 @@ def model() -> None:
 def model_list(obj: dict[str, Any], as_json: bool) -> None:
     """List models."""
     show.items(
-        line.act(obj["data"], "model.list", {}, create=True),
+        line.act(obj["data"], "model.list", {}),
         ("id", "state", "engine", "label", "digest"),
         as_json=as_json,
         empty="No models.",
@@ -151,7 +182,7 @@ def perimeter() -> None:
 def perimeter_list(obj: dict[str, Any], as_json: bool) -> None:
     """List the declared places."""
     show.items(
-        line.act(obj["data"], "perimeter.list", {}, create=True),
+        line.act(obj["data"], "perimeter.list", {}),
         ("name", "host", "ports", "jurisdiction", "ceiling"),
         as_json=as_json,
         empty="Nothing may leave: no place is declared. `casemate perimeter add` declares one.",

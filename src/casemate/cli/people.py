@@ -20,7 +20,9 @@ def user() -> None:
 @user.command("create")
 @show.data_option
 @click.argument("name")
-@click.option("--clearance", help="The highest label it may read (default: the lowest).")
+@click.option(
+    "--clearance", help="The highest label it may read, e.g. restricted (default: the lowest)."
+)
 @click.option("--role", "roles", multiple=True, type=_ROLES, help="Repeatable (default: user).")
 @click.option("--service", is_flag=True, help="A service account, not a person.")
 @show.json_option
@@ -61,7 +63,7 @@ def user_list(obj: dict[str, Any], as_json: bool) -> None:
 @user.command("change")
 @show.data_option
 @click.argument("name")
-@click.option("--clearance", help="Another clearance.")
+@click.option("--clearance", help="Another clearance, e.g. restricted.")
 @click.option("--role", "roles", multiple=True, type=_ROLES, help="Other roles; repeatable.")
 @show.json_option
 @click.pass_obj

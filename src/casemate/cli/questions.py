@@ -18,7 +18,9 @@ from casemate.store.folder import disk_problem
 @show.data_option
 @click.argument("question")
 @click.option("--collection", "collections", multiple=True, help="Only this one; repeatable.")
-@click.option("--label", help="Label of the question itself (default: the lowest).")
+@click.option(
+    "--label", help="Label of the question itself, e.g. restricted (default: the lowest)."
+)
 @click.option("--model", help="A model of the use case (default: its first).")
 @click.option("--use-case", help="The registered purpose (default: documents).")
 @click.option("--receipt", type=click.Path(path_type=Path), help="Write the receipt here.")
@@ -47,7 +49,7 @@ def ask(
         "use_case": use_case,
         "principal": principal,
     }
-    finished, proof = answered(line.act(obj["data"], "ask", arguments, create=True), quiet=as_json)
+    finished, proof = answered(line.act(obj["data"], "ask", arguments), quiet=as_json)
     if receipt is not None:
         _write(receipt, proof["receipt"])
     if answer is not None:
@@ -109,8 +111,14 @@ class _Screen:
             self._streaming = None
 
 
-def report(finished: Mapping[str, Any], proof: Mapping[str, Any], file: Path | None = None) -> None:
-    """Print citations and where the proof is."""
+def report(
+    finished: Mapping[str, Any],
+    proof: Mapping[str, Any],
+    file: Path | None = None,
+    *,
+    kept: bool = True,
+) -> None:
+    """Print citations and where the proof is, if it is ``kept``."""
     answer = finished["answer"]
     for citation in answer["citations"]:
         source = answer["sources"][citation["source"]]
@@ -123,17 +131,15 @@ def report(finished: Mapping[str, Any], proof: Mapping[str, Any], file: Path | N
     if answer["citations"]:
         click.echo()
     where = f"written to {file}" if file else f"casemate run receipt {finished['run']}"
-    click.secho(
-        f"Recorded as entry {finished['entry']:,} of {origin}, label {finished['label']}. "
-        f"Receipt: {where}",
-        dim=True,
-    )
+    recorded = f"Recorded as entry {finished['entry']:,} of {origin}, label {finished['label']}."
+    click.secho(f"{recorded} Receipt: {where}" if kept else recorded, dim=True)
 
 
 @click.command()
 @show.data_option
 @click.argument("query")
 @click.option("--collection", "collections", multiple=True, help="Only this one; repeatable.")
+@click.option("--use-case", help="The registered purpose (default: documents).")
 @click.option("--limit", type=click.IntRange(1, 100), default=10, show_default=True)
 @show.principal_option
 @show.json_option
@@ -142,6 +148,7 @@ def search(
     obj: dict[str, Any],
     query: str,
     collections: tuple[str, ...],
+    use_case: str | None,
     limit: int,
     principal: str | None,
     as_json: bool,
@@ -150,10 +157,11 @@ def search(
     arguments = {
         "query": query,
         "collections": collections,
+        "use_case": use_case,
         "limit": limit,
         "principal": principal,
     }
-    found = list(line.act(obj["data"], "search", arguments, create=True))
+    found = list(line.act(obj["data"], "search", arguments))
     if as_json:
         show.json(found)
         return
@@ -183,12 +191,11 @@ def explain(obj: dict[str, Any], run: str, principal: str | None, as_json: bool)
         return
     for sentence in found["sentences"]:
         click.echo(show.wrapped(" ".join(sentence["text"].split())))
-        rests = ", ".join(sentence["cites"]) or "nothing that was cited"
-        gone = ", ".join(sentence["gone_without"]) or "no single passage"
-        click.echo(show.wrapped(f"cites {rests}; is gone without {gone}", "    "))
+        click.echo(show.wrapped(_dependence(sentence), "    "))
     click.echo(
-        f"Necessity {_figure(found['necessity'])}, sufficiency {_figure(found['sufficiency'])}, "
-        f"from {found['ablations']} repetitions ({found['method']})."
+        f"Asked again {found['ablations']} times with passages taken away. Of the sentences that "
+        f"cite a passage, {_figure(found['necessity'])} are not said without it (necessity), and "
+        f"{_figure(found['sufficiency'])} are said with it alone (sufficiency)."
     )
 
 
@@ -319,7 +326,16 @@ def _count(number: int, what: str) -> str:
 
 
 def _figure(value: float | None) -> str:
-    return "not measured" if value is None else f"{value:.2f}"
+    return "none" if value is None else f"{value:.0%}"
+
+
+def _dependence(sentence: Mapping[str, Any]) -> str:
+    if not sentence["cites"]:
+        return "rests on no passage"
+    cites = ", ".join(sentence["cites"])
+    if not sentence["gone_without"]:
+        return f"cites {cites}; is said without it too"
+    return f"cites {cites}; is not said without {', '.join(sentence['gone_without'])}"
 
 
 def _write(path: Path, text: str) -> None:

@@ -44,6 +44,11 @@ def verify(receipt: Path, key: Path, answer: Path | None, as_json: bool) -> None
             }
         )
         return
+    if "question" in verdict.facts:
+        click.echo(show.wrapped(verdict.facts["question"], "            ", "Question:   "))
+    if "answer" in verdict.facts:
+        compared = "" if text is not None else " (compared with no file)"
+        click.echo(show.wrapped(verdict.facts["answer"] + compared, "            ", "Answer:     "))
     for fact in verdict.proven:
         click.echo(show.wrapped(fact, "            ", "Proven:     "))
     for fact in verdict.not_proven:

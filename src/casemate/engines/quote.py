@@ -36,7 +36,9 @@ _ENOUGH = 7.9  # below, nothing answers
 _COVERED = 0.5  # share of a word's grams from which it counts as present
 _OTHER_WORD, _FOREIGN_WORD = 0.8, 0.4  # how much another word for the same thing counts
 _CLOSE = 0.85  # of the best score, from which a second sentence is quoted too
+_AS_MUCH = 0.8  # and of what the best sentence covers
 _MOST = 2  # sentences quoted for a part
+_CELLS = " | "  # between the cells of a table's row
 _LONGEST = 900  # characters of a sentence worth quoting
 
 NOTHING = {
@@ -139,7 +141,9 @@ def _choose(found: Found, evidence: Sequence[Evidence], language: str) -> list[_
     chosen = [
         one
         for one in candidates
-        if one.evidence.number == best.evidence.number and one.score >= best.score * _CLOSE
+        if one.evidence.number == best.evidence.number
+        and one.score >= best.score * _CLOSE
+        and asked.amount(one.covered) >= asked.amount(best.covered) * _AS_MUCH
     ]
     chosen.sort(key=lambda one: -one.score)
     return sorted(chosen[:_MOST], key=lambda one: one.start)
@@ -227,7 +231,7 @@ def _weigh(evidence: Evidence, closeness: float, asked: _Asked) -> list[_Candida
     found = []
     for start, end in sentences(evidence.text):
         text = evidence.text[start:end]
-        if end - start > _LONGEST or _is_heading(text, evidence):
+        if end - start > _LONGEST or _is_heading(start, end, evidence):
             continue
         sentence = _Text.of(text)
         covered = asked.covered(sentence.joined(heading))
@@ -258,6 +262,14 @@ def _answers(best: _Candidate, asked: _Asked, found: Found) -> bool:
     return for_it >= _ENOUGH
 
 
-def _is_heading(text: str, evidence: Evidence) -> bool:
-    plain = text.strip("# ")
-    return bool(plain) and (plain == evidence.title or plain in evidence.heading.split(" › "))
+def _is_heading(start: int, end: int, evidence: Evidence) -> bool:
+    """A title, a heading, or the first row of a table, which only names its columns."""
+    plain = evidence.text[start:end].strip("# ")
+    if plain == evidence.title or plain in evidence.heading.split(" › "):
+        return True
+    # A passage may begin in the middle of a table: its first line is not taken for the first row.
+    above = evidence.text[:start].split("\n")[-2:-1]
+    below = evidence.text[end:].split("\n")[1:2]
+    if not above or not below:
+        return False
+    return _CELLS in plain and _CELLS in below[0] and _CELLS not in above[0]

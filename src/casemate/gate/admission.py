@@ -25,7 +25,7 @@ from casemate.gate.perimeter import Perimeter
 from casemate.gate.policy import ACTIONS, Decision, Kind, PolicySet
 from casemate.gate.principal import ROLES, Principal, Principals
 from casemate.gate.quota import Quota
-from casemate.gate.reach import Reach, Reaches, selected
+from casemate.gate.reach import Reach, Reaches
 from casemate.gate.right import Rights, installation
 from casemate.gate.session import Sessions
 from casemate.gate.token import Random
@@ -94,8 +94,8 @@ class Gate:
             link_minutes=settings.link_minutes,
             session_hours=settings.session_hours,
         )
-        self.use_cases = UseCases(database, country, rights)
         self._reaches = Reaches(database, country, rights)
+        self.use_cases = UseCases(database, country, rights, self._reaches)
         self.approved_model: Callable[[str], str] = _no_registry
 
     @classmethod
@@ -177,7 +177,8 @@ class Gate:
         """The right to one run, or an error that says what is missing. ``collections``: names.
 
         Raises Unauthenticated (disabled since), NotFound (use case or collection: absent and
-        hidden are one), Refused; what policies refuse is recorded.
+        hidden are one), Refused (also for a collection that the caller may read, but not under
+        this use case); what policies refuse is recorded.
         """
         if action not in _RUNS:
             # Only these are refused under a use case that is not approved: see limits.cedar.
@@ -188,7 +189,6 @@ class Gate:
         label = principal.clearance.meet(chosen.ceiling)
         decision = self._decide(caller, action, chosen, label)
         named, digest = self._model(chosen, model)
-        reachable = self._reaches.collections(caller, label, chosen)
         return Admission(
             caller,
             principal,
@@ -196,7 +196,7 @@ class Gate:
             chosen,
             label,
             named,
-            selected(reachable, collections),
+            self._reaches.selected(caller, label, chosen, collections),
             decision,
             digest,
         )

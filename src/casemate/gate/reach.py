@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import sqlalchemy as sa
 
-from casemate.errors import NotFound
+from casemate.errors import CasemateError, NotFound, Refused
 from casemate.gate.caller import Caller
 from casemate.gate.country import Country
 from casemate.gate.label import Label
@@ -61,6 +61,29 @@ class Reaches:
             if self._readable(caller, label, row) and (only is None or row.id in only)
         ]
 
+    def selected(
+        self, caller: Caller, label: Label, use_case: UseCase, names: Sequence[str]
+    ) -> tuple[str, ...]:
+        """Ids of the collections called ``names``, to use up to ``label``; of all without a name.
+
+        Raises NotFound for one that is hidden or absent: the two are never told apart. Raises
+        Refused for one that the caller may read, but not under ``use_case``.
+        """
+        usable = {reach.name: reach.id for reach in self.collections(caller, label, use_case)}
+        for name in names:
+            if name not in usable:
+                raise self._unusable(caller, use_case, name)
+        return tuple(dict.fromkeys(usable[name] for name in names or usable))
+
+    def unreadable(self, connection: sa.Connection, caller: Caller, ids: Collection[str]) -> int:
+        """How many of the collections with these ids ``caller`` may not read."""
+        query = sa.select(collections).where(
+            collections.c.tenant == caller.principal.tenant, collections.c.id.in_(ids)
+        )
+        rows = connection.execute(query).all()
+        clearance = caller.principal.clearance
+        return len(set(ids)) - sum(self._readable(caller, clearance, row) for row in rows)
+
     def thing(self, kind: Kind, id: str, tenant: str) -> tuple[Resource, list[Label]] | None:
         """A stored thing of ``tenant`` and its own label, if it has one; None if it is absent.
 
@@ -87,20 +110,26 @@ class Reaches:
         # Asked twice on purpose: whatever the policy files say, labels hold.
         return permitted and label.dominates(own)
 
-
-def selected(reachable: Sequence[Reach], names: Sequence[str]) -> tuple[str, ...]:
-    """Ids of the collections called ``names``; of all when no name is given.
-
-    Raises NotFound for one that is hidden or absent: the two are never told apart.
-    """
-    ids = {reach.name: reach.id for reach in reachable}
-    for name in names:
-        if name not in ids:
-            raise NotFound(
+    def _unusable(self, caller: Caller, use_case: UseCase, name: str) -> CasemateError:
+        # Looked for whether it is there or not, so that hidden and absent take the same time.
+        readable = self.collections(caller, caller.principal.clearance, None)
+        found = next((reach for reach in readable if reach.name == name), None)
+        # To a bound key, what lies outside its use case is as hidden as what is secret.
+        if found is None or caller.use_case is not None:
+            return NotFound(
                 f"There is no collection {name!r} that you may read.",
                 "`casemate collection list` shows those there are.",
             )
-    return tuple(dict.fromkeys(ids[name] for name in names or ids))
+        if use_case.collections is not None and found.id not in use_case.collections:
+            what = f"Use case {use_case.id} does not use the collection {name}."
+        else:
+            up_to = f"Use case {use_case.id} goes up to {use_case.ceiling}"
+            what = f"{up_to}, but {name} is {found.label}."
+        return Refused(
+            what,
+            "Ask under another use case with --use-case, or register one: "
+            "`casemate usecase register`.",
+        )
 
 
 def _collection(row: sa.Row[Any]) -> Resource:

@@ -138,7 +138,8 @@ class Rights:
             raise Refused("You proposed this; a second person decides.", "Ask a colleague to.")
         raise Refused(
             "You proposed this; a second person decides, and there is none yet.",
-            "Create one with `casemate user create NAME --role admin`, and let them approve it.",
+            "Create one with `casemate user create NAME --role admin --role user`, and let them "
+            "approve it.",
         )
 
 

@@ -18,7 +18,7 @@ import sqlalchemy as sa
 from casemate.errors import Conflict, Invalid, NotFound, Refused, Unsupported
 from casemate.gate.acts import digest
 from casemate.gate.label import Label
-from casemate.gate.policy import Resource
+from casemate.gate.policy import Decision, Resource
 from casemate.gate.principal import Principal
 from casemate.gate.right import Rights, installation
 from casemate.store.database import Database
@@ -27,6 +27,7 @@ from casemate.store.tables import collections, use_cases
 if TYPE_CHECKING:
     from casemate.gate.caller import Caller
     from casemate.gate.country import Country
+    from casemate.gate.reach import Reaches
 
 RISKS = ("minimal", "limited", "high")
 OVERSIGHT = ("none", "after")
@@ -60,10 +61,13 @@ class UseCase:
 class UseCases:
     """Registers use cases and moves them through their life; each move is recorded."""
 
-    def __init__(self, database: Database, country: Country, rights: Rights) -> None:
+    def __init__(
+        self, database: Database, country: Country, rights: Rights, reaches: Reaches
+    ) -> None:
         self._database = database
         self._country = country
         self._rights = rights
+        self._reaches = reaches
 
     def register(
         self,
@@ -106,11 +110,15 @@ class UseCases:
         return draft
 
     def approve(self, actor: Caller, id: str) -> UseCase:
-        """Let people use it. By a second person. Raises Refused, NotFound, Conflict."""
+        """Let people use it. By a second person, who may read every collection it names.
+
+        Raises Refused, NotFound, Conflict.
+        """
         with self._database.write() as connection:
             found = self._of(connection, actor.principal.tenant, id)
             self._rights.require(actor, "approve", found.resource())
             self._rights.second_person(connection, actor, found.owner)
+            self._seen(connection, actor, found)
             return self._move(connection, actor, found, "approved")
 
     def suspend(self, actor: Caller, id: str) -> UseCase:
@@ -169,6 +177,21 @@ class UseCases:
         self._rights.acts.record(
             "use_case.registered", actor, use_case=draft.id, after=_digest(draft)
         )
+
+    def _seen(self, connection: sa.Connection, actor: Caller, found: UseCase) -> None:
+        hidden = self._reaches.unreadable(connection, actor, found.collections or ())
+        if not hidden:
+            return
+        decision = Decision(False, ("collections-you-may-not-read",), self._rights.policies.digest)
+        try:
+            self._rights.refuse(actor, "approve", found.resource(), decision)
+        except Refused as refusal:
+            number = "a collection" if hidden == 1 else f"{hidden} collections"
+            raise Refused(
+                f"You cannot approve what you may not see: use case {found.id} names {number} "
+                "that you may not read.",
+                "Ask somebody whose clearance covers all that it names, and who may read it.",
+            ) from refusal
 
     def _end(self, actor: Caller, id: str, state: str) -> UseCase:
         with self._database.write() as connection:

@@ -121,11 +121,7 @@ def words(text: str) -> list[str]:
 def content_words(text: str) -> list[str]:
     """Folded words that carry topic, in order, each once."""
     function_words = _folded_function_words()
-    kept = dict.fromkeys(
-        word
-        for word in words(text)
-        if word not in function_words and (len(word) > 1 or word.isdigit())
-    )
+    kept = dict.fromkeys(word for word in words(text) if word not in function_words)
     return list(kept)
 
 

@@ -102,6 +102,9 @@ def verify(receipt: bytes, vkey: str, answer: bytes | None = None) -> Verdict:
         proven += _quoted(opened, facts)
     if ("admitted", "question") in opened or ("finished", "question") in opened:
         proven.append("to this question, word for word")
+        question = opened.get(("admitted", "question"))
+        if isinstance(question, dict) and isinstance(question.get("text"), str):
+            facts["question"] = question["text"]
     number, origin = f"{finished_at.index:,}", _plain(verifier.name)
     proven += [
         f"under use case {_plain(finished['use_case'])}, at label {_plain(finished['label'])}",

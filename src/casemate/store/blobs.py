@@ -86,8 +86,11 @@ class FolderBlobs:
         return _get(self._store, digest)
 
     def delete(self, digest: str) -> None:
-        """See Blobs."""
-        (self._folder / _path(digest)).unlink(missing_ok=True)
+        """See Blobs. Takes along what a ``put`` that was killed left beside it."""
+        path = self._folder / _path(digest)
+        path.unlink(missing_ok=True)
+        for unfinished in path.parent.glob(f"{path.name}#*"):  # as the object store names them
+            unfinished.unlink(missing_ok=True)
 
 
 class S3Blobs:

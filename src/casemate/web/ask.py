@@ -4,26 +4,22 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, replace
+from typing import Any
 
 from starlette.requests import Request as HttpRequest
 from starlette.responses import RedirectResponse, Response, StreamingResponse
 from starlette.routing import BaseRoute, Route
 
-from casemate.errors import CasemateError, Refused, TooLarge
+from casemate.errors import CasemateError, TooLarge
 from casemate.reasoning.event import Event, Finished, Request
 from casemate.web import errors
 from casemate.web.answer import lay_out
 from casemate.web.forms import Fields, fields
 from casemate.web.front import Front, Reader
+from casemate.web.offer import Offer, Offers, offers
 from casemate.web.page import part
 from casemate.web.stream import Telling, frame
-
-if TYPE_CHECKING:
-    from casemate.gate.caller import Caller
-    from casemate.gate.usecase import UseCase
-    from casemate.library.document import Collection
 
 _STREAM = "text/event-stream"
 _QUIET = 15.0  # seconds after which a silent stream shows that it lives: proxies close others
@@ -49,6 +45,7 @@ class _Choice:
     problem: str = ""
 
     def has(self, name: str) -> bool:
+        """Whether the collection called ``name`` is to be searched."""
         return self.collections is None or name in self.collections
 
 
@@ -58,7 +55,7 @@ class _Desk:
         self._house = front.house
 
     async def form(self, request: HttpRequest, reader: Reader) -> Response:
-        return await self._page(reader, _Choice())
+        return await self._page(reader, _Choice(), await self._offers(reader))
 
     async def again(self, request: HttpRequest, reader: Reader) -> Response:
         return RedirectResponse("/", 303)  # a reload of an answer that came without script
@@ -67,11 +64,12 @@ class _Desk:
         streams = _STREAM in request.headers.get("accept", "")
         try:
             caller = reader.known
-            choice = await self._choice(request, reader)
+            offered = await self._offers(reader)
+            choice = await self._choice(request, reader, offered)
             if choice.problem:
                 if streams:
                     return _stream(_only(frame("problem", {"text": choice.problem})), 400)
-                return await self._page(reader, choice, status=400)
+                return await self._page(reader, choice, offered, status=400)
             asked = Request(
                 question=choice.question,
                 use_case=choice.use_case or None,
@@ -85,70 +83,91 @@ class _Desk:
             return _stream(_only(_failed(error, reader)), error.status)
         if streams:
             return _stream(self._tell(first, events, reader))
-        return await self._whole(first, events, choice, reader)
+        return await self._whole(first, events, choice, offered, reader)
 
-    async def _choice(self, request: HttpRequest, reader: Reader) -> _Choice:
+    async def _offers(self, reader: Reader) -> Offers:
+        return await asyncio.to_thread(offers, self._house, reader.known)
+
+    async def _choice(self, request: HttpRequest, reader: Reader, offered: Offers) -> _Choice:
         most = self._house.settings.question_characters
         # 12: the longest a character gets in a form, four bytes each written as %XX
         try:
             form = await fields(request, max(4 * 2**20, 12 * most + 2**16))
         except TooLarge:
             return _Choice(problem=reader.words("ask.long", most=most))
-        chosen = _chosen(form)
+        chosen, offer = _chosen(form), offered.of(form.text("use_case"))
+        shown = frozenset(form.texts("offered"))
+        changed = bool(offer) and form.text("shown_for") not in ("", chosen.use_case)
+        if offer and changed and shown != offer.names:
+            # without script the page still shows what the earlier use case reaches
+            chosen = replace(chosen, collections=None)
+        else:
+            changed = False
         if not chosen.question:
-            return _replaced(chosen, reader.words("ask.empty"))
+            return replace(chosen, problem=reader.words("ask.empty"))
         if len(chosen.question) > most:
-            return _replaced(chosen, reader.words("ask.long", most=most))
+            return replace(chosen, problem=reader.words("ask.long", most=most))
+        if offer and offered.readable and not offer.collections:
+            return replace(chosen, problem=self._nothing(offer, reader))
+        if changed:
+            return replace(chosen, problem=reader.words("ask.changed"))
         if form.text("choice") and not chosen.collections:
-            return _replaced(chosen, reader.words("ask.nowhere"))
-        everything = set(form.texts("offered")) == set(chosen.collections or ())
-        # all of them means every one there is, also one that appears meanwhile
-        return _Choice(chosen.question, chosen.use_case, () if everything else chosen.collections)
+            return replace(chosen, problem=reader.words("ask.nowhere"))
+        if chosen.collections is not None and shown == set(chosen.collections):
+            # all of them means every one there is, also one that appears meanwhile
+            return replace(chosen, collections=None)
+        return chosen
+
+    def _nothing(self, offer: Offer, reader: Reader) -> str:
+        """Why a use case reaches none of the collections that the reader may read."""
+        if not offer.too_high:
+            return reader.words("ask.none_named", use_case=offer.use_case.id)
+        label = self._front.marking(offer.use_case.ceiling, reader.words.language)
+        return reader.words("ask.none_under", use_case=offer.use_case.id, label=label)
 
     async def _page(
-        self, reader: Reader, choice: _Choice, *, status: int = 200, **answer: Any
+        self, reader: Reader, choice: _Choice, offered: Offers, *, status: int = 200, **answer: Any
     ) -> Response:
-        caller = reader.known
-        collections, usable = await asyncio.gather(
-            asyncio.to_thread(self._house.library.collections, caller),
-            asyncio.to_thread(self._use_cases, caller),
-        )
+        current = offered.of(choice.use_case) or offered.of("")
         return reader.page(
             "ask.html",
             status=status,
             choice=choice,
-            collections=_sorted(collections),
-            use_cases=usable,
+            offers=offered,
+            current=current.use_case.id if current else "",
+            collections=[
+                (one, self._front.high_marking(one.label, reader.words.language), reached_by)
+                for one, reached_by in offered.collections
+            ],
+            unreachable=[
+                (one.use_case.id, self._nothing(one, reader))
+                for one in offered.each
+                if offered.readable and not one.collections
+            ],
             most=self._house.settings.question_characters,
             **{"answer": None, "failure": None, **answer},
         )
 
-    def _use_cases(self, caller: Caller) -> list[UseCase]:
-        """Those one may choose from; none if one may not even list them: then the gate chooses."""
-        try:
-            found = self._house.gate.use_cases.list(caller)
-        except Refused:
-            return []
-        return [
-            one for one in found if one.state == "approved" and caller.use_case in (None, one.id)
-        ]
-
     async def _whole(
-        self, first: Event, events: AsyncIterator[Event], choice: _Choice, reader: Reader
+        self,
+        first: Event,
+        events: AsyncIterator[Event],
+        choice: _Choice,
+        offered: Offers,
+        reader: Reader,
     ) -> Response:
         last = first
         try:
             async for event in events:
                 last = event
         except CasemateError as error:
-            return await self._page(
-                reader, choice, status=error.status, failure=errors.told(error, reader.words)
-            )
+            told = errors.told(error, reader.words, "ask")
+            return await self._page(reader, choice, offered, status=error.status, failure=told)
         if not isinstance(last, Finished):
-            failure = {**errors.told(CasemateError(""), reader.words)}
-            return await self._page(reader, choice, status=500, failure=failure)
+            told = errors.told(CasemateError(""), reader.words)
+            return await self._page(reader, choice, offered, status=500, failure=told)
         laid_out = lay_out(last, self._front, reader.words)
-        return await self._page(reader, choice, answer=laid_out)
+        return await self._page(reader, choice, offered, answer=laid_out)
 
     async def _tell(
         self, first: Event, events: AsyncIterator[Event], reader: Reader
@@ -170,14 +189,6 @@ def _chosen(form: Fields) -> _Choice:
         form.text("use_case"),
         form.texts("collection") if form.text("choice") else None,
     )
-
-
-def _replaced(choice: _Choice, problem: str) -> _Choice:
-    return _Choice(choice.question, choice.use_case, choice.collections, problem)
-
-
-def _sorted(collections: list[Collection]) -> list[Collection]:
-    return sorted(collections, key=lambda one: one.name.casefold())
 
 
 async def _alive(events: AsyncIterator[Event]) -> AsyncIterator[Event | None]:
@@ -208,7 +219,7 @@ async def _only(text: str) -> AsyncIterator[str]:
 
 
 def _failed(error: CasemateError, reader: Reader) -> str:
-    html = part("failure.html", reader.words, failure=errors.told(error, reader.words))
+    html = part("failure.html", reader.words, failure=errors.told(error, reader.words, "ask"))
     return frame("failed", {"html": html})
 
 

@@ -78,13 +78,13 @@ class _Desk:
             # the limit is for one document; a few may come together
             async with opened(request, 4 * most + 2**20) as form:
                 collection, sent = form.text("collection"), form.files("files")
+                missing = {}
                 if not sent:
-                    return await self._page(
-                        reader,
-                        status=400,
-                        into=collection,
-                        files_problem=reader.words("documents.files_empty"),
-                    )
+                    missing["files_problem"] = reader.words("documents.files_empty")
+                if not collection:
+                    missing["into_problem"] = reader.words("documents.into_empty")
+                if missing:
+                    return await self._page(reader, status=400, into=collection, **missing)
                 for file in sent:
                     try:
                         added.append(await self._one_file(file, collection, most, reader))
@@ -163,6 +163,7 @@ class _Desk:
             "name": "",
             "name_problem": "",
             "files_problem": "",
+            "into_problem": "",
             "into": "",
         }
         return reader.page(

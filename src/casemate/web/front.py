@@ -90,6 +90,11 @@ class Front:
             label = self.house.gate.country.policy.parse(label)
         return label.marking(language)
 
+    def high_marking(self, label: Label, language: str) -> str:
+        """As ``marking``, and empty for the lowest label: what goes without saying in a list."""
+        lowest = str(label) == str(self.house.gate.country.policy.lowest())
+        return "" if lowest else self.marking(label, language)
+
     @staticmethod
     def _with_caller(handler: Handler) -> Handler:
         async def checked(request: Request, reader: Reader) -> Response:

@@ -35,6 +35,7 @@ READING: list[list[str]] = [
     ["user", "list"],
     ["key", "list"],
     ["usecase", "list"],
+    ["usecase", "show", "documents"],
     ["model", "list"],
     ["policy", "check"],
     ["perimeter", "list"],
@@ -251,7 +252,7 @@ def test_a_reader_that_ends_early_ends_a_command_quietly(
 
 def test_the_data_folder_comes_from_the_environment_too(tmp_path: Path) -> None:
     data = tmp_path / "data"
-    casemate("collection", "list", env={"CASEMATE_DATA": str(data)}).fine()
+    casemate("collection", "create", "notes", env={"CASEMATE_DATA": str(data)}).fine()
     assert (data / "casemate.json").is_file()
     found: Any = casemate("status", "--json", data=data).fine().json
     assert found["documents"] == 0

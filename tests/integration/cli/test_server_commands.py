@@ -56,7 +56,7 @@ def test_commands_say_the_same_with_a_server_as_without(tmp_path: Path) -> None:
     papers = some_papers(tmp_path / "papers")
     alone, served = tmp_path / "alone", tmp_path / "served"
     for data in (alone, served):
-        casemate("collection", "list", data=data).fine()
+        casemate("collection", "create", "empty", data=data).fine()
     with a_server(served):
         with_server = a_day(served, papers)
     for first, second in zip(a_day(alone, papers), with_server, strict=True):

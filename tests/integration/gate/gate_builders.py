@@ -116,7 +116,7 @@ class World:
         if not approve:
             return made
         name = f"second {id}"
-        second = self.person(name, roles=("admin",))
+        second = self.person(name, "top-secret", roles=("admin", "user"))
         return self.gate.use_cases.approve(second, id)
 
 

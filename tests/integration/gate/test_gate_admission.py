@@ -9,6 +9,10 @@ from casemate.errors import CasemateError, Invalid, NotFound, Refused, Unauthent
 from casemate.gate.caller import Caller
 from casemate.gate.policy import PolicySet
 
+ANOTHER = (
+    "Ask under another use case with --use-case, or register one: `casemate usecase register`."
+)
+
 
 def refusal(call) -> tuple[type, str, str]:  # type: ignore[no-untyped-def]
     with pytest.raises(CasemateError) as caught:
@@ -116,8 +120,63 @@ def test_a_use_case_with_collections_reaches_no_others(world: World) -> None:
     world.collection("more")
     world.use_case("narrow", collections=[notes])
     assert world.gate.admit(world.owner, use_case="narrow").collections == (notes,)
+    assert refusal(
+        lambda: world.gate.admit(world.owner, use_case="narrow", collections=["more"])
+    ) == (Refused, "Use case narrow does not use the collection more.", ANOTHER)
+
+
+def test_a_collection_above_the_ceiling_is_refused_openly_to_who_may_read_it(world: World) -> None:
+    bob = world.person("Bob", "secret")
+    world.collection("geheim", "restricted")
+    assert refusal(lambda: world.gate.admit(bob, use_case=None, collections=["geheim"])) == (
+        Refused,
+        "Use case documents goes up to lu:unclassified, but geheim is lu:restricted.",
+        ANOTHER,
+    )
+    world.use_case("office", ceiling=world.label("restricted"))
+    assert world.gate.admit(bob, use_case="office", collections=["geheim"]).collections
+
+
+def test_what_stays_outside_a_use_case_is_said_whatever_else_keeps_it_out(world: World) -> None:
+    bob, notes = world.person("Bob", "secret"), world.collection("notes")
+    world.collection("geheim", "restricted")
+    world.use_case("narrow", collections=[notes], ceiling=world.label("unclassified"))
+    _, what, _ = refusal(
+        lambda: world.gate.admit(bob, use_case="narrow", collections=["notes", "geheim"])
+    )
+    assert what == "Use case narrow does not use the collection geheim."
+
+
+@pytest.mark.parametrize("use_case", [None, "narrow"])
+def test_what_somebody_may_not_read_stays_absent_under_every_use_case(
+    world: World, use_case: str | None
+) -> None:
+    bob = world.person("Bob", "restricted")
+    world.use_case("narrow", collections=[world.collection("notes")])
+    world.collection("payroll", "secret")
+    world.collection("board", "restricted", readers=json.dumps(["role:auditor"]))
+    world.collection("theirs", tenant=world.gate.principals.create_tenant(world.owner, "army"))
+    found = {
+        refusal(lambda name=name: world.gate.admit(bob, use_case=use_case, collections=[name]))
+        for name in ("payroll", "board", "theirs", "absent")
+    }
+    assert {(kind, what.split("'")[0], next) for kind, what, next in found} == {
+        (
+            NotFound,
+            "There is no collection ",
+            "`casemate collection list` shows those there are.",
+        )
+    }
+    assert len(found) == 4  # each says the name that was asked for
+
+
+def test_a_disabled_label_check_in_policies_does_not_open_what_is_hidden(world: World) -> None:
+    bob = world.person("Bob")
+    world.collection("payroll", "secret")
+    everything = b'@id("all") permit (principal, action, resource);'
+    world.gate.rights.policies = PolicySet.parse({"all.cedar": everything})
     with pytest.raises(NotFound):
-        world.gate.admit(world.owner, use_case="narrow", collections=["more"])
+        world.gate.admit(bob, use_case=None, collections=["payroll"])
 
 
 def test_a_draft_use_case_is_refused_with_what_to_do_and_recorded(world: World) -> None:

@@ -96,3 +96,19 @@ def test_a_bound_key_of_the_owner_lists_no_keys_of_others(world: World) -> None:
     key = bound(world, "counter")
     assert {one.principal for one in world.gate.keys.list(key)} == {"Anne"}
     assert {one.principal for one in world.gate.keys.list(world.owner)} == {"Anne", "Bob"}
+
+
+def test_to_a_bound_key_what_its_use_case_may_not_use_is_as_absent_as_any(world: World) -> None:
+    notes = world.collection("notes")
+    world.collection("more")
+    world.collection("payroll", "restricted")
+    world.person("Bob", "secret")
+    world.use_case("counter", collections=[notes])
+    world.use_case("low", ceiling=world.label("unclassified"))
+    for use_case, name in (("counter", "more"), ("low", "payroll")):
+        key, answers = bound(world, use_case, "Bob"), set()
+        for asked in (name, "absent"):
+            with pytest.raises(NotFound) as caught:
+                world.gate.admit(key, use_case=None, collections=[asked])
+            answers.add((caught.value.what.replace(repr(asked), "NAME"), caught.value.next))
+        assert len(answers) == 1

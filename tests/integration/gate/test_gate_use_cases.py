@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
@@ -129,3 +130,39 @@ def test_another_tenants_collection_is_as_absent_as_any(world: World) -> None:
     theirs = world.collection("theirs", tenant=army)
     with pytest.raises(NotFound, match="no collection with id"):
         world.use_case("office", approve=False, collections=[theirs])
+
+
+def test_nobody_approves_a_use_case_of_collections_above_their_clearance(world: World) -> None:
+    payroll, plans = world.collection("payroll", "restricted"), world.collection("plans", "secret")
+    world.use_case("office", approve=False, collections=[world.collection("notes"), payroll])
+    world.use_case("staff", approve=False, collections=[payroll, plans])
+    low = world.admin("low", "unclassified")
+    with pytest.raises(Refused) as caught:
+        world.gate.use_cases.approve(low, "office")
+    assert caught.value.what == (
+        "You cannot approve what you may not see: "
+        "use case office names a collection that you may not read."
+    )
+    assert "whose clearance covers" in caught.value.next
+    assert world.gate.use_cases.get(world.owner, "office").state == "draft"
+    entry = world.ledger.entries[-1]
+    assert (entry["kind"], entry["action"]) == ("refused", "approve")
+    with pytest.raises(Refused, match="names 2 collections"):
+        world.gate.use_cases.approve(low, "staff")
+    assert world.gate.use_cases.approve(world.admin("high"), "office").state == "approved"
+
+
+def test_nobody_approves_a_use_case_of_collections_kept_from_them(world: World) -> None:
+    admin, other = world.admin(), world.admin("other")
+    board = world.collection("board", readers=json.dumps([other.principal.id]))
+    world.use_case("office", approve=False, collections=[board])
+    with pytest.raises(Refused, match="cannot approve what you may not see"):
+        world.gate.use_cases.approve(admin, "office")
+    assert world.gate.use_cases.approve(other, "office").state == "approved"
+
+
+def test_a_use_case_of_all_collections_is_approved_without_reading_any(world: World) -> None:
+    world.collection("plans", "secret")
+    world.use_case("office", approve=False)
+    admin = world.admin("low", "unclassified")
+    assert world.gate.use_cases.approve(admin, "office").state == "approved"

@@ -51,6 +51,17 @@ def test_deleted_bytes_are_gone_from_the_disk_and_deleting_again_is_no_error(
     assert not [path for path in tmp_path.rglob("*") if path.is_file()]
 
 
+def test_what_a_killed_put_left_goes_with_the_blob(tmp_path: Path) -> None:
+    blobs = FolderBlobs(tmp_path)
+    digest = blobs.put(b"the secret")
+    whole = a_file_of(tmp_path, digest)
+    for number in (1, 2):
+        whole.with_name(f"{whole.name}#{number}").write_bytes(b"the sec")
+    whole.unlink()
+    blobs.delete(digest)
+    assert not [path for path in tmp_path.rglob("*") if path.is_file()]
+
+
 def test_changed_bytes_are_noticed_when_they_are_read(tmp_path: Path) -> None:
     blobs = FolderBlobs(tmp_path)
     digest = blobs.put(b"as it was")

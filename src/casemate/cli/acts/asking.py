@@ -51,6 +51,7 @@ async def search(
         caller,
         arguments["query"],
         collections=tuple(arguments.get("collections", ())),
+        use_case=arguments.get("use_case"),
         limit=arguments.get("limit", 10),
     )
     for hit in hits:

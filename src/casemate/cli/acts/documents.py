@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from casemate.cli.acts import Item, act
-from casemate.errors import Invalid, NotFound, TooLarge
+from casemate.errors import Invalid, NotFound, Refused, TooLarge
 from casemate.library.document import Collection, Document
 from casemate.library.importing import Added, File
 
@@ -24,11 +24,18 @@ async def add(
     installation: Installation, caller: Caller, arguments: Mapping[str, Any]
 ) -> AsyncIterator[Item]:
     """Put files into a collection, making it if there is none; yield what became of each."""
-    collection = arguments["collection"]
+    collection, label = arguments["collection"], arguments.get("label")
     try:
-        installation.library.collection(caller, collection)
+        known = installation.library.collection(caller, collection)
     except NotFound:
-        installation.library.create_collection(caller, collection, label=arguments.get("label"))
+        installation.library.create_collection(caller, collection, label=label)
+    else:
+        # Else what was meant to be secret would lie among what everyone reads.
+        if label and installation.gate.country.policy.parse(label) != known.label:
+            raise Refused(
+                f"The collection {collection} is {known.label}, not {label}.",
+                "Choose another collection, or leave the label out.",
+            )
     most = installation.settings.upload_mebibytes << 20
     files = (_file(path, name, most) for path, name in arguments["files"])
     added = installation.library.add_all(caller, collection, files)

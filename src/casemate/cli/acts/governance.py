@@ -27,6 +27,14 @@ async def usecase_list(
         yield _use_case(installation, caller, use_case)
 
 
+@act("usecase.show")
+async def usecase_show(
+    installation: Installation, caller: Caller, arguments: Mapping[str, Any]
+) -> AsyncIterator[Item]:
+    """Yield one use case."""
+    yield _use_case(installation, caller, installation.gate.use_cases.get(caller, arguments["id"]))
+
+
 @act("usecase.register")
 async def usecase_register(
     installation: Installation, caller: Caller, arguments: Mapping[str, Any]
@@ -172,6 +180,8 @@ async def perimeter_remove(
 
 def _use_case(installation: Installation, caller: Caller, use_case: UseCase) -> Item:
     readable = {one.id: one.name for one in installation.library.collections(caller)}
+    named = use_case.collections
+    seen = None if named is None else [readable[id] for id in named if id in readable]
     return {
         "id": use_case.id,
         "state": use_case.state,
@@ -179,9 +189,8 @@ def _use_case(installation: Installation, caller: Caller, use_case: UseCase) -> 
         "legal_basis": use_case.legal_basis,
         "risk": use_case.risk,
         "models": list(use_case.models),
-        "collections": None
-        if use_case.collections is None
-        else [readable[id] for id in use_case.collections if id in readable],
+        "collections": seen,  # None: all
+        "collections_hidden": len(named or ()) - len(seen or ()),
         "ceiling": str(use_case.ceiling),
         "oversight": use_case.oversight,
         "retention_days": use_case.retention_days,

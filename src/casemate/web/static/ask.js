@@ -87,6 +87,7 @@ class Page {
     this.sources.innerHTML = this.empty;
     this.answer.hidden = false;
     this.done = "";
+    history.replaceState(null, "", "/"); // this answer is not the one before
     this.doing({ line: this.form.dataset.begins });
     this.button.textContent = this.form.dataset.stop;
     this.button.classList.remove("primary");
@@ -124,6 +125,7 @@ class Page {
     this.line.classList.remove("busy");
     this.steps.classList.remove("is-busy");
     this.line.textContent = this.done;
+    this.steps.hidden = !this.done; // what failed before its first step has none to show
   }
 
   // The label strip stands above and below the text from its first word on.
@@ -143,6 +145,7 @@ class Page {
 
   doing({ line }) {
     this.line.textContent = line;
+    this.steps.hidden = false;
     this.line.classList.add("busy");
     this.steps.classList.add("is-busy");
   }
@@ -175,7 +178,7 @@ class Page {
     }
   }
 
-  finished({ line, outcome, language, marking, body, sources, foot }) {
+  finished({ run, line, outcome, language, marking, body, sources, foot }) {
     this.done = line;
     this.calm();
     this.live.lang = language;
@@ -185,10 +188,29 @@ class Page {
     if (body !== null) this.live.innerHTML = body;
     if (sources !== null) this.sources.innerHTML = sources || this.empty;
     this.foot.innerHTML = foot;
+    // who reads a source and comes back, or reloads, finds the answer again
+    history.replaceState(null, "", `/runs/${encodeURIComponent(run)}`);
   }
 
   failed({ html }) {
     this.calm();
     this.foot.innerHTML = html;
   }
+}
+
+// Each use case reaches its own collections; what the chosen one does not reach is neither seen
+// nor sent.
+export function reach(form) {
+  const chosen = form.querySelector("select#use_case");
+  chosen?.addEventListener("change", () => {
+    id("shown_for").value = chosen.value;
+    for (const part of form.querySelectorAll("[data-use-cases]")) {
+      const out = !part.dataset.useCases.split(" ").includes(chosen.value);
+      if (out === part.hidden) continue;
+      part.hidden = out;
+      if (!part.matches(".choice")) continue;
+      for (const field of part.querySelectorAll("input")) field.disabled = out;
+      part.querySelector("[type=checkbox]").checked = !out;
+    }
+  });
 }

@@ -1,6 +1,6 @@
 // What a page gains from script. Everything works without it; each part wakes where it is needed.
 
-import { follow } from "./ask.js";
+import { follow, reach } from "./ask.js";
 import { point } from "./cite.js";
 import { checkInPlace } from "./receipt.js";
 
@@ -10,7 +10,10 @@ const pane = document.getElementById("pane");
 if (pane) point(pane);
 
 const form = document.getElementById("ask");
-if (form) follow(form);
+if (form) {
+  follow(form);
+  reach(form);
+}
 
 checkInPlace();
 
