@@ -199,8 +199,9 @@ class TantivyIndex:
         return part
 
     def _write(self, collection: str, add: Iterable[Indexed], remove: Iterable[str]) -> None:
-        try:
+        with _reading():
             part = self._part(collection)
+        try:
             writer = part.writer(heap_size=_HEAP, num_threads=1)
             for document in remove:
                 writer.delete_documents_by_term("document", document)

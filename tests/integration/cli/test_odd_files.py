@@ -22,7 +22,7 @@ def test_a_pipe_a_socket_and_a_device_are_named_and_the_rest_goes_in(tmp_path: P
         arguments = ["add", papers, *odd, "--collection", "notes"]
         done = casemate(*arguments, data=tmp_path / "data", timeout=60)
     assert done.code == 1
-    assert "notes: 2 added." in done.out
+    assert "notes: 2 added, 3 not read." in done.out
     for name in ("pipe.md", "sock.md", "zero"):
         assert f"casemate: {name} is not a regular file. Give files or folders." in done.err
 

@@ -381,6 +381,27 @@ def test_an_index_that_lacks_a_passage_or_has_one_too_many_is_built_anew(tmp_pat
             assert [hit.passage.document_name for hit in found] == ["fees.md"]
 
 
+@pytest.mark.parametrize("wreck", ["no meta", "half a meta", "other bytes"])
+def test_a_part_that_a_crash_left_unreadable_is_built_anew(tmp_path: Path, wreck: str) -> None:
+    with a_house(tmp_path / "data") as house:
+        house.add("notes", fees=FEES, waste=WASTE)
+        with house.installation.database.write() as connection:
+            connection.execute(
+                sa.text("UPDATE documents SET state = 'leaving' WHERE name = 'waste.md'")
+            )
+    (meta,) = (tmp_path / "data" / "index").glob("*/*/meta.json")
+    if wreck == "no meta":
+        meta.unlink()
+    elif wreck == "half a meta":
+        meta.write_bytes(meta.read_bytes()[:40])
+    else:
+        meta.write_bytes(bytes(range(256)))
+    with a_house(tmp_path / "data") as house:
+        found = house.installation.library.search(house.owner, "dog tax")
+        assert [hit.passage.document_name for hit in found] == ["fees.md"]
+        assert house.installation.library._index.size() == rows(house, "passages")
+
+
 # Collections
 
 
