@@ -133,7 +133,7 @@ def run(document: Document) -> None:
 
 
 class Session:
-    """A shell in an empty home folder, with casemate, ./dev and python at hand."""
+    """A shell in an empty home folder, with casemate, ./dev and python3 at hand."""
 
     def __init__(self, home: Path, ports: dict[str, str]) -> None:
         self._home = home
@@ -143,7 +143,7 @@ class Session:
         shims.mkdir()
         for place, program in (
             (shims / "casemate", tools / "casemate"),
-            (shims / "python", Path(sys.executable)),
+            (shims / "python3", Path(sys.executable)),
             (home / "dev", tools / "casemate"),
         ):
             place.write_text(f'#!/bin/sh\nexec "{program}" "$@"\n')

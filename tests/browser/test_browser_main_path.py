@@ -47,6 +47,66 @@ def test_sign_in_ask_see_the_source_check_the_receipt(
     assert complaints == []
 
 
+def test_coming_back_from_a_source_shows_the_answer_again(site: Site, opened: Opened) -> None:
+    page = opened()
+    ask(page)
+    page.wait_for_url(re.compile(r"/runs/r_\w+$"))
+    told = page.locator("#answer-live").inner_text()
+    page.locator(".source-foot a").first.click()
+    expect(page.locator("mark#passage")).to_be_visible()
+    page.go_back()
+    expect(page.get_by_role("region", name="Receipt")).to_be_visible()
+    assert page.locator(".prose").last.inner_text() == told
+    page.reload()
+    expect(page.get_by_role("heading", level=1)).to_have_text(QUESTION)
+    # a second question on one page does not stand at the first one's address
+    ask(page)
+    first = page.url
+    page.get_by_role("textbox", name="Your question").fill("What does the wicket cost?")
+    page.get_by_role("button", name="Ask").click()
+    page.wait_for_url(lambda url: "/runs/" in url and url != first)
+
+
+def test_another_use_case_offers_other_collections(
+    site: Site, opened: Opened, complaints: list[str]
+) -> None:
+    gate, library = site.installation.gate, site.installation.library
+    owner, lowest = gate.owner(), gate.country.policy.lowest()
+    second = gate.principals.create(owner, "second", roles=("admin", "user"), clearance=lowest)
+    gate.use_cases.register(
+        owner,
+        "pets",
+        purpose="Tests.",
+        legal_basis="None.",
+        risk="minimal",
+        models=("quote",),
+        ceiling=lowest,
+        oversight="none",
+        retention_days=gate.country.retention_floor_days,
+        collections=[library.collection(owner, "animals").id],
+    )
+    gate.use_cases.approve(Caller(second, None, "local"), "pets")
+    try:
+        page = opened()
+        page.goto("/")
+        page.get_by_label("leisure").uncheck()
+        page.get_by_label("Use case").select_option("pets")
+        expect(page.get_by_role("checkbox", checked=True)).to_have_count(1)
+        expect(page.get_by_label("fees")).to_be_hidden()
+        page.get_by_role("textbox", name="Your question").fill("Where may my dog run free?")
+        with page.expect_request("**/ask") as sent:
+            page.keyboard.press("Enter")
+        assert sent.value.post_data is not None
+        assert "fees" not in sent.value.post_data
+        assert "collection=animals" in sent.value.post_data
+        expect(page.get_by_role("region", name="Receipt")).to_be_visible()
+        page.get_by_label("Use case").select_option("documents")
+        expect(page.get_by_label("leisure")).to_be_checked()
+        assert complaints == []
+    finally:
+        gate.use_cases.retire(owner, "pets")
+
+
 def test_a_link_previewed_by_a_program_still_works(site: Site, opened: Opened) -> None:
     link = site.sign_in_link()
     page = opened(member=False)
@@ -131,6 +191,7 @@ def test_a_broken_connection_is_told_in_place(opened: Opened) -> None:
     page.get_by_role("textbox", name="Your question").fill(QUESTION)
     page.keyboard.press("Enter")
     expect(page.get_by_text("Nothing is lost: the run is on the record.")).to_be_visible()
+    expect(page.locator(".steps")).to_be_hidden()  # there were none
     expect(page.get_by_role("button", name="Ask")).to_be_enabled()
 
 
@@ -142,6 +203,7 @@ def test_an_error_in_the_stream_appears_in_place(site: Site, opened: Opened) -> 
     page.keyboard.press("Enter")
     alert = page.get_by_role("alert").filter(has_text="Please sign in")
     expect(alert.get_by_role("link", name="Sign in")).to_be_visible()
+    expect(page.locator(".steps")).to_be_hidden()
 
 
 def test_words_of_a_document_never_act(opened: Opened, complaints: list[str]) -> None:

@@ -67,7 +67,14 @@ class _Desk:
                 label=form.text("label") or None,
             )
         except CasemateError as error:
-            return await self._page(reader, status=error.status, name=name, name_problem=str(error))
+            told = errors.told(error, reader.words, "collection")
+            return await self._page(
+                reader,
+                status=error.status,
+                name=name,
+                name_problem=f"{told['what']} {told['next']}".strip(),
+                name_tongue=told["tongue"],
+            )
         return RedirectResponse("/documents", 303)
 
     async def add(self, request: Request, reader: Reader) -> Response:
@@ -89,10 +96,11 @@ class _Desk:
                     try:
                         added.append(await self._one_file(file, collection, most, reader))
                     except CasemateError as error:
-                        told = errors.told(error, reader.words)
+                        told = errors.told(error, reader.words, "file")
                         problems.append({"name": file.filename, **told, "status": error.status})
         except TooLarge as error:
-            problems.append({"name": "", **errors.told(error, reader.words), "status": 413})
+            told = errors.told(error, reader.words, "files")
+            problems.append({"name": "", **told, "status": 413})
         status = 200 if added or not problems else problems[0]["status"]
         return await self._page(reader, status=status, added=added, problems=problems)
 
@@ -162,6 +170,7 @@ class _Desk:
             "problems": [],
             "name": "",
             "name_problem": "",
+            "name_tongue": "",
             "files_problem": "",
             "into_problem": "",
             "into": "",

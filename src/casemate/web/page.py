@@ -12,6 +12,7 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 
 from casemate.web.assets import assets
+from casemate.web.reading import places
 from casemate.web.words import LANGUAGES, Words, preferred, words
 
 LANGUAGE = "casemate_language"  # the cookie of the language menu
@@ -81,7 +82,7 @@ def environment() -> Environment:
         lstrip_blocks=True,
     )
     made.globals.update(asset=assets().address, languages=LANGUAGES)
-    made.filters["ticks"] = _ticks
+    made.filters.update(ticks=_ticks, places=places)
     return made
 
 

@@ -13,6 +13,8 @@ from casemate.web.words import Words
 
 _MARKERS = re.compile(r"(?: \[\d{1,4}\])+")
 _NUMBER = re.compile(r"\[(\d{1,4})\]")
+# Places as runs record them. No document's name ends so: it ends with what tells its format.
+_RECORDED = re.compile(r"(?P<document>.+), page (?P<page>\d+)", re.DOTALL)
 
 
 @dataclass(frozen=True)
@@ -50,6 +52,12 @@ def place(source: Source, words: Words) -> str:
     if source.page is None:
         return source.document
     return words("source.page", document=source.document, page=str(source.page))
+
+
+def places(recorded: Sequence[str], words: Words) -> list[str]:
+    """Places as a run records them ("fees.pdf, page 2"), in the reader's words."""
+    found = [(one, _RECORDED.fullmatch(one)) for one in recorded]
+    return [words("source.page", **parts.groupdict()) if parts else one for one, parts in found]
 
 
 def cited_name(index: int) -> str:

@@ -10,6 +10,7 @@ from starlette.responses import RedirectResponse, Response
 from starlette.routing import BaseRoute, Route
 
 from casemate.errors import CasemateError, Invalid
+from casemate.web import errors
 from casemate.web.forms import fields
 from casemate.web.front import SESSION, Front, Reader
 from casemate.web.origin import is_https, local_path
@@ -49,8 +50,9 @@ class _Desk:
         try:
             token = await asyncio.to_thread(self._house.gate.sessions.sign_in, name, password)
         except CasemateError as error:
+            told = errors.told(error, reader.words, "sign_in")
             return reader.page(
-                "sign_in.html", status=error.status, after=after, name=name, problem=error
+                "sign_in.html", status=error.status, after=after, name=name, problem=told
             )
         return self._entered(request, token, after)
 

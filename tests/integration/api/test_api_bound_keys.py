@@ -25,7 +25,7 @@ def test_a_bound_key_of_an_auditor_reads_its_use_case_and_nothing_else(tmp_path:
             retention_days=400,
             collections=[library.collection(house.owner, "notes").id],
         )
-        gate.use_cases.approve(house.person("second", roles=("admin",)), "counter")
+        gate.use_cases.approve(house.person("second", roles=("admin", "user")), "counter")
         house.person("bob", roles=("user", "auditor", "admin"))
         key = gate.keys.create(house.owner, "bob", use_case="counter")[1]
         free = gate.keys.create(house.owner, "bob")[1]
