@@ -22,7 +22,7 @@ from casemate.library.parse import SUPPORTED
 @show.data_option
 @click.argument("paths", nargs=-1, required=True, metavar="PATH…")
 @click.option("--collection", required=True, help="Where to put them; made if there is none.")
-@click.option("--label", help="Label of a new collection (default: the lowest).")
+@click.option("--label", help="Label of a new collection, e.g. restricted (default: the lowest).")
 @show.principal_option
 @show.json_option
 @click.pass_obj
@@ -90,7 +90,7 @@ def collection_list(obj: dict[str, Any], principal: str | None, as_json: bool) -
 @collection.command("create")
 @show.data_option
 @click.argument("name")
-@click.option("--label", help="Label of everything in it (default: the lowest).")
+@click.option("--label", help="Label of everything in it, e.g. restricted (default: the lowest).")
 @click.option(
     "--reader",
     "readers",
