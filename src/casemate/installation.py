@@ -20,7 +20,7 @@ import msgspec
 from casemate import settings as settings_
 from casemate.engines.engine import Engine
 from casemate.engines.registry import Engines
-from casemate.errors import CasemateError, Invalid, NotFound
+from casemate.errors import Invalid, NotFound
 from casemate.gate.acts import stamp
 from casemate.gate.admission import Gate
 from casemate.ledger.log import Log
@@ -219,11 +219,6 @@ class Installation:
         return Signer.from_seed(
             kept.origin, self.keyring.open("ledger", kept.sealed, about=kept.origin)
         )
-
-
-def refused(problem: CasemateError) -> dict[str, object]:
-    """An error as data, for faces that send it over a wire."""
-    return {"what": problem.what, "next": problem.next, "status": problem.status}
 
 
 def _now() -> datetime:
