@@ -122,7 +122,7 @@ class Text(msgspec.Struct, frozen=True, tag="text", kw_only=True):
 
 
 class Cited(msgspec.Struct, frozen=True, tag="cited", kw_only=True):
-    """A citation that the text just sent refers to."""
+    """A citation that the text sent next refers to."""
 
     citation: Citation
     source: Source
