@@ -1,7 +1,8 @@
 """Scores: how well questions with known answers are answered.
 
 A question file names for each question the documents and words that answer it, or that nothing
-does. Half of the questions were there to tune the ``quote`` engine; the held-out half judges it.
+does. Half of the demo's questions were there to tune the ``quote`` engine; the other half was held
+out of the fitting, not out of sight.
 """
 
 from __future__ import annotations

@@ -200,7 +200,7 @@ def quote() -> Manifest:
     """The manifest of what is always there: it quotes, and generates nothing."""
     return Manifest.new(
         name=QUOTE,
-        version="1",
+        version="1",  # raise it when the engine would answer the same prompt otherwise
         engine="quote",
         architecture="Sentence selection by full-text rank; no neural network, no weights.",
         licence="EUPL-1.2",

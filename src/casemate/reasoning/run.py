@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator
+from contextlib import aclosing
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -110,8 +111,9 @@ class Reasoner:
                 model=admission.model,
                 entry=opened.admitted.index,
             )
-            async for event in self._search(admission, request, engine, state):
-                yield event
+            async with aclosing(self._search(admission, request, engine, state)) as events:
+                async for event in events:
+                    yield event
             # Joined labels can be higher than each of them: asked again before the engine sees
             # anything.
             if not admission.label.dominates(state.label):
@@ -119,8 +121,10 @@ class Reasoner:
                     "What was found is, taken together, above what you may use here.",
                     "Ask about fewer collections at a time.",
                 )
-            async for event in self._write(request, engine, opened, state):
-                yield event
+            # Closed here and now when the reader goes away, so that a model server stops as well.
+            async with aclosing(self._write(request, engine, opened, state)) as events:
+                async for event in events:
+                    yield event
             finishing = asyncio.ensure_future(self._finish(opened, state))
             ended = True  # the record is being written, also for a reader who goes away now
             try:
@@ -219,14 +223,15 @@ class Reasoner:
         )
         sampling = Sampling(request.temperature, request.top_p, request.seed, request.max_tokens)
         binder = Binder(state.sources)
-        async for token in engine.generate(prompt, sampling):
-            if token.kind == "thinking":
-                state.thinking.append(token.text)
-                yield Thinking(text=token.text)
-                continue
-            for bound in binder.feed(token):
-                for event in _show(bound, state):
-                    yield event
+        async with aclosing(engine.generate(prompt, sampling)) as tokens:
+            async for token in tokens:
+                if token.kind == "thinking":
+                    state.thinking.append(token.text)
+                    yield Thinking(text=token.text)
+                    continue
+                for bound in binder.feed(token):
+                    for event in _show(bound, state):
+                        yield event
         for bound in binder.finish():
             for event in _show(bound, state):
                 yield event

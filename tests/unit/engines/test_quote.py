@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 
 import pytest
 from hypothesis import given, settings
@@ -95,6 +96,12 @@ def test_a_part_that_nothing_answers_is_named_beside_the_one_that_was() -> None:
 def test_without_passages_there_is_no_answer() -> None:
     (token,) = told(a_prompt("How much is the dog tax?"))
     assert token.text == NOTHING["en"]
+
+
+def test_a_search_that_gave_no_score_is_no_fault() -> None:
+    prompt = a_prompt("How much is the dog tax?", FEES)
+    found = tuple(replace(one, scores=(0,)) for one in prompt.found)
+    assert told(replace(prompt, found=found))
 
 
 def test_another_word_for_the_same_thing_is_understood() -> None:
