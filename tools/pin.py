@@ -24,8 +24,9 @@ PINS = ROOT / "requirements"
 HEAD = "# {what}\n# Made by tools/pin.py from pyproject.toml; do not edit.\n"
 WHAT = {
     "base": "What Casemate needs to run.",
+    "llama": "Base, and what running models here needs (casemate[llama]).",
     "build": "What makes Casemate's package.",
-    "dev": "Everything: base, build, and what checks and tests need.",
+    "dev": "Everything: base, llama, build, and what checks and tests need.",
 }
 
 
@@ -34,8 +35,9 @@ def wanted(project: dict[str, Any], name: str) -> list[str]:
     base = list(project["project"]["dependencies"])
     groups = project["dependency-groups"]
     build = list(groups["build"])
-    dev = [one for one in groups["dev"] if isinstance(one, str)]
-    return {"base": base, "build": build, "dev": base + build + dev}[name]
+    llama = base + list(project["project"]["optional-dependencies"]["llama"])
+    dev = [one for one in groups["dev"] if isinstance(one, str) and one != "casemate[llama]"]
+    return {"base": base, "llama": llama, "build": build, "dev": llama + build + dev}[name]
 
 
 def compile_pins(tools: Path, name: str, asked: list[str], *, upgrade: bool) -> str:
@@ -66,7 +68,7 @@ def compile_pins(tools: Path, name: str, asked: list[str], *, upgrade: bool) -> 
 
 
 def main() -> int:
-    """Write the three files."""
+    """Write the four files."""
     parser = argparse.ArgumentParser(description=__doc__, allow_abbrev=False)
     parser.add_argument("--upgrade", action="store_true", help="take the newest releases")
     chosen = parser.parse_args()

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     from casemate.gate.label import Label
+    from casemate.models.profile import Profile
 
 
 @dataclass(frozen=True)
@@ -46,11 +47,53 @@ class Found:
 
 
 @dataclass(frozen=True)
+class Chunk:
+    """A piece of a message. ``kind``: text | thinking."""
+
+    text: str
+    kind: str = "text"
+
+
+@dataclass(frozen=True)
+class ToolCall:
+    """What a model asks a tool for. ``arguments``: JSON text, as the model wrote it."""
+
+    id: str
+    name: str
+    arguments: str
+
+
+@dataclass(frozen=True)
+class Tool:
+    """A tool that a model may call. ``parameters``: JSON Schema, as JSON text."""
+
+    name: str
+    description: str
+    parameters: str
+
+
+@dataclass(frozen=True)
 class Message:
-    """One chat message. ``role``: system, user or assistant."""
+    """One chat message. ``role``: system, user, assistant or tool.
+
+    An assistant's message may hold thinking and ``calls``; a tool's message ``answers`` the call
+    of that id.
+    """
 
     role: str
-    content: str
+    chunks: tuple[Chunk, ...]
+    calls: tuple[ToolCall, ...] = ()
+    answers: str = ""
+
+    @classmethod
+    def of(cls, role: str, text: str) -> Message:
+        """A message that is plain text."""
+        return cls(role, (Chunk(text),))
+
+    @property
+    def content(self) -> str:
+        """Its text without the thinking."""
+        return "".join(chunk.text for chunk in self.chunks if chunk.kind == "text")
 
 
 @dataclass(frozen=True)
@@ -63,38 +106,52 @@ class Prompt:
     found: tuple[Found, ...]
     evidence: tuple[Evidence, ...]
     messages: tuple[Message, ...]
+    tools: tuple[Tool, ...] = ()
 
 
 @dataclass(frozen=True)
 class Sampling:
-    """How to draw tokens; None leaves the model's own choice."""
+    """How to draw tokens; None leaves the model's own choice.
+
+    ``schema``: JSON Schema (JSON text) that the answer's text must satisfy. ``adapter``: name of an
+    adapter of the manifest. ``repeatable`` False lets an engine reuse what it computed for other
+    prompts, which is faster and can change the last bits of a probability.
+    """
 
     temperature: float | None = None
     top_p: float | None = None
     seed: int | None = None
     max_tokens: int | None = None
+    schema: str | None = None
+    adapter: str | None = None
+    repeatable: bool = True
 
 
 @dataclass(frozen=True)
 class Token:
-    """A piece of output.
+    """A piece of output. ``kind``: text | thinking | call.
 
     ``evidence`` and ``start`` are set by quoting engines: the number of the passage this text was
     copied from, and the character in that passage where it begins.
+    ``call`` is set, and ``text`` empty, where the model calls a tool.
     ``logprob`` is the natural logarithm of the probability, where the engine knows it.
     """
 
     text: str
-    kind: str = "text"  # text | thinking
+    kind: str = "text"
     evidence: int | None = None
     start: int = 0
     id: int | None = None
     logprob: float | None = None
+    call: ToolCall | None = None
 
 
 @dataclass(frozen=True)
 class Scores:
-    """Log-probabilities (natural logarithm) of a continuation's tokens after a prompt."""
+    """Log-probabilities (natural logarithm) of a continuation's tokens after a prompt.
+
+    Of the model's raw distribution: temperature 1, before any sampling filter.
+    """
 
     tokens: tuple[str, ...]
     logprobs: tuple[float, ...]
@@ -105,7 +162,11 @@ class Engine(Protocol):
 
     @property
     def capabilities(self) -> frozenset[str]:
-        """Of: generate, score, embed, thinking, deterministic."""
+        """Of: generate, score, embed, thinking, tools, schema, deterministic, quotes."""
+
+    @property
+    def profile(self) -> Profile:
+        """How the model wants to be spoken to."""
 
     def plan(self, question: str) -> tuple[Part, ...]:
         """The parts of a question, each to be searched for on its own; at least one."""
@@ -113,8 +174,12 @@ class Engine(Protocol):
     def generate(self, prompt: Prompt, sampling: Sampling) -> AsyncGenerator[Token, None]:
         """Stream tokens. Raises Unavailable if the engine stops or cannot be reached."""
 
-    async def score(self, prompt: Prompt, continuation: str) -> Scores:
-        """Log-probability of each token of ``continuation``. Raises Unsupported if it cannot."""
+    async def score(self, prompts: Sequence[Prompt], continuation: str) -> list[Scores]:
+        """Log-probability of each token of ``continuation`` after each prompt.
+
+        Many prompts at once share what they have in common. Raises Unsupported if the engine
+        cannot score; Unavailable if it has stopped.
+        """
 
     async def embed(self, texts: Sequence[str]) -> list[list[float]]:
         """One vector for each text. Raises Unsupported if it cannot."""

@@ -20,6 +20,7 @@ from casemate.errors import Unsupported
 from casemate.language import words
 from casemate.language.sentence import sentences
 from casemate.language.thesaurus import stem
+from casemate.models.profile import Profile
 
 # Weights and limits, fitted on the tuning half of the demo questions, with the other half in sight
 # when some were picked: docs/decisions/0004. Another value is another version of the model.
@@ -76,6 +77,11 @@ class QuoteEngine:
         """See Engine."""
         return frozenset({"generate", "deterministic", "quotes"})
 
+    @property
+    def profile(self) -> Profile:
+        """See Engine."""
+        return Profile()
+
     def plan(self, text: str) -> tuple[Part, ...]:
         """See Engine."""
         return question.parts(text)
@@ -106,7 +112,7 @@ class QuoteEngine:
                 separator = " "
             separator = "\n" if quoted else separator
 
-    async def score(self, prompt: Prompt, continuation: str) -> Scores:
+    async def score(self, prompts: Sequence[Prompt], continuation: str) -> list[Scores]:
         """See Engine."""
         raise Unsupported("Quotes have no probabilities.", "Choose a model whose engine can score.")
 

@@ -45,6 +45,7 @@ class Engines:
                 manifest.upstream or manifest.name,
                 self._perimeter.route,
                 key=os.environ.get(_key_variable(manifest.name), ""),
+                profile=manifest.profile,
             )
         raise Unsupported(
             f"The engine “{manifest.engine}” is not installed here.",

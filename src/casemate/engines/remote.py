@@ -16,6 +16,7 @@ import msgspec
 from casemate.engines import question
 from casemate.engines.engine import Part, Prompt, Sampling, Scores, Token
 from casemate.errors import Unavailable, Unsupported
+from casemate.models.profile import Profile
 
 if TYPE_CHECKING:
     import aiohttp
@@ -52,8 +53,15 @@ class RemoteEngine:
     """
 
     def __init__(
-        self, address: str, model: str, route: Callable[[str, Label], Route], *, key: str = ""
+        self,
+        address: str,
+        model: str,
+        route: Callable[[str, Label], Route],
+        *,
+        key: str = "",
+        profile: Profile | None = None,
     ) -> None:
+        self._profile = profile or Profile()
         self._address = address.rstrip("/")
         self._model = model
         self._route = route
@@ -65,6 +73,11 @@ class RemoteEngine:
     def capabilities(self) -> frozenset[str]:
         """See Engine."""
         return frozenset({"generate", "thinking"})
+
+    @property
+    def profile(self) -> Profile:
+        """See Engine."""
+        return self._profile
 
     def plan(self, text: str) -> tuple[Part, ...]:
         """See Engine."""
@@ -100,7 +113,7 @@ class RemoteEngine:
         except (aiohttp.ClientError, TimeoutError, asyncio.IncompleteReadError) as problem:
             raise _unavailable("does not answer") from problem
 
-    async def score(self, prompt: Prompt, continuation: str) -> Scores:
+    async def score(self, prompts: Sequence[Prompt], continuation: str) -> list[Scores]:
         """See Engine."""
         raise Unsupported(
             "This model server gives no scores here.", "Choose a model whose engine can score."

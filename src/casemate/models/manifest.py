@@ -14,6 +14,7 @@ import msgspec
 
 from casemate.errors import Invalid
 from casemate.ledger.receipt import canonical
+from casemate.models.profile import Profile
 
 ENGINES = ("quote", "llama", "remote", "cluster")
 FILES_UNKNOWN = "The files of a remote model are not seen from here; only its server is known."
@@ -37,6 +38,11 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     limits: str  # what it is not good for
     label: str  # of the model itself: what it was made from
     files: dict[str, str] = {}
+    weights: str | None = None  # which of the files is loaded (GGUF, or the first of safetensors)
+    tokenizer: str | None = None  # which of the files is the tokenizer, if it lies beside
+    adapters: dict[str, str] | None = None  # LoRA adapters: name → which of the files
+    evaluation: str | None = None  # what was measured of it, and how
+    profile: Profile | None = None  # how it wants to be spoken to
     context_length: int | None = None  # tokens
     address: str | None = None  # of a remote server
     upstream: str | None = None  # what a remote server calls it
@@ -50,7 +56,7 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     def canonical(self) -> bytes:
         """Its canonical JSON (RFC 8785); says in words when files are unknown."""
         plain: dict[str, Any] = {
-            name: value for name, value in msgspec.structs.asdict(self).items() if value is not None
+            name: value for name, value in msgspec.to_builtins(self).items() if value is not None
         }
         if not self.files_known:
             plain["files_note"] = FILES_UNKNOWN

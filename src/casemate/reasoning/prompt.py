@@ -48,7 +48,7 @@ def build(
     )
     instructions = _INSTRUCTIONS.format(language=_LANGUAGES.get(language, "English"), fence=fence)
     earlier = [
-        Message("assistant" if role == "assistant" else "user", text)
+        Message.of("assistant" if role == "assistant" else "user", text)
         for role, text in request.history
     ]
     return Prompt(
@@ -58,9 +58,9 @@ def build(
         found=tuple(found),
         evidence=evidence,
         messages=(
-            Message("system", instructions),
+            Message.of("system", instructions),
             *earlier,
-            Message("user", f"{passages}\n\n{request.question}"),
+            Message.of("user", f"{passages}\n\n{request.question}"),
         ),
     )
 
