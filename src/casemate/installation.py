@@ -101,7 +101,12 @@ class Installation:
         )
         self.reviews = Reviews(self.database, self.gate, self.ledger, clock=_stamp, new_id=_new_id)
         self._reasoner = Reasoner(
-            self.library, self.runs, most_characters=settings.question_characters
+            self.library,
+            self.runs,
+            most_characters=settings.question_characters,
+            rounds=settings.run_rounds,
+            seconds=settings.run_seconds,
+            new_seed=lambda: secrets.randbits(31),
         )
 
     @classmethod

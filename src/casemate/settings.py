@@ -62,6 +62,13 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     concurrent_runs: Annotated[
         int, Meta(ge=1, le=10_000, description="Runs one principal may have open at a time.")
     ] = 16
+    run_rounds: Annotated[
+        int,
+        Meta(ge=1, le=64, description="Times a model may think and write in a run, searching."),
+    ] = 4
+    run_seconds: Annotated[
+        int, Meta(ge=1, le=86_400, description="Seconds a model may take for a run.")
+    ] = 600
     open_ledger: Annotated[
         bool, Meta(description="Serve the ledger's tiles to everyone, not to auditors alone.")
     ] = False

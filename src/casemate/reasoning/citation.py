@@ -1,8 +1,9 @@
 """Citations: binding text to the exact words it rests on, verified before anything is shown.
 
-A citation exists only where the quoted words stand verbatim in the passage; runs of white space
-count as equal, because a line break in a PDF is not a difference of words. Whatever else a model
-claims to have read is shown as its own words, without a number.
+A quotation counts only where its words stand verbatim in the passage; runs of white space count
+as equal, because a line break in a PDF is not a difference of words. A sentence that a model wrote
+in its own words and marked with a number keeps that number only if the passage carries it
+(``support``). Whatever else a model claims is shown as its own words, without a number.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from dataclasses import dataclass
 from casemate.engines.engine import Token
 from casemate.language.sentence import sentences
 from casemate.reasoning.event import Source
+from casemate.reasoning.support import supporting
 
 # Bounded, so that no text a model writes makes these slow.
 _MARKER = re.compile(r"\s{0,4}\[(\d{1,3})\]")
@@ -39,6 +41,7 @@ class Bound:
     before: str
     text: str
     cites: tuple[Span, ...]
+    support: str  # verbatim | words | none
 
 
 class Binder:
@@ -56,7 +59,8 @@ class Binder:
             return self._complete()
         done = self._rest()
         before, self._waiting = self._waiting, ""
-        return [*done, Bound(before, token.text, self._copied(token))]
+        cites = self._copied(token)
+        return [*done, Bound(before, token.text, cites, "verbatim" if cites else "none")]
 
     def finish(self) -> list[Bound]:
         """What is left when the stream ends."""
@@ -94,7 +98,7 @@ class Binder:
             numbers = [int(number) for number in _MARKER.findall(raw)]
             plain = _MARKER.sub("", raw).strip()
             if plain:
-                found.append(Bound(text[done:start], plain, self._cites(plain, numbers)))
+                found.append(Bound(text[done:start], plain, *self._cites(plain, numbers)))
             done = end
         return found, text[done:]
 
@@ -106,21 +110,35 @@ class Binder:
         index = (token.evidence or 0) - 1
         return (Span(index, source.start + token.start, source.start + end),)
 
-    def _cites(self, plain: str, numbers: Sequence[int]) -> tuple[Span, ...]:
-        """What a sentence cites: all of its quotations are verbatim, or it cites nothing."""
+    def _cites(self, plain: str, numbers: Sequence[int]) -> tuple[tuple[Span, ...], str]:
+        """What a sentence cites, and how that supports it.
+
+        All of its quotations are verbatim, or it cites nothing.
+        """
         quotes = [quote.strip() for quote in _QUOTED.findall(plain)]
         marked = list(dict.fromkeys(n - 1 for n in numbers if 0 < n <= len(self._sources)))
         if not quotes:
-            return self._found(plain, marked)[:1] if marked else ()
+            whole = self._found(plain, marked)[:1]
+            if whole:
+                return whole, "verbatim"
+            carried = tuple(filter(None, (self._carried(plain, index) for index in marked)))
+            return carried, "words" if carried else "none"
         found: dict[Span, None] = {}
         for quote in quotes:
             spans = self._found(quote, marked)
             if not spans and len(quote) >= _SHORTEST_UNMARKED:
                 spans = self._found(quote, range(len(self._sources)))[:1]
             if not spans:
-                return ()
+                return (), "none"
             found.update(dict.fromkeys(spans))
-        return tuple(found)
+        return tuple(found), "verbatim"
+
+    def _carried(self, plain: str, index: int) -> Span | None:
+        source = self._sources[index]
+        found = supporting(plain, source.text)
+        if found is None:
+            return None
+        return Span(index, source.start + found[0], source.start + found[1])
 
     def _found(self, quote: str, indices: Iterable[int]) -> tuple[Span, ...]:
         if len(quote) < _SHORTEST:

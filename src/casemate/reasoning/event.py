@@ -55,15 +55,21 @@ class Citation(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Sentence(msgspec.Struct, frozen=True, kw_only=True):
-    """A span of the answer's text and the citations it rests on (indices)."""
+    """A span of the answer's text and the citations it rests on (indices).
+
+    ``support``: "verbatim", its quotations stand in the passages letter for letter; "words", a
+    passage has nearly all of its words, its numbers and names; "none", no source supports it;
+    empty in records made before this was told.
+    """
 
     start: int
     end: int
     citations: tuple[int, ...] = ()
+    support: str = ""
 
 
 class Step(msgspec.Struct, frozen=True, kw_only=True):
-    """One thing the run did. ``kind``: search, think, write, quote, verify."""
+    """One thing the run did. ``kind``: search, think, tool, write, quote, verify, limit."""
 
     kind: str
     subject: str = ""  # what it was about, e.g. the query

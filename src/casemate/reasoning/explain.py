@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from casemate.engines.engine import Engine, Prompt
-from casemate.reasoning.event import Source
-from casemate.reasoning.replay import rebuild, require_deterministic, sentences_of
+from casemate.reasoning.draft import place
+from casemate.reasoning.replay import Recorded, repeat, require_deterministic
 
 if TYPE_CHECKING:
     from casemate.gate.label import Label
@@ -48,7 +48,8 @@ async def explain(
 ) -> Explanation:
     """Take a recorded run apart. Raises Unsupported if the engine is not deterministic."""
     require_deterministic(engine)
-    prompt, sources = rebuild(run, contents, label)
+    recorded = Recorded.of(run, contents, label)
+    sources = recorded.sources
     answer = contents["answer"]
     said = [
         (
@@ -59,20 +60,13 @@ async def explain(
     ]
     cited = sorted({index for _, own in said for index in own})
     everything = set(range(len(sources)))
-    without = {
-        index: await sentences_of(engine, _keeping(prompt, everything - {index}), sources)
-        for index in cited
-    }
-    alone = {
-        tuple(own): await sentences_of(engine, _keeping(prompt, set(own)), sources)
-        for _, own in said
-        if own
-    }
+    without = {index: await _said(engine, recorded, everything - {index}) for index in cited}
+    alone = {tuple(own): await _said(engine, recorded, set(own)) for _, own in said if own}
     found = tuple(
         Dependence(
             text=text,
-            cites=tuple(_place(sources[index]) for index in own),
-            gone_without=tuple(_place(sources[i]) for i in cited if text not in without[i]),
+            cites=tuple(place(sources[index]) for index in own),
+            gone_without=tuple(place(sources[i]) for i in cited if text not in without[i]),
             stays_alone=bool(own) and text in alone[tuple(own)],
         )
         for text, own in said
@@ -86,6 +80,15 @@ async def explain(
         necessity=_share([bool(one.gone_without) for one, _ in resting]),
         sufficiency=_share([one.stays_alone for one, _ in resting]),
     )
+
+
+async def _said(engine: Engine, recorded: Recorded, indices: set[int]) -> list[str]:
+    """The sentences that are said when only these sources are there."""
+    without = frozenset(
+        number for number in range(1, len(recorded.sources) + 1) if number - 1 not in indices
+    )
+    prompt = _keeping(recorded.prompt(engine.profile, without), indices)
+    return (await repeat(engine, recorded, prompt)).sentences
 
 
 def _keeping(prompt: Prompt, indices: set[int]) -> Prompt:
@@ -103,10 +106,6 @@ def _keeping(prompt: Prompt, indices: set[int]) -> Prompt:
             for one in prompt.found
         ),
     )
-
-
-def _place(source: Source) -> str:
-    return source.document if source.page is None else f"{source.document}, page {source.page}"
 
 
 def _share(values: list[bool]) -> float | None:

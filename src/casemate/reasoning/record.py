@@ -369,7 +369,12 @@ def answer_content(answer: Answer) -> dict[str, object]:
             for one in answer.citations
         ],
         "sentences": [
-            {"start": one.start, "end": one.end, "citations": list(one.citations)}
+            {
+                "start": one.start,
+                "end": one.end,
+                "citations": list(one.citations),
+                "support": one.support,
+            }
             for one in answer.sentences
         ],
     }

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import time
+from collections.abc import Mapping, Sequence
 from contextlib import aclosing
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -12,11 +14,17 @@ from casemate.engines.engine import Engine, Prompt, Sampling
 from casemate.errors import Unsupported
 from casemate.reasoning import prompt as prompts
 from casemate.reasoning.citation import Binder, Bound
+from casemate.reasoning.content import found_from, looked_from, sampling_from
+from casemate.reasoning.draft import Looked
 from casemate.reasoning.event import Request, Source
-from casemate.reasoning.run import found_from
+from casemate.reasoning.rounds import Asked, Budget, Stopped, rounds
 
 if TYPE_CHECKING:
     from casemate.gate.label import Label
+    from casemate.models.profile import Profile
+
+# More rounds and time than any recorded run was given: a replay ends where the run ended.
+_ROUNDS, _SECONDS = 64, 3600.0
 
 
 class Replay(msgspec.Struct, frozen=True, kw_only=True):
@@ -28,6 +36,106 @@ class Replay(msgspec.Struct, frozen=True, kw_only=True):
     differences: tuple[str, ...]
 
 
+@dataclass(frozen=True)
+class Recorded:
+    """A run as it can be run again; ``label`` is the run's."""
+
+    run: str
+    request: Request
+    language: str
+    sources: tuple[Source, ...]
+    given_first: int  # sources that were there before the model called a tool
+    contents: Mapping[str, Any]
+    looked: Sequence[tuple[Looked, ...]]
+    sampling: Sampling
+    label: Label
+
+    @classmethod
+    def of(cls, run: str, contents: Mapping[str, Any], label: Label) -> Recorded:
+        """From what a run committed to."""
+        steps = contents["steps"]
+        looked = looked_from(steps)
+        found = [found_from(one) for one in steps["found"]]
+        sources = tuple(msgspec.convert(contents["sources"], list[Source]))
+        first = max((number for one in found for number in one.evidence), default=0)
+        return cls(
+            run,
+            Request(
+                question=contents["question"]["text"],
+                history=tuple((role, text) for role, text in contents["question"]["history"]),
+            ),
+            contents["answer"]["language"],
+            sources,
+            first,
+            contents,
+            looked,
+            sampling_from(steps),
+            label,
+        )
+
+    def prompt(self, profile: Profile, without: frozenset[int] = frozenset()) -> Prompt:
+        """The prompt as it was, or ``without`` some passages (numbers)."""
+        found = [found_from(one) for one in self.contents["steps"]["found"]]
+        return prompts.build(
+            self.request,
+            self.language,
+            found,
+            self.sources[: self.given_first],
+            self.run,
+            self.label,
+            profile,
+            without=without,
+        )
+
+
+@dataclass
+class Again:
+    """What a repetition said."""
+
+    bound: list[Bound] = field(default_factory=list)
+    thinking: str = ""
+    strayed: bool = False  # called other tools than the recorded run
+
+    @property
+    def sentences(self) -> list[str]:
+        """The sentences of the answer, in order."""
+        return [one.text for one in self.bound]
+
+
+async def repeat(engine: Engine, recorded: Recorded, prompt: Prompt) -> Again:
+    """Run ``prompt`` again; tools give what they gave, or nothing where other things are asked."""
+    again = Again()
+    binder = Binder(recorded.sources)
+    looked = list(recorded.looked)
+    budget = Budget(_ROUNDS, recorded.sampling.max_tokens, _SECONDS)
+    told = rounds(engine, prompt, recorded.sampling, budget, time.monotonic)
+    async with aclosing(told) as pieces:
+        async for piece in pieces:
+            if isinstance(piece, Asked):
+                before = looked.pop(0) if looked else ()
+                again.strayed |= _strayed(piece, before)
+                known = {(one.call.name, one.call.arguments): one.given for one in before}
+                piece.results = [
+                    prompts.result_text(
+                        known.get((call.name, call.arguments), ()),
+                        call,
+                        recorded.sources,
+                        recorded.run,
+                        engine.profile,
+                    )
+                    for call in piece.calls
+                ]
+            elif isinstance(piece, Stopped):
+                break
+            elif piece.kind == "thinking":
+                again.thinking += piece.text
+            else:
+                again.bound.extend(binder.feed(piece))
+    again.bound.extend(binder.finish())
+    again.strayed |= bool(looked)
+    return again
+
+
 async def replay(
     run: str, contents: Mapping[str, Any], engine: Engine, label: Label, now: Mapping[str, str]
 ) -> Replay:
@@ -37,55 +145,38 @@ async def replay(
     Raises Unsupported if the engine does not promise equal answers to equal prompts.
     """
     require_deterministic(engine)
-    prompt, sources = rebuild(run, contents, label)
-    again = await sentences_of(engine, prompt, sources)
+    recorded = Recorded.of(run, contents, label)
+    again = await repeat(engine, recorded, recorded.prompt(engine.profile))
     before = [
         contents["answer"]["text"][one["start"] : one["end"]]
         for one in contents["answer"]["sentences"]
     ]
     differences = [
         f"sentence {number}: “{old}” became “{new}”"
-        for number, (old, new) in enumerate(zip(before, again, strict=False), 1)
+        for number, (old, new) in enumerate(zip(before, again.sentences, strict=False), 1)
         if old != new
     ]
-    if len(before) != len(again):
-        differences.append(f"{len(before)} sentences became {len(again)}")
-    for source in {source.document_id: source for source in sources}.values():
+    if len(before) != len(again.sentences):
+        differences.append(f"{len(before)} sentences became {len(again.sentences)}")
+    if again.thinking != contents["steps"].get("thinking", ""):
+        differences.append("the thinking is another")
+    if again.strayed:
+        differences.append("the model called other tools")
+    for source in {source.document_id: source for source in recorded.sources}.values():
         if now.get(source.document_id) != source.digest:
             differences.append(f"the document {source.document} was changed or removed since")
     return Replay(
-        run=run, same=not differences, sentences=len(again), differences=tuple(differences)
+        run=run,
+        same=not differences,
+        sentences=len(again.sentences),
+        differences=tuple(differences),
     )
 
 
-def rebuild(
-    run: str, contents: Mapping[str, Any], label: Label
-) -> tuple[Prompt, tuple[Source, ...]]:
-    """The prompt of a recorded run, and its sources; ``label`` is the run's."""
-    sources = tuple(msgspec.convert(contents["sources"], list[Source]))
-    request = Request(
-        question=contents["question"]["text"],
-        history=tuple((role, text) for role, text in contents["question"]["history"]),
-    )
-    found = [found_from(one) for one in contents["steps"]["found"]]
-    language = contents["answer"]["language"]
-    return prompts.build(request, language, found, sources, run, label), sources
-
-
-async def bound_of(engine: Engine, prompt: Prompt, sources: tuple[Source, ...]) -> list[Bound]:
-    """What the engine says to ``prompt``, with its citations verified."""
-    binder = Binder(sources)
-    found: list[Bound] = []
-    async with aclosing(engine.generate(prompt, Sampling())) as tokens:
-        async for token in tokens:
-            if token.kind == "text":
-                found.extend(binder.feed(token))
-    return [*found, *binder.finish()]
-
-
-async def sentences_of(engine: Engine, prompt: Prompt, sources: tuple[Source, ...]) -> list[str]:
-    """The sentences of an answer, in order."""
-    return [bound.text for bound in await bound_of(engine, prompt, sources)]
+def _strayed(asked: Asked, before: Sequence[Looked]) -> bool:
+    return [(one.name, one.arguments) for one in asked.calls] != [
+        (one.call.name, one.call.arguments) for one in before
+    ]
 
 
 def require_deterministic(engine: Engine) -> None:

@@ -8,35 +8,21 @@ between, failure or a reader who goes away, ends in an entry too.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator
+import time
+from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-import msgspec
-
-from casemate.engines.engine import Engine, Found, Part, Sampling
+from casemate.engines.engine import Engine, Found, Sampling, Token
 from casemate.errors import CasemateError, Invalid, Refused, TooLarge
 from casemate.language import words
 from casemate.reasoning import prompt as prompts
-from casemate.reasoning.citation import Binder, Bound
-from casemate.reasoning.event import (
-    Admitted,
-    Answer,
-    Citation,
-    Cited,
-    Event,
-    Finished,
-    Request,
-    Sentence,
-    Source,
-    Step,
-    StepFinished,
-    StepStarted,
-    Text,
-    Thinking,
-)
+from casemate.reasoning.citation import Binder
+from casemate.reasoning.content import steps_content
+from casemate.reasoning.draft import Draft, Looked
+from casemate.reasoning.event import Admitted, Event, Finished, Request, Thinking
 from casemate.reasoning.record import Opened, Runs, answer_content, source_content
+from casemate.reasoning.rounds import Asked, Budget, Stopped, rounds
 
 if TYPE_CHECKING:
     from casemate.gate.admission import Admission
@@ -48,38 +34,31 @@ PASSAGES = 10  # for each part of a question
 _MOST_PARTS = 6
 
 
-@dataclass
-class _State:
-    """What a run has gathered so far."""
-
-    language: str
-    label: Label
-    sources: list[Source] = field(default_factory=list)
-    found: list[Found] = field(default_factory=list)
-    steps: list[Step] = field(default_factory=list)
-    thinking: list[str] = field(default_factory=list)
-    text: str = ""
-    sentences: list[Sentence] = field(default_factory=list)
-    citations: list[Citation] = field(default_factory=list)
-
-    def answer(self) -> Answer:
-        return Answer(
-            text=self.text,
-            language=self.language,
-            sentences=tuple(self.sentences),
-            citations=tuple(self.citations),
-            sources=tuple(self.sources),
-            thinking="".join(self.thinking),
-        )
-
-
 class Reasoner:
-    """Runs questions."""
+    """Runs questions.
 
-    def __init__(self, library: Library, runs: Runs, *, most_characters: int) -> None:
+    ``rounds``: how often a model may think and write in one run; ``seconds``: how long it may take.
+    ``new_seed`` draws a seed where the request names none; ``clock`` only grows, in seconds.
+    """
+
+    def __init__(
+        self,
+        library: Library,
+        runs: Runs,
+        *,
+        most_characters: int,
+        rounds: int,
+        seconds: float,
+        new_seed: Callable[[], int],
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._library = library
         self._runs = runs
         self._most_characters = most_characters
+        self._rounds = rounds
+        self._seconds = seconds
+        self._new_seed = new_seed
+        self._clock = clock
 
     async def run(
         self,
@@ -102,7 +81,8 @@ class Reasoner:
             )
         opened = await asyncio.to_thread(self._runs.open, admission, request, model_digest, label)
         language = _language(request)
-        state = _State(language, label)
+        draft = Draft(language, label)
+        sampling = self._sampling(request, engine)
         ended = False
         try:
             yield Admitted(
@@ -111,21 +91,16 @@ class Reasoner:
                 model=admission.model,
                 entry=opened.admitted.index,
             )
-            async with aclosing(self._search(admission, request, engine, state)) as events:
+            async with aclosing(self._search(admission, request, engine, draft)) as events:
                 async for event in events:
                     yield event
-            # Joined labels can be higher than each of them: asked again before the engine sees
-            # anything.
-            if not admission.label.dominates(state.label):
-                raise Refused(
-                    "What was found is, taken together, above what you may use here.",
-                    "Ask about fewer collections at a time.",
-                )
+            _require(admission, draft.label)
             # Closed here and now when the reader goes away, so that a model server stops as well.
-            async with aclosing(self._write(request, engine, opened, state)) as events:
+            written = self._write(admission, request, engine, opened, draft, sampling)
+            async with aclosing(written) as events:
                 async for event in events:
                     yield event
-            finishing = asyncio.ensure_future(self._finish(opened, state))
+            finishing = asyncio.ensure_future(self._finish(opened, draft, sampling))
             ended = True  # the record is being written, also for a reader who goes away now
             try:
                 finished = await asyncio.shield(finishing)
@@ -137,7 +112,7 @@ class Reasoner:
             if not ended:
                 # Shielded: a reader who goes away cancels the run, never its record.
                 await asyncio.shield(
-                    asyncio.to_thread(self._runs.close, opened, "failed", state.label, {})
+                    asyncio.to_thread(self._runs.close, opened, "failed", draft.label, {})
                 )
 
     def _check(self, request: Request) -> None:
@@ -152,24 +127,27 @@ class Reasoner:
                 "Shorten it, or add the long text as a document and ask about it.",
             )
 
+    def _sampling(self, request: Request, engine: Engine) -> Sampling:
+        """How tokens are drawn; with a seed, so that the run can be run again."""
+        seed = request.seed
+        if seed is None and "quotes" not in engine.capabilities:
+            seed = self._new_seed()
+        return Sampling(request.temperature, request.top_p, seed, request.max_tokens)
+
     async def _search(
-        self, admission: Admission, request: Request, engine: Engine, state: _State
+        self, admission: Admission, request: Request, engine: Engine, draft: Draft
     ) -> AsyncGenerator[Event, None]:
         parts = engine.plan(request.question)[:_MOST_PARTS]
         passages = await asyncio.to_thread(self._library.readable, admission)
         for part in parts:
-            number = len(state.steps) + 1
-            yield StepStarted(number=number, kind="search", subject=part.question)
-            hits = await asyncio.to_thread(
-                self._library.find, part.query, admission, limit=PASSAGES
-            )
+            yield draft.begin("search", part.question)
+            hits = await self._find(part.query, admission, engine)
             rarity = await asyncio.to_thread(self._library.rarity, part.query, admission)
-            evidence = tuple(self._take(hit, state) for hit in hits)
-            state.found.append(
+            draft.found.append(
                 Found(
                     part=part,
                     passages=passages,
-                    evidence=evidence,
+                    evidence=tuple(draft.take(hit) for hit in hits),
                     scores=tuple(round(hit.score * 1000) for hit in hits),
                     rarity=tuple(sorted(rarity.items())),
                     alike=tuple(
@@ -178,171 +156,148 @@ class Reasoner:
                     ),
                 )
             )
-            step = Step(
-                kind="search",
-                subject=part.question,
-                found=tuple(dict.fromkeys(_place(hit) for hit in hits)),
-                count=len(hits),
-            )
-            state.steps.append(step)
-            yield StepFinished(number=number, step=step)
+            places = tuple(dict.fromkeys(_place(hit) for hit in hits))
+            yield draft.end("search", part.question, found=places, count=len(hits))
 
-    def _take(self, hit: Hit, state: _State) -> int:
-        """Add a passage to the run's sources, once; the run's label rises with it."""
-        passage = hit.passage
-        for number, source in enumerate(state.sources, 1):
-            if source.document_id == passage.document and source.start == passage.start:
-                return number
-        state.label = state.label.join(passage.label)
-        state.sources.append(
-            Source(
-                document_id=passage.document,
-                document=passage.document_name,
-                digest=passage.document_digest,
-                collection=passage.collection,
-                page=passage.page,
-                start=passage.start,
-                end=passage.end,
-                title=passage.title,
-                heading=passage.heading,
-                label=str(passage.label),
-                text=passage.text,
-            )
-        )
-        return len(state.sources)
+    async def _find(self, query: str, admission: Admission, engine: Engine) -> list[Hit]:
+        limit = min(PASSAGES, engine.profile.most_passages)
+        return list(await asyncio.to_thread(self._library.find, query, admission, limit=limit))
 
     async def _write(
-        self, request: Request, engine: Engine, opened: Opened, state: _State
+        self,
+        admission: Admission,
+        request: Request,
+        engine: Engine,
+        opened: Opened,
+        draft: Draft,
+        sampling: Sampling,
     ) -> AsyncGenerator[Event, None]:
-        quotes = "quotes" in engine.capabilities
-        kind = "quote" if quotes else "write"
-        number = len(state.steps) + 1
-        yield StepStarted(number=number, kind=kind)
+        writes = "quote" if "quotes" in engine.capabilities else "write"
         prompt = prompts.build(
-            request, state.language, state.found, state.sources, opened.id, state.label
+            request,
+            draft.language,
+            draft.found,
+            draft.sources,
+            opened.id,
+            draft.label,
+            engine.profile,
         )
-        sampling = Sampling(request.temperature, request.top_p, request.seed, request.max_tokens)
-        binder = Binder(state.sources)
-        async with aclosing(engine.generate(prompt, sampling)) as tokens:
-            async for token in tokens:
-                if token.kind == "thinking":
-                    state.thinking.append(token.text)
-                    yield Thinking(text=token.text)
-                    continue
-                for bound in binder.feed(token):
-                    for event in _show(bound, state):
+        budget = Budget(self._rounds, sampling.max_tokens, self._seconds)
+        binder = Binder(draft.sources)
+        # The step that is under way, and what there was when it began. A model that can think is
+        # taken to do so until its first word.
+        doing, since = "think" if "thinking" in engine.capabilities else writes, 0
+        yield draft.begin(doing)
+        told = rounds(engine, prompt, sampling, budget, self._clock)
+        async with aclosing(told) as pieces:
+            async for piece in pieces:
+                kind = _step_of(piece, writes)
+                if kind != doing:
+                    if done := _count(doing, draft) - since:
+                        yield draft.end(doing, count=done)
+                    doing = kind
+                    if kind:
+                        since = _count(kind, draft)
+                        yield draft.begin(kind)
+                if isinstance(piece, Asked):
+                    async for event in self._look(admission, engine, opened, draft, piece):
                         yield event
+                elif isinstance(piece, Stopped):
+                    yield draft.begin("limit", piece.bound)
+                    yield draft.end("limit", piece.bound)
+                elif piece.kind == "thinking":
+                    draft.thinking.append(piece.text)
+                    yield Thinking(text=piece.text)
+                else:
+                    for bound in binder.feed(piece):
+                        for event in draft.show(bound):
+                            yield event
         for bound in binder.finish():
-            for event in _show(bound, state):
+            for event in draft.show(bound):
                 yield event
-        step = Step(kind=kind, count=len(state.sentences))
-        state.steps.append(step)
-        yield StepFinished(number=number, step=step)
-        check = Step(kind="verify", count=len(state.citations))
-        yield StepStarted(number=number + 1, kind="verify")
-        state.steps.append(check)
-        yield StepFinished(number=number + 1, step=check)
+        if done := _count(doing, draft) - since:
+            yield draft.end(doing, count=done)
+        yield draft.begin("verify")
+        yield draft.end("verify", count=len(draft.citations))
 
-    async def _finish(self, opened: Opened, state: _State) -> Finished:
-        answer = state.answer()
+    async def _look(
+        self,
+        admission: Admission,
+        engine: Engine,
+        opened: Opened,
+        draft: Draft,
+        asked: Asked,
+    ) -> AsyncGenerator[Event, None]:
+        """Do what the model asked its tools for, and give it the results."""
+        looked = []
+        for call in asked.calls:
+            query = prompts.query_of(call)
+            given: tuple[int, ...] | None = None
+            if query is None:
+                yield draft.begin("tool", call.name)
+                yield draft.end("tool", call.name)
+            else:
+                yield draft.begin("search", query)
+                hits = await self._find(query, admission, engine)
+                given = tuple(draft.take(hit) for hit in hits)
+                places = tuple(dict.fromkeys(_place(hit) for hit in hits))
+                yield draft.end("search", query, found=places, count=len(hits))
+            looked.append(Looked(call, given))
+        _require(admission, draft.label)
+        draft.looked.append(tuple(looked))
+        asked.label = draft.label
+        asked.results = [
+            prompts.result_text(one.given, one.call, draft.sources, opened.id, engine.profile)
+            for one in looked
+        ]
+
+    async def _finish(self, opened: Opened, draft: Draft, sampling: Sampling) -> Finished:
+        answer = draft.answer()
         # Words that rest on no verified passage are shown, but they do not count as an answer.
         outcome = "answered" if answer.citations else "unanswered"
         contents = {
             "answer": answer_content(answer),
-            "sources": [source_content(source) for source in state.sources],
-            "steps": {
-                "steps": msgspec.to_builtins(state.steps),
-                "thinking": answer.thinking,
-                "found": [found_content(one) for one in state.found],
-            },
+            "sources": [source_content(source) for source in draft.sources],
+            "steps": steps_content(draft, sampling),
         }
-        finished = await asyncio.to_thread(self._runs.close, opened, outcome, state.label, contents)
+        finished = await asyncio.to_thread(self._runs.close, opened, outcome, draft.label, contents)
         return Finished(
             run=opened.id,
             outcome=outcome,
-            label=str(state.label),
+            label=str(draft.label),
             entry=finished.index,
             answer=answer,
-            steps=tuple(state.steps),
+            steps=tuple(draft.steps),
         )
+
+
+def _require(admission: Admission, label: Label) -> None:
+    """Joined labels can be higher than each of them: asked again before an engine sees them."""
+    if not admission.label.dominates(label):
+        raise Refused(
+            "What was found is, taken together, above what you may use here.",
+            "Ask about fewer collections at a time.",
+        )
+
+
+def _step_of(piece: Token | Asked | Stopped, writes: str) -> str:
+    """The kind of step that ``piece`` belongs to; none where it makes steps of its own."""
+    if isinstance(piece, Token):
+        return "think" if piece.kind == "thinking" else writes
+    return ""
+
+
+def _count(kind: str, draft: Draft) -> int:
+    """What a step of this kind adds to: characters thought, or sentences; nothing without one."""
+    if kind == "think":
+        return sum(map(len, draft.thinking))
+    return len(draft.sentences) if kind else 0
 
 
 def _language(request: Request) -> str:
     """The language to answer in: the reader's if it is spoken here, else the question's."""
     wanted = (request.language or "").lower().split("-")[0]
     return wanted if wanted in words.FUNCTION_WORDS else words.language_of(request.question)
-
-
-def found_content(found: Found) -> dict[str, object]:
-    """What was searched and found for one part, as it is committed to; enough to replay it."""
-    return {
-        "question": found.part.question,
-        "query": found.part.query,
-        "passages": found.passages,
-        "evidence": list(found.evidence),
-        "scores": list(found.scores),
-        "rarity": dict(found.rarity),
-        "alike": {word: [list(own), list(foreign)] for word, own, foreign in found.alike},
-    }
-
-
-def found_from(content: dict[str, object]) -> Found:
-    """The reverse of ``found_content``."""
-    typed = msgspec.convert(content, _Kept)
-    return Found(
-        part=Part(typed.question, typed.query),
-        passages=typed.passages,
-        evidence=typed.evidence,
-        scores=typed.scores,
-        rarity=tuple(sorted(typed.rarity.items())),
-        alike=tuple((word, own, foreign) for word, (own, foreign) in sorted(typed.alike.items())),
-    )
-
-
-class _Kept(msgspec.Struct):
-    question: str
-    query: str
-    passages: int
-    evidence: tuple[int, ...]
-    scores: tuple[int, ...]
-    rarity: dict[str, int]
-    alike: dict[str, tuple[tuple[str, ...], tuple[str, ...]]]
-
-
-def _show(bound: Bound, state: _State) -> list[Event]:
-    """Add a verified piece to the answer, with its markers; the events that show it."""
-    before = bound.before if state.text else bound.before.lstrip()
-    start = len(state.text) + len(before)
-    numbers: list[int] = []
-    indices: list[int] = []
-    events: list[Event] = []
-    for span in bound.cites:
-        source = state.sources[span.source]
-        citation = Citation(
-            number=_number(span.source, state),
-            source=span.source,
-            start=span.start,
-            end=span.end,
-            quote=source.text[span.start - source.start : span.end - source.start],
-        )
-        indices.append(len(state.citations))
-        state.citations.append(citation)
-        events.append(Cited(citation=citation, source=source))
-        if citation.number not in numbers:
-            numbers.append(citation.number)
-    markers = "".join(f" [{number}]" for number in numbers)
-    piece = before + bound.text + markers
-    state.text += piece
-    state.sentences.append(
-        Sentence(start=start, end=start + len(bound.text), citations=tuple(indices))
-    )
-    return [*events, Text(text=piece)]
-
-
-def _number(source: int, state: _State) -> int:
-    """The number under which a source is shown: in the order of first mention."""
-    shown = {citation.source: citation.number for citation in state.citations}
-    return shown.get(source, len(set(shown.values())) + 1)
 
 
 def _place(hit: Hit) -> str:

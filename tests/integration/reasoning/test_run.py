@@ -25,6 +25,7 @@ from casemate.errors import (
     Unsupported,
 )
 from casemate.ledger.verify import verify
+from casemate.models.profile import Profile
 from casemate.reasoning.event import (
     Admitted,
     Cited,
@@ -39,20 +40,29 @@ from casemate.reasoning.event import (
 
 @dataclass
 class ScriptedEngine:
-    """Says what it is told to say; a script may hold exceptions to raise and events to wait for."""
+    """Says what it is told to say; a script may hold exceptions to raise and events to wait for.
+
+    A script of lists is said one list a round.
+    """
 
     script: Sequence[Any]
     capabilities: frozenset[str] = frozenset({"generate", "thinking"})
     prompts: list[Prompt] = field(default_factory=list)
     closed: bool = False
+    profile: Profile = field(default_factory=lambda: Profile(tools=True))
+    samplings: list[Sampling] = field(default_factory=list)
 
     def plan(self, question: str) -> tuple[Part, ...]:
         return (Part(question, question),)
 
     async def generate(self, prompt: Prompt, sampling: Sampling) -> AsyncGenerator[Token, None]:
+        script = self.script
+        if script and isinstance(script[0], list):
+            script = script[len(self.prompts) % len(script)]
         self.prompts.append(prompt)
+        self.samplings.append(sampling)
         try:
-            for one in self.script:
+            for one in script:
                 if isinstance(one, BaseException):
                     raise one
                 if isinstance(one, asyncio.Event):
@@ -62,7 +72,7 @@ class ScriptedEngine:
         finally:
             self.closed = True
 
-    async def score(self, prompt: Prompt, continuation: str) -> Scores:
+    async def score(self, prompts: Sequence[Prompt], continuation: str) -> list[Scores]:
         raise Unsupported("No.")
 
     async def embed(self, texts: Sequence[str]) -> list[list[float]]:

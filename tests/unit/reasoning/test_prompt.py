@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from casemate.engines.engine import Prompt
 from casemate.gate.country import Country
+from casemate.models.profile import Profile
 from casemate.reasoning import prompt as prompts
 from casemate.reasoning.event import Request, Source
 
@@ -37,7 +38,7 @@ def a_prompt(
     *sources: Source, question: str = "How much?", run: str = RUN, **more: object
 ) -> Prompt:
     request = Request(question=question, **more)  # type: ignore[arg-type]
-    return prompts.build(request, "en", (), sources, run, LOWEST)
+    return prompts.build(request, "en", (), sources, run, LOWEST, Profile())
 
 
 def fence_of(prompt: Prompt) -> str:

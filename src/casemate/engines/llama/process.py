@@ -1,0 +1,209 @@
+"""A model process that is there when it is needed: started, supervised, started again, stopped.
+
+After a crash the next who needs it starts it again: the first time at once, then after a pause
+that doubles from crash to crash up to a minute, until it has done some work again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import msgspec
+
+from casemate.engines.llama.connection import Connection
+from casemate.engines.llama.life import Isolated, Life, Load, Message
+from casemate.errors import CasemateError, Tampered, Unavailable, Unsupported
+
+_FIRST_PAUSE_SECONDS = 1.0
+_LONGEST_PAUSE_SECONDS = 60.0
+_START_SECONDS = 60.0
+_BYTES_A_SECOND = 20_000_000  # of a slow disk, for the time that loading may take
+
+
+@dataclass(frozen=True)
+class Running:
+    """A process that is ready, and what holds in it."""
+
+    connection: Connection
+    isolated: Isolated
+    life: Life
+
+
+class Process:
+    """Keeps one model process.
+
+    ``prepare`` says what to load, and may take its time and raise. ``on_started`` and
+    ``on_stopped`` are called in a thread; if the first raises, the process does no work.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        prepare: Callable[[], Load],
+        *,
+        on_started: Callable[[Isolated], None],
+        on_stopped: Callable[[str], None],
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._name = name
+        self._prepare = prepare
+        self._on_started = on_started
+        self._on_stopped = on_stopped
+        self._clock = clock
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._starting = asyncio.Lock()
+        self._life: Life | None = None
+        self._running: Running | None = None
+        self._recorded: set[Life] = set()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._crashes = 0
+        self._not_before = 0.0
+        self._problem: CasemateError | None = None
+
+    async def running(self) -> Running:
+        """The process, ready; started if it is not.
+
+        Raises Unavailable while it pauses after crashes; Tampered if its weights end it or are
+        not a model; Unsupported if llama.cpp is not installed; what ``prepare`` raises.
+        """
+        loop = asyncio.get_running_loop()
+        if self._loop is not loop:
+            self._abandon()
+            self._loop, self._starting = loop, asyncio.Lock()
+        if self._running is None:
+            async with self._starting:
+                if self._running is None:
+                    self._running = await self._start()
+        return self._running
+
+    def worked(self) -> None:
+        """Some work is done: forget the crashes before."""
+        self._crashes = 0
+
+    async def stop(self) -> None:
+        """End it, and everything that belongs to it."""
+        if self._loop is not asyncio.get_running_loop():
+            self._abandon()
+            return
+        if self._life is not None:
+            self._life.kill("it was no longer needed")
+            await self._life.end()
+        while self._tasks:
+            await asyncio.gather(*self._tasks)
+
+    async def _start(self) -> Running:
+        left = self._not_before - self._clock()
+        if left > 0:
+            raise self._problem or _pausing(self._name, left)
+        load = await asyncio.to_thread(self._prepare)
+        try:
+            self._life = life = Life(load, self._ended)
+        except OSError as problem:
+            raise Unavailable(
+                f"No process could be started for model {self._name}.",
+                "Look at how many processes and open files this system allows.",
+            ) from problem
+        try:
+            size = load.weights.stat().st_size
+            async with asyncio.timeout(_START_SECONDS + size / _BYTES_A_SECOND):
+                isolated = (await self._message(life)).isolated
+                if isolated is None:
+                    raise self._unloadable(life)
+                self._recorded.add(life)
+                await asyncio.to_thread(self._on_started, isolated)
+                outcome = await self._message(life)
+            if outcome.ready is None:
+                raise self._failed(life, outcome.failed or "")
+        except (CasemateError, OSError) as problem:  # TimeoutError is an OSError
+            life.kill(problem.what if isinstance(problem, CasemateError) else "it took too long")
+            await life.end()
+            self._problem = (
+                problem if isinstance(problem, CasemateError) else self._unloadable(life)
+            )
+            raise self._problem from problem.__cause__
+        except BaseException:
+            life.kill("starting it was given up")
+            raise
+        connection = Connection(life.socket, load.slots, lambda: life.kill("it did not answer"))
+        self._problem = None
+        return Running(connection, isolated, life)
+
+    async def _message(self, life: Life) -> Message:
+        try:
+            message = await life.message()
+        except msgspec.MsgspecError as bad:
+            raise self._unloadable(life) from bad
+        if message is None:
+            raise self._unloadable(life)
+        return message
+
+    def _failed(self, life: Life, reason: str) -> CasemateError:
+        if reason == "missing":
+            return not_installed()
+        if reason == "memory":
+            return Unavailable(
+                f"Model {self._name} does not fit into memory.",
+                "Give it fewer slots or a shorter context, or choose a smaller model.",
+            )
+        return self._unloadable(life)
+
+    def _unloadable(self, life: Life) -> Tampered:
+        # The bytes are those of the manifest; so it is they that are wrong, or the memory is.
+        return Tampered(
+            f"The weights of model {self._name} cannot be loaded; its process "
+            + ("has ended." if life.over and life.code < 0 else "refused them."),
+            "Propose it again from its origin, in GGUF and whole; withdraw this one.",
+        )
+
+    def _ended(self, life: Life) -> None:
+        """Called once for each process, when it is gone."""
+        wanted = life.reason == "it was no longer needed"
+        if not wanted:
+            self._crashes += 1
+            pause = _FIRST_PAUSE_SECONDS * 2 ** (self._crashes - 2) if self._crashes > 1 else 0.0
+            self._not_before = self._clock() + min(pause, _LONGEST_PAUSE_SECONDS)
+        running, self._running, self._life = self._running, None, None
+        if running is not None:
+            self._later(running.connection.close())
+        if life in self._recorded:
+            self._recorded.discard(life)
+            self._later(asyncio.to_thread(self._on_stopped, life.reason or _how(life.code)))
+
+    def _later(self, work: object) -> None:
+        loop = self._loop
+        if loop is None or loop.is_closed():
+            work.close()  # type: ignore[attr-defined]
+            return
+        task = loop.create_task(work)  # type: ignore[arg-type]
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    def _abandon(self) -> None:
+        """Its loop is gone without a word: end what is left of that time."""
+        if self._life is not None:
+            self._life.kill("it was no longer needed")
+            self._life.bury()
+        self._running = self._life = None
+        self._tasks.clear()
+
+
+def not_installed() -> Unsupported:
+    """The error where llama.cpp is not there."""
+    return Unsupported(
+        "Running models here needs llama.cpp, which is not installed.",
+        "Install it: `pip install 'casemate[llama]'`.",
+    )
+
+
+def _pausing(name: str, left: float) -> Unavailable:
+    return Unavailable(
+        f"The process of model {name} has ended several times and pauses.",
+        f"Try again in {max(1, round(left))} seconds; if it stays so, choose another model.",
+    )
+
+
+def _how(code: int) -> str:
+    return f"it was ended by signal {-code}" if code < 0 else f"it ended with status {code}"
