@@ -23,6 +23,7 @@ from casemate.store.folder import disk_problem
 )
 @click.option("--model", help="A model of the use case (default: its first).")
 @click.option("--use-case", help="The registered purpose (default: documents).")
+@click.option("--seed", type=int, help="Of a generating model: the same seed, the same answer.")
 @click.option("--receipt", type=click.Path(path_type=Path), help="Write the receipt here.")
 @click.option("--answer", type=click.Path(path_type=Path), help="Write the answer's text here.")
 @show.principal_option
@@ -35,6 +36,7 @@ def ask(
     label: str | None,
     model: str | None,
     use_case: str | None,
+    seed: int | None,
     receipt: Path | None,
     answer: Path | None,
     principal: str | None,
@@ -47,6 +49,7 @@ def ask(
         "label": label,
         "model": model,
         "use_case": use_case,
+        "seed": seed,
         "principal": principal,
     }
     finished, proof = answered(line.act(obj["data"], "ask", arguments), quiet=as_json)
@@ -111,6 +114,12 @@ class _Screen:
             self._streaming = None
 
 
+_SUPPORT = {
+    "none": "no source supports this",
+    "words": "in the model’s own words, carried by its passage",
+}
+
+
 def report(
     finished: Mapping[str, Any],
     proof: Mapping[str, Any],
@@ -127,6 +136,10 @@ def report(
             place += f", page {source['page']}"
         quote = " ".join(citation["quote"].split())
         click.echo(show.wrapped(f"{place}: “{quote}”", "      ", f"  [{citation['number']}] "))
+    for one in answer["sentences"] if answer["citations"] else ():
+        if note := _SUPPORT.get(one["support"]):
+            said = " ".join(answer["text"][one["start"] : one["end"]].split())
+            click.echo(show.wrapped(f"{note}: “{said}”", "      ", "  "))
     origin = proof["vkey"].split("+", 1)[0]
     if answer["citations"]:
         click.echo()
@@ -318,6 +331,12 @@ def _step(step: Mapping[str, Any]) -> str:
     if step["kind"] == "verify":
         checked = _count(step["count"], "quotation")
         return f"checked {checked}, word for word" if step["count"] else ""
+    if step["kind"] == "think":
+        return ""
+    if step["kind"] == "tool":
+        return f"called “{step['subject']}”, which is no tool here"
+    if step["kind"] == "limit":
+        return f"stopped by a limit: {step['subject']}"
     return f"{step['kind']} {step['subject']}".strip()
 
 

@@ -26,6 +26,8 @@ class LaidOut:
     thinking: str
     steps: Sequence[Step]
     summary: str
+    unsupported: Sequence[str]  # sentences that no source supports
+    own_words: Sequence[str]  # sentences that a passage carries in other words
 
 
 def lay_out(finished: Finished, front: Front, words: Words) -> LaidOut:
@@ -84,4 +86,12 @@ def laid_out(
         thinking=answer.thinking,
         steps=steps,
         summary=summary(steps, words),
+        # Where nothing was found to answer, saying so needs no source.
+        unsupported=_supported(answer, "none") if answer.citations else (),
+        own_words=_supported(answer, "words"),
     )
+
+
+def _supported(answer: Answer, support: str) -> list[str]:
+    """The sentences that sources support in this way."""
+    return [answer.text[one.start : one.end] for one in answer.sentences if one.support == support]

@@ -137,4 +137,5 @@ class Telling:
 
 
 def _known(kind: str) -> str:
-    return kind if kind in ("search", "think", "write", "quote", "verify") else "other"
+    known = ("search", "think", "tool", "write", "quote", "verify", "limit")
+    return kind if kind in known else "other"

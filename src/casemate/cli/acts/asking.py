@@ -28,6 +28,7 @@ async def ask(
         collections=tuple(arguments.get("collections", ())),
         use_case=arguments.get("use_case"),
         model=arguments.get("model"),
+        seed=arguments.get("seed"),
     )
     async with aclosing(installation.ask(caller, request)) as events:
         async for event in events:
