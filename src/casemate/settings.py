@@ -69,6 +69,9 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     run_seconds: Annotated[
         int, Meta(ge=1, le=86_400, description="Seconds a model may take for a run.")
     ] = 600
+    model_slots: Annotated[
+        int, Meta(ge=1, le=256, description="Answers one model that runs here writes at a time.")
+    ] = 4
     open_ledger: Annotated[
         bool, Meta(description="Serve the ledger's tiles to everyone, not to auditors alone.")
     ] = False
@@ -95,6 +98,7 @@ class Variable:
 
 VARIABLES = (
     Variable("CASEMATE_DATA", "The data folder itself."),
+    Variable("CASEMATE_HUB_TOKEN", "Token for the hub that `casemate model pull` asks."),
     Variable(
         "CASEMATE_REMOTE_KEY_<MODEL>",
         "Key for the server of one remote model: the model's name in capitals, "
@@ -102,7 +106,7 @@ VARIABLES = (
     ),
     Variable("CASEMATE_TRACEBACK", "1: show where something went wrong inside."),
 )
-_OTHERS = re.compile(r"CASEMATE_(?:DATA|TRACEBACK|REMOTE_KEY_[A-Z0-9_]+)")
+_OTHERS = re.compile(r"CASEMATE_(?:DATA|HUB_TOKEN|TRACEBACK|REMOTE_KEY_[A-Z0-9_]+)")
 
 
 def data_folder(environment: Mapping[str, str] | None = None) -> Path:

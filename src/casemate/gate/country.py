@@ -18,7 +18,8 @@ from typing import Self
 import msgspec
 
 from casemate.errors import Invalid
-from casemate.gate.label import LabelPolicy, Level
+from casemate.gate.label import Label, LabelPolicy, Level
+from casemate.isolation import LAYERS
 from casemate.language.thesaurus import Thesaurus
 
 
@@ -90,6 +91,17 @@ class Country:
             pack.retention_floor_days,
         )
 
+    def isolation(self, label: Label) -> frozenset[str]:
+        """The layers that must lie around a model process that sees ``label``.
+
+        Those of its level and of every lower one. Of another policy's label: all there are.
+        """
+        if label.policy != self.policy:
+            return frozenset(LAYERS)
+        ids = [level.id for level in self.policy.levels]
+        lower = self.policy.levels[: ids.index(label.level) + 1]
+        return frozenset().union(*(level.isolation for level in lower))
+
     def thesaurus(self) -> Thesaurus:
         """The pack's thesaurus, read on first use; an empty one if it ships none.
 
@@ -117,6 +129,7 @@ class _Level(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     id: str
     marking: str | dict[str, str]  # one legal word for every language, or a word for each
     name: dict[str, str]
+    isolation: list[str] = []  # layers around a model process that sees this level
 
 
 class _Policy(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -148,6 +161,7 @@ def _policy(policy: _Policy, languages: Iterable[str]) -> LabelPolicy:
                 else level.marking
             ),
             MappingProxyType(level.name),
+            frozenset(level.isolation),
         )
         for level in policy.level
     )
@@ -175,6 +189,8 @@ def _holes(pack: _Pack, id: str) -> Iterable[str]:
         if not re.fullmatch(r"[a-z](?:[a-z0-9-]*[a-z0-9])?", level.id):
             yield f"level id {level.id!r} is not lower-case letters, digits and hyphens"
         yield from _untranslated(f"name of level {level.id!r}", level.name, pack.languages)
+        for layer in sorted({*level.isolation} - {*LAYERS}):
+            yield f"isolation layer {layer!r} of level {level.id!r} is unknown"
         if isinstance(level.marking, str):
             if not level.marking.strip():
                 yield f"marking of level {level.id!r} is empty"

@@ -26,11 +26,15 @@ _MOST = 64  # compartments or communities in one label
 
 @dataclass(frozen=True)
 class Level:
-    """One level of a policy. ``marking`` is the legal word; ``names`` explain it by language."""
+    """One level of a policy. ``marking`` is the legal word; ``names`` explain it by language.
+
+    ``isolation``: layers that the kernel must put around a model process that sees it.
+    """
 
     id: str
     marking: Mapping[str, str]
     names: Mapping[str, str]
+    isolation: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, eq=False)

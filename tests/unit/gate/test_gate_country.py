@@ -1,12 +1,15 @@
 from __future__ import annotations
 
 import datetime
+from dataclasses import replace
 from importlib import resources
+from itertools import pairwise
 
 import pytest
 
 from casemate.errors import Invalid
 from casemate.gate.country import Country
+from casemate.isolation import LAYERS
 
 PACK = resources.files("casemate.countries").joinpath("lu", "pack.toml").read_text("utf-8")
 
@@ -62,3 +65,22 @@ def test_a_pack_with_a_hole_is_refused_by_name(old: str, new: str, hole: str) ->
     assert old in PACK
     with pytest.raises(Invalid, match=hole):
         Country.parse(PACK.replace(old, new, 1).encode(), "lu")
+
+
+def test_higher_levels_ask_for_every_layer_of_the_lower_ones() -> None:
+    country = Country.load("lu")
+    asked = [country.isolation(country.policy.parse(one.id)) for one in country.policy.levels]
+    assert asked[0] == {"network"}
+    assert asked[1:] == [frozenset(LAYERS)] * 4
+    assert all(lower <= higher for lower, higher in pairwise(asked))
+
+
+def test_a_label_of_another_policy_asks_for_every_layer() -> None:
+    country = Country.load("lu")
+    other = replace(country.policy, id="eu")
+    assert country.isolation(other.lowest()) == frozenset(LAYERS)
+
+
+def test_an_unknown_layer_is_a_hole() -> None:
+    with pytest.raises(Invalid, match="isolation layer 'moat' of level 'unclassified'"):
+        Country.parse(PACK.replace('["network"]', '["moat"]').encode(), "lu")
