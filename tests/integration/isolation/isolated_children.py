@@ -12,10 +12,10 @@ import os
 import shutil
 import subprocess
 import sys
-import sysconfig
 import tempfile
 from collections.abc import Iterable, Mapping
 from functools import cache
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -177,7 +177,9 @@ def _identity(account: str) -> dict[str, Any]:
     return {}
 
 
-def installed_packages() -> tuple[str, ...]:
-    """Where this interpreter's own packages lie."""
-    paths = sysconfig.get_paths()
-    return tuple(dict.fromkeys((paths["purelib"], paths["platlib"])))
+def folder_of(package: str) -> str:
+    """Where ``package`` is installed, for a child's sys.path."""
+    found = find_spec(package)
+    assert found is not None
+    assert found.origin is not None
+    return str(Path(found.origin).parents[1])

@@ -146,6 +146,13 @@ with open("/proc/self/status") as status, open("/proc/self/limits") as limits:
 
 
 @pytest.mark.parametrize("account", ACCOUNTS)
+@pytest.mark.parametrize("isolated", [False, True])
+def test_its_memory_is_closed_to_others_of_its_account(account: str, isolated: bool) -> None:
+    code = "enter()\ntell(call('prctl', 3, 0, 0, 0, 0))"  # PR_GET_DUMPABLE
+    assert run(account, code, isolated=isolated) == (0 if isolated else 1)
+
+
+@pytest.mark.parametrize("account", ACCOUNTS)
 def test_nothing_is_inherited_but_the_named_descriptors(account: str) -> None:
     code = """
 first, second = os.pipe()

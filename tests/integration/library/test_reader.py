@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
+import errno
 import io
+import json
 import os
 import signal
+import subprocess
 import sys
 import threading
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import cast
 
 import docx
+import odfdo
 import pytest
 from reportlab.pdfgen import canvas
 
 from casemate.errors import Invalid, Unavailable, Unsupported
-from casemate.library.parse import SUPPORTED, Extracted, Limits, Reader, Unreadable
+from casemate.isolation import LAYERS
+from casemate.library.parse import SUPPORTED, Extracted, Limits, Reader, Unreadable, confined
 from casemate.library.parse import child as child_module
 
 MEBIBYTE = 1 << 20
@@ -42,6 +48,14 @@ def a_docx() -> bytes:
     file = io.BytesIO()
     document = docx.Document()
     document.add_paragraph("A paragraph.")
+    document.save(file)
+    return file.getvalue()
+
+
+def an_odt() -> bytes:
+    file = io.BytesIO()
+    document = odfdo.Document("text")
+    document.body.append(odfdo.Paragraph("A paragraph."))
     document.save(file)
     return file.getvalue()
 
@@ -187,7 +201,8 @@ def test_the_child_has_a_network_of_its_own_where_the_kernel_allows(reader: Read
     if not confinement.no_network:
         pytest.skip("this kernel gives no network namespaces to this account")
     theirs = Path(f"/proc/{pid_of(reader)}")
-    assert os.readlink(theirs / "ns/net") != os.readlink("/proc/self/ns/net")
+    if os.geteuid() == 0:  # the child shows its namespaces to nobody else
+        assert os.readlink(theirs / "ns/net") != os.readlink("/proc/self/ns/net")
     interfaces = (theirs / "net/dev").read_text().splitlines()[2:]
     assert [line.split(":")[0].strip() for line in interfaces] == ["lo"]
 
@@ -199,12 +214,20 @@ def test_the_child_is_limited_and_holds_nothing_of_its_parent(
     with open(tmp_path / "inherited", "w") as file, Reader() as fresh:
         os.set_inheritable(file.fileno(), True)
         process = Path(f"/proc/{pid_of(fresh)}")
-        opened = {os.readlink(entry) for entry in (process / "fd").iterdir()}
-        assert file.name not in opened
-        assert all(name.startswith("pipe:") or name == "/dev/null" for name in opened)
-        assert b"CASEMATE_SECRET" not in (process / "environ").read_bytes()
+        if os.geteuid() == 0:
+            opened = {os.readlink(entry) for entry in (process / "fd").iterdir()}
+            assert file.name not in opened
+            assert all(name.startswith("pipe:") or name == "/dev/null" for name in opened)
+            assert b"CASEMATE_SECRET" not in (process / "environ").read_bytes()
+        else:
+            # The child's memory, files and environment are closed even to its own account.
+            for entry in ("fd", "environ", "mem"):
+                with pytest.raises(PermissionError):
+                    os.close(os.open(process / entry, os.O_RDONLY))
         status = (process / "status").read_text()
         assert "NoNewPrivs:\t1" in status
+        assert "CapPrm:\t0000000000000000" in status
+        assert "CapEff:\t0000000000000000" in status
         limits = {line[:26].strip(): line[26:].split() for line in _limits_of(process)}
         assert limits["Max file size"][:2] == ["0", "0"]
         assert limits["Max core file size"][:2] == ["0", "0"]
@@ -212,13 +235,103 @@ def test_the_child_is_limited_and_holds_nothing_of_its_parent(
         assert int(limits["Max open files"][1]) <= 64
 
 
+def inside(code: str, folder: Path) -> object:
+    """What ``code`` prints, as JSON, in a process that is confined as the reading process is."""
+    script = f"""
+import json, sys
+sys.path.insert(0, {str(Path(confined.__file__).parent)!r})
+sys.path.append({str(Path(child_module.__file__).parents[3])!r})
+import confined
+layers = confined.confine({1024 * MEBIBYTE}).layers
+folder = {str(folder)!r}
+{code}
+"""
+    done = subprocess.run(
+        [sys.executable, "-I", "-B", "-c", script], capture_output=True, text=True, check=True
+    )
+    return json.loads(done.stdout)
+
+
+def test_the_child_has_no_way_out(tmp_path: Path) -> None:
+    (tmp_path / "document.txt").write_text("Not for parsers.")
+    code = """
+from casemate.isolation import prove
+attempts = prove(outside=folder + "/document.txt")
+print(json.dumps([layers, [a.name for a in attempts if not a.blocked], len(attempts)]))
+"""
+    layers, open_ways, tried = cast(tuple[list[str], list[str], int], inside(code, tmp_path))
+    assert tried > 40
+    if tuple(layers) != LAYERS:
+        pytest.skip(f"this system gives this account only {layers}")
+    assert open_ways == []
+
+
+def test_the_child_reads_and_writes_no_file_but_those_of_the_interpreter(tmp_path: Path) -> None:
+    (tmp_path / "document.txt").write_text("Not for parsers.")
+    code = """
+import os
+told = []
+for path, mode in ((folder + "/document.txt", os.O_RDONLY), (folder + "/new", os.O_CREAT)):
+    try:
+        os.open(path, mode)
+        told.append(0)
+    except OSError as error:
+        told.append(error.errno)
+print(json.dumps([layers, told, len(os.listdir(os.path.dirname(os.__file__))) > 100]))
+"""
+    layers, told, libraries = cast(tuple[list[str], list[int], bool], inside(code, tmp_path))
+    assert libraries
+    if "files" not in layers:
+        pytest.skip("this kernel has no Landlock")
+    assert told == [errno.EACCES, errno.EACCES]
+
+
+def test_the_folder_in_which_the_parent_works_is_not_given_to_the_child(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # ``python -m`` puts that folder into sys.path, and documents may lie there.
+    (tmp_path / "document.txt").write_text("Not for parsers.")
+    folder, root = str(tmp_path), str(Path(child_module.__file__).parents[3])
+    script = f"""
+import os, sys, types
+sys.path.insert(0, {str(Path(confined.__file__).parent)!r})
+import confined
+
+def serve(**achieved):
+    try:
+        os.open({folder!r} + "/document.txt", os.O_RDONLY)
+        print("read")
+    except OSError as error:
+        print(error.errno)
+
+sys.modules["casemate.library.parse.worker"] = types.SimpleNamespace(serve=serve)
+confined.main()
+"""
+    arguments = [script, str(1024 * MEBIBYTE), root, folder, *sys.path]
+
+    def told() -> str:
+        command = [sys.executable, "-I", "-B", "-c", *arguments]
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+
+    if "files" not in cast(list[str], inside("print(json.dumps(layers))", tmp_path)):
+        pytest.skip("this kernel has no Landlock")
+    assert told() == "read"  # a folder in sys.path is read, where nobody works in it
+    monkeypatch.chdir(tmp_path)
+    assert told() == str(errno.EACCES)
+
+
+@pytest.mark.parametrize("extension", sorted(SUPPORTED))
+def test_every_type_is_read_by_the_confined_child(reader: Reader, extension: str) -> None:
+    made = {".pdf": a_pdf, ".docx": a_docx, ".odt": an_odt}
+    content = made[extension]() if extension in made else b"One, two"
+    assert reader.read(f"a{extension}", content).text
+
+
 def _limits_of(process: Path) -> list[str]:
     return (process / "limits").read_text().splitlines()[1:]
 
 
 def test_the_parent_imports_no_parser() -> None:
-    import subprocess
-
     code = (
         "import sys, casemate.library.parse as p\n"
         "with p.Reader() as r: r.read('a.md', b'# x')\n"

@@ -1,77 +1,69 @@
 """The first act of the reading process: give up everything it will not need.
 
-Run as a script by ``Reader``, with nothing imported but the standard library, so that the
-process is confined before any code that looks at a file is loaded. Means: rlimits, no new
-privileges (prctl(2)), an own and therefore empty network namespace (unshare(2)), no capabilities
-(capset(2)).
+Run as a script by ``Reader``, with nothing imported but the standard library and isolation, which
+itself imports nothing else, so that the process is isolated before any code that looks at a file
+is loaded. It keeps the interpreter's files and the packages that parse; no document is among
+them, since the bytes of a document come through the pipe.
 
-Arguments: memory limit in bytes, then the entries of ``sys.path`` that the parsers come from.
+Arguments: memory limit in bytes, then the entries of ``sys.path`` that the parsers come from,
+Casemate's own first.
 """
 
 from __future__ import annotations
 
-import ctypes
 import os
-import resource
 import sys
+from typing import TYPE_CHECKING
 
-_PR_SET_NO_NEW_PRIVS = 38
-_CLONE_NEWUSER = 0x10000000
-_CLONE_NEWNET = 0x40000000
-_CAPABILITY_VERSION_3 = 0x20080522
-_CAP_DAC_READ_SEARCH = 1 << 2
+if TYPE_CHECKING:
+    from casemate.isolation import Isolation
+
 _OPEN_FILES = 32
 
 
-def confine(memory_bytes: int) -> tuple[bool, bool]:
-    """Confine this process for good; (has no network, can gain no privileges).
+def confine(memory_bytes: int) -> Isolation:
+    """Isolate this process for good, but for reading what ``sys.path`` needs.
 
-    memory_bytes: address space. Raises OSError or ValueError if a resource limit cannot be set.
+    memory_bytes: address space. Raises RuntimeError if a resource limit cannot be set: a file
+    that wants all memory would take it from others.
     """
-    libc = ctypes.CDLL(None, use_errno=True)
-    no_network = _leave_network(libc)
-    unprivileged = libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0
-    for what, most in (
-        (resource.RLIMIT_AS, memory_bytes),
-        (resource.RLIMIT_CORE, 0),
-        (resource.RLIMIT_FSIZE, 0),
-        (resource.RLIMIT_NOFILE, _OPEN_FILES),
-        (resource.RLIMIT_NPROC, 0),
-    ):
-        hard = resource.getrlimit(what)[1]
-        most = most if hard == resource.RLIM_INFINITY else min(most, hard)
-        resource.setrlimit(what, (most, most))
-    _drop_capabilities(libc)
-    return no_network, unprivileged
+    from casemate.isolation import Wants, interpreter_files, isolate
 
-
-def _leave_network(libc: ctypes.CDLL) -> bool:
-    """Move into an empty network namespace: directly as root, else through a user namespace."""
-    ways = (_CLONE_NEWNET, _CLONE_NEWUSER | _CLONE_NEWNET)
-    return any(libc.unshare(way) == 0 for way in ways)
-
-
-def _drop_capabilities(libc: ctypes.CDLL) -> None:
-    """Without them root can neither raise a limit again nor walk back into the network.
-
-    Only reading any file stays, where it was there: root may run from another user's folder.
-    """
-    header = (ctypes.c_uint32 * 2)(_CAPABILITY_VERSION_3, 0)
-    kept = _CAP_DAC_READ_SEARCH if os.geteuid() == 0 else 0
-    wanted = (ctypes.c_uint32 * 6)(kept, kept, 0, 0, 0, 0)
-    if libc.capset(header, wanted) != 0:
-        libc.capset(header, (ctypes.c_uint32 * 6)(0, 0, 0, 0, 0, 0))
+    achieved = isolate(
+        Wants(
+            read=interpreter_files(),
+            memory_bytes=memory_bytes,
+            open_files=_OPEN_FILES,
+            processes=0,  # nor threads, where the kernel gives no filter of system calls
+            # The thread that starts this process may end long before the reader does. What ends
+            # with the parent is the pipe, and then ``serve`` returns.
+            dies_with_parent=False,
+        )
+    )
+    if "limits" in achieved.missing:
+        raise RuntimeError(achieved.missing["limits"])
+    return achieved
 
 
 def main() -> None:
     """Confine, then serve until the parent closes the pipe."""
-    no_network, unprivileged = confine(int(sys.argv[1]))
     sys.dont_write_bytecode = True
-    sys.path.extend(entry for entry in sys.argv[2:] if entry not in sys.path)
+    own, *others = sys.argv[2:]
+    packages = (own, *(entry for entry in others if entry != _working_folder_of_parent()))
+    sys.path.extend(entry for entry in packages if entry not in sys.path)
+    layers = confine(int(sys.argv[1])).layers
 
     from casemate.library.parse.worker import serve
 
-    serve(no_network=no_network, unprivileged=unprivileged)
+    serve(no_network="network" in layers, unprivileged="privileges" in layers)
+
+
+def _working_folder_of_parent() -> str | None:
+    """Python started with ``-m`` imports from it, but documents may lie there."""
+    try:
+        return os.readlink(f"/proc/{os.getppid()}/cwd")
+    except OSError:
+        return None
 
 
 if __name__ == "__main__":
