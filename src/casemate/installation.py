@@ -26,8 +26,11 @@ from casemate.gate.admission import Gate
 from casemate.ledger.log import Log
 from casemate.ledger.note import Signer
 from casemate.ledger.record import Ledger
+from casemate.library.carrying import DocumentsInBundles
 from casemate.library.index import TantivyIndex
 from casemate.library.library import Library
+from casemate.models.bundle.bundles import Bundles
+from casemate.models.bundle.carrying import ModelsInBundles
 from casemate.models.registry import Models
 from casemate.oversight.review import Reviews
 from casemate.reasoning.event import Event, Request
@@ -75,8 +78,14 @@ class Installation:
         self.ledger = Ledger(self.log)
         self.gate = Gate.open(folder, self.database, self.ledger, settings, clock=_now)
         country = self.gate.country
-        self.models = Models(self.database, self.gate)
-        self.engines = Engines(self.gate.perimeter)
+        self.models = Models(self.database, self.gate, folder.models)
+        self.engines = Engines(
+            self.gate.perimeter,
+            files=self.models.files,
+            acts=self.gate.acts,
+            required_layers=country.isolation,
+            slots=settings.model_slots,
+        )
         index = TantivyIndex(folder.index)
         closing.callback(index.close)
         self.library = Library(
@@ -89,6 +98,18 @@ class Installation:
             new_id=_new_id,
             most_bytes=settings.upload_mebibytes << 20,
             thesaurus=country.thesaurus,
+        )
+        self.carried_models = ModelsInBundles(self.models, self.database)
+        self.carried_documents = DocumentsInBundles(self.library)
+        self.bundles = Bundles(
+            folder.path,
+            self.gate,
+            self.log.entries,
+            vkey=self.log.vkey,
+            promote={
+                "model": self.carried_models.promote,
+                "document": self.carried_documents.promote,
+            },
         )
         self.runs = Runs(
             self.database,
@@ -199,8 +220,10 @@ class Installation:
             self.models.register_builtin()
             self.folder.finish_creation()
             return
+        self.models.recover()
         self.runs.recover()
         self.library.recover()
+        self.bundles.recover()
 
     def _signer(self) -> Signer:
         path = self.folder.path / _KEY_FILE

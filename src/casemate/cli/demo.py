@@ -1,4 +1,8 @@
-"""The command demo: the main job on the shipped, fictional corpus, end to end."""
+"""The command demo: the main job on the shipped, fictional corpus, end to end.
+
+With ``--model nano`` it shows a model that thinks, on the part of the corpus whose language that
+small model was trained to read.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +12,7 @@ import sys
 import tempfile
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,31 +24,77 @@ from casemate.cli import line, questions, show
 from casemate.errors import CasemateError
 
 if TYPE_CHECKING:
-    from casemate.lab.score import Outcome
+    from casemate.lab.score import Outcome, Question
     from casemate.reasoning.event import Event, Request
 
-COLLECTION = "demo"
 _SHOWN = ("de", "fr", "en", "lb")
-# Chosen to show the way: plain ones, one of two parts, and one that nothing answers.
-_SHOWN_QUESTIONS = ("de-05", "de-17", "fr-04", "en-11", "lb-16", "lb-22")
+
+
+@dataclass(frozen=True)
+class _Show:
+    """What is shown of one model: documents, questions with known answers, and which to pick."""
+
+    model: str
+    documents: str
+    questions: str
+    collection: str
+    use_case: str
+    picked: tuple[str, ...]
+    languages: tuple[str, ...]
+
+
+_SHOWS = {
+    "quote": _Show(
+        "quote",
+        "corpus",
+        "questions.toml",
+        "demo",
+        "documents",
+        # Chosen to show the way: plain ones, one of two parts, and one that nothing answers.
+        ("de-05", "de-17", "fr-04", "en-11", "lb-16", "lb-22"),
+        _SHOWN,
+    ),
+    "nano": _Show(
+        "nano",
+        "registers/documents",
+        "registers/questions.toml",
+        "registers",
+        "registers",
+        (),
+        ("de", "fr", "en"),
+    ),
+}
+_SECOND = "second-person"  # who approves in the demo what its owner proposes
 
 
 @click.command()
 @click.option("--data", "folder", type=click.Path(path_type=Path), help="Keep the result here.")
 @click.option("--score", is_flag=True, help="Print scores over all demo questions instead.")
 @click.option("--language", "languages", multiple=True, type=click.Choice(_SHOWN))
+@click.option(
+    "--model",
+    type=click.Choice(list(_SHOWS)),
+    default="quote",
+    show_default=True,
+    help="nano: a small model that thinks, on register notes in the language it can read.",
+)
 @show.json_option
-def demo(folder: Path | None, score: bool, languages: tuple[str, ...], as_json: bool) -> None:
+def demo(
+    folder: Path | None, score: bool, languages: tuple[str, ...], model: str, as_json: bool
+) -> None:
     """Import the shipped fictional corpus, ask, cite, and verify the receipts offline."""
+    shown = _SHOWS[model]
+    spoken = languages or shown.languages
     with _folder(folder) as data, resources.as_file(resources.files("casemate.demo")) as shipped:
-        _import(data, shipped / "corpus", quiet=as_json)
-        raw = (shipped / "questions.toml").read_bytes()
+        _import(data, shipped / shown.documents, shown, quiet=as_json)
+        if model != "quote":
+            _bring(data, shown, quiet=as_json)
+        raw = (shipped / shown.questions).read_bytes()
         if score:
-            _score(data, raw, languages or _SHOWN, as_json=as_json)
+            _score(data, raw, shown, spoken, as_json=as_json)
             return
-        asked = list(_chosen(raw, languages or _SHOWN))
-        _ask_and_verify(data, asked, kept=folder is not None)
-        _farewell(data, kept=folder is not None)
+        _ask_and_verify(data, list(_chosen(raw, shown, spoken)), shown, kept=folder is not None)
+        _farewell(data, shown, kept=folder is not None)
 
 
 @contextmanager
@@ -55,13 +106,13 @@ def _folder(chosen: Path | None) -> Iterator[Path]:
         yield Path(temporary) / "data"
 
 
-def _import(data: Path, corpus: Path, *, quiet: bool) -> None:
+def _import(data: Path, corpus: Path, shown: _Show, *, quiet: bool) -> None:
     files = [
         (str(path), path.relative_to(corpus).as_posix())
         for path in sorted(corpus.rglob("*"))
         if path.is_file()
     ]
-    outcomes = line.act(data, "add", {"files": files, "collection": COLLECTION}, create=True)
+    outcomes = line.act(data, "add", {"files": files, "collection": shown.collection}, create=True)
     if quiet or not sys.stderr.isatty():
         done = list(outcomes)
     else:
@@ -77,21 +128,61 @@ def _import(data: Path, corpus: Path, *, quiet: bool) -> None:
         click.echo("The questions are picked to show the way; --score measures all of them.")
 
 
-def _chosen(raw: bytes, languages: Sequence[str]) -> Iterator[str]:
+def _bring(data: Path, shown: _Show, *, quiet: bool) -> None:
+    """Import the model that comes with Casemate and let a use case have it: two persons' work."""
+    there = {one["id"] for one in line.act(data, "model.list", {})}
+    if shown.model not in there:
+        list(line.act(data, "user.create", {"name": _SECOND, "roles": ["admin"]}))
+        list(line.act(data, "model.import", {"folder": shown.model}))
+        list(line.act(data, "model.approve", {"id": shown.model, "principal": _SECOND}))
+        use_case = {
+            "id": shown.use_case,
+            "purpose": "To show a model that thinks, on fictional register notes.",
+            "legal_basis": "None: a demonstration on invented documents.",
+            "risk": "minimal",
+            "models": [shown.model],
+            "collections": [shown.collection],
+            "oversight": "none",
+            "retention_days": 183,
+        }
+        list(line.act(data, "usecase.register", use_case))
+        list(line.act(data, "usecase.approve", {"id": shown.use_case, "principal": _SECOND}))
+    if not quiet:
+        click.echo("The model nano was imported, its signature checked, and approved by a second")
+        click.echo("person. It reads these register notes and nothing else; for real questions")
+        click.echo("there is `quote`, until a real model is installed.")
+
+
+def _chosen(raw: bytes, shown: _Show, languages: Sequence[str]) -> Iterator[str]:
     """The questions that are shown, of these languages."""
     from casemate.lab import score
 
-    every = {one.id: one for one in score.questions(raw)}
-    return (every[id].text for id in _SHOWN_QUESTIONS if every[id].language in languages)
+    every = score.questions(raw)
+    if shown.picked:
+        by_id = {one.id: one for one in every}
+        return (by_id[id].text for id in shown.picked if by_id[id].language in languages)
+    return (one.text for language in languages for one in _first(every, language))
 
 
-def _ask_and_verify(data: Path, asked: Sequence[str], *, kept: bool) -> None:
+def _first(every: Sequence[Question], language: str) -> Iterator[Question]:
+    """The first question of a language that has an answer, and the first that has none."""
+    spoken = [one for one in every if one.language == language]
+    for answerable in (True, False):
+        yield from [one for one in spoken if one.answerable is answerable][:1]
+
+
+def _ask_and_verify(data: Path, asked: Sequence[str], shown: _Show, *, kept: bool) -> None:
     from casemate.ledger.verify import verify
 
     for question in asked:
         click.echo()
         click.secho(question, bold=True)
-        events = line.act(data, "ask", {"question": question, "collections": [COLLECTION]})
+        arguments = {
+            "question": question,
+            "collections": [shown.collection],
+            "use_case": shown.use_case,
+        }
+        events = line.act(data, "ask", arguments)
         finished, proof = questions.answered(events)
         questions.report(finished, proof, kept=kept)
         verdict = verify(
@@ -101,15 +192,20 @@ def _ask_and_verify(data: Path, asked: Sequence[str], *, kept: bool) -> None:
     click.echo(show.wrapped("; ".join(verdict.not_proven), "            ", "Not proven: "))
 
 
-def _farewell(data: Path, *, kept: bool) -> None:
+def _farewell(data: Path, shown: _Show, *, kept: bool) -> None:
     (state,) = line.act(data, "ledger.check", {})
     click.echo()
     click.echo(f"The ledger holds {state['entries']:,} entries, every byte as signed.")
     click.echo()
     if not kept:
         click.echo("Nothing of this is kept; with --data FOLDER it is.")
-    click.echo("The engine that needs no model quotes the right words for about half of the demo's")
-    click.echo("questions; `casemate demo --score` says how well it does, and on what.")
+    if shown.model == "quote":
+        click.echo("The engine that needs no model quotes the right words for about half of the")
+        click.echo("demo's questions; `casemate demo --score` says how well it does, and on what.")
+    else:
+        click.echo(
+            "`casemate demo --model nano --score` says how well the model does, and on what."
+        )
     click.echo()
     where = f" --data {shlex.quote(str(data))}" if kept else ""
     click.echo("Now with your own documents:")
@@ -119,18 +215,20 @@ def _farewell(data: Path, *, kept: bool) -> None:
     click.echo("From a checkout, write ./dev instead of casemate.")
 
 
-def _score(data: Path, raw: bytes, languages: Sequence[str], *, as_json: bool) -> None:
+def _score(
+    data: Path, raw: bytes, shown: _Show, languages: Sequence[str], *, as_json: bool
+) -> None:
     from casemate.installation import Installation
     from casemate.lab import score
 
     asked = [one for one in score.questions(raw) if one.language in languages]
     with Installation.open(data, create=False) as installation:
-        outcomes = asyncio.run(_outcomes(installation, asked))
+        outcomes = asyncio.run(_outcomes(installation, asked, shown))
     found: dict[str, Any] = {
         "all": score.scores(outcomes),
         **{
             split: score.scores([one for one in outcomes if one.question.split == split])
-            for split in ("tuning", "held-out")
+            for split in dict.fromkeys(one.split for one in asked)
         },
         **{
             language: score.scores([one for one in outcomes if one.question.language == language])
@@ -144,7 +242,7 @@ def _score(data: Path, raw: bytes, languages: Sequence[str], *, as_json: bool) -
     show.table(rows, list(rows[0]))
 
 
-async def _outcomes(installation: Any, asked: Sequence[Any]) -> list[Outcome]:
+async def _outcomes(installation: Any, asked: Sequence[Any], shown: _Show) -> list[Outcome]:
     from casemate.lab import score
 
     caller = installation.gate.owner()
@@ -156,18 +254,24 @@ async def _outcomes(installation: Any, asked: Sequence[Any]) -> list[Outcome]:
         return texts[document]
 
     async def ask(request: Request) -> AsyncIterator[Event]:
+        request = msgspec.structs.replace(
+            request, use_case=shown.use_case, collections=(shown.collection,)
+        )
         async for event in installation.ask(caller, request):
             yield event
 
-    return [
-        await score.outcome_of(
-            question,
-            search=lambda query: installation.library.search(caller, query, limit=30),
-            ask=ask,
-            text=text,
-        )
-        for question in asked
-    ]
+    try:
+        return [
+            await score.outcome_of(
+                question,
+                search=lambda query: installation.library.search(caller, query, limit=30),
+                ask=ask,
+                text=text,
+            )
+            for question in asked
+        ]
+    finally:
+        await installation.engines.close()
 
 
 def _percent(values: dict[str, Any]) -> dict[str, str]:

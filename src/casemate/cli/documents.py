@@ -35,7 +35,7 @@ def add(
     as_json: bool,
 ) -> None:
     """Put documents in: files, folders, globs. Run again, it goes on where it stopped."""
-    found, passed_over = _files(paths)
+    found, passed_over = files_of(paths)
     arguments = {
         "files": found,
         "collection": collection,
@@ -174,7 +174,7 @@ def document_delete(
     show.one(gone, as_json=as_json)
 
 
-def _files(paths: tuple[str, ...]) -> tuple[list[tuple[str, str]], int]:
+def files_of(paths: tuple[str, ...]) -> tuple[list[tuple[str, str]], int]:
     """(absolute path, name in the collection) of every file meant; how many were passed over."""
     found: dict[str, str] = {}
     passed_over = 0

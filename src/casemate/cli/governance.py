@@ -1,16 +1,13 @@
-"""Commands that decide what is allowed: usecase, model, policy, perimeter."""
+"""Commands that decide what is allowed: usecase, policy, perimeter."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import click
 
 from casemate.cli import line, show
 from casemate.cli.acts import Item
-from casemate.errors import Invalid
 
 
 @click.group()
@@ -85,10 +82,8 @@ def usecase_register(obj: dict[str, Any], /, as_json: bool, **arguments: Any) ->
     show.one(made if as_json else _in_words(made), as_json=as_json)
 
 
-def _move(
-    group: click.Group, kind: str, verb: str, help: str, in_words: Callable[[Item], Item] = dict
-) -> None:
-    @group.command(verb, help=help)
+def _move(verb: str, help: str) -> None:
+    @usecase.command(verb, help=help)
     @show.data_option
     @click.argument("id")
     @show.principal_option
@@ -96,8 +91,8 @@ def _move(
     @click.pass_obj
     def move(obj: dict[str, Any], id: str, principal: str | None, as_json: bool) -> None:
         arguments = {"id": id, "principal": principal}
-        (moved,) = line.act(obj["data"], f"{kind}.{verb}", arguments)
-        show.one(moved if as_json else in_words(moved), as_json=as_json)
+        (moved,) = line.act(obj["data"], f"usecase.{verb}", arguments)
+        show.one(moved if as_json else _in_words(moved), as_json=as_json)
 
 
 for _verb, _help in (
@@ -105,54 +100,7 @@ for _verb, _help in (
     ("suspend", "Suspend an approved use case."),
     ("retire", "Retire a use case for good."),
 ):
-    _move(usecase, "usecase", _verb, _help, _in_words)
-
-
-@click.group()
-def model() -> None:
-    """Models: list, propose, approve, withdraw.
-
-    A manifest is a TOML file with name, version, engine (remote), architecture, licence, origin,
-    intended_use, limits, label, and for a remote model its address (https://host/v1) and upstream
-    (what the server calls it).
-    """
-
-
-@model.command("list")
-@show.data_option
-@show.json_option
-@click.pass_obj
-def model_list(obj: dict[str, Any], as_json: bool) -> None:
-    """List models."""
-    show.items(
-        line.act(obj["data"], "model.list", {}),
-        ("id", "state", "engine", "label", "digest"),
-        as_json=as_json,
-        empty="No models.",
-    )
-
-
-@model.command("propose")
-@show.data_option
-@click.argument("manifest", type=click.Path(path_type=Path, exists=True, dir_okay=False))
-@show.principal_option
-@show.json_option
-@click.pass_obj
-def model_propose(
-    obj: dict[str, Any], manifest: Path, principal: str | None, as_json: bool
-) -> None:
-    """Propose a model by its manifest, a TOML file."""
-    try:
-        text = manifest.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError):
-        raise Invalid("The manifest cannot be read as UTF-8 text.", "Check the file.") from None
-    arguments = {"manifest": text, "principal": principal}
-    (made,) = line.act(obj["data"], "model.propose", arguments)
-    show.one(made, as_json=as_json)
-
-
-_move(model, "model", "approve", "Approve a model, as a second person.")
-_move(model, "model", "withdraw", "Withdraw a model.")
+    _move(_verb, _help)
 
 
 @click.group()
@@ -215,4 +163,4 @@ def perimeter_remove(obj: dict[str, Any], name: str, as_json: bool) -> None:
     show.one(gone, as_json=as_json)
 
 
-COMMANDS = (usecase, model, policy, perimeter)
+COMMANDS = (usecase, policy, perimeter)

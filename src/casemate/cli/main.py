@@ -15,7 +15,7 @@ from typing import NoReturn
 import click
 
 from casemate import __version__
-from casemate.cli import demo, documents, governance, people, questions, record
+from casemate.cli import bundle, demo, documents, governance, models, people, questions, record
 from casemate.errors import CasemateError
 from casemate.settings import data_folder
 
@@ -47,7 +47,7 @@ def up(context: click.Context, data: Path | None, host: str | None, port: int | 
     context.obj["serve"]((data or context.obj["data"]).expanduser(), host, port)
 
 
-for module in (questions, documents, people, governance, record, demo):
+for module in (questions, documents, people, governance, models, bundle, record, demo):
     for command in module.COMMANDS:
         casemate.add_command(command)
 

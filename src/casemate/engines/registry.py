@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import re
+from collections.abc import Callable
+from contextlib import AsyncExitStack
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from casemate.engines.engine import Engine
@@ -12,15 +16,36 @@ from casemate.engines.remote import RemoteEngine
 from casemate.errors import Unsupported
 
 if TYPE_CHECKING:
+    from casemate.engines.llama.life import Isolated
+    from casemate.gate.acts import Acts
+    from casemate.gate.label import Label
     from casemate.gate.perimeter import Perimeter
     from casemate.models.manifest import Manifest
 
 
 class Engines:
-    """Starts engines on first use and keeps them."""
+    """Starts engines on first use and keeps them.
 
-    def __init__(self, perimeter: Perimeter) -> None:
+    files: the folder that holds a model's files, checked against their digests; raises Tampered.
+    acts: where the start and the end of each model process are recorded. required_layers: of
+    isolation, for information with a label. slots: how many answers one model computes side by
+    side. Models that lie here need files, acts and required_layers.
+    """
+
+    def __init__(
+        self,
+        perimeter: Perimeter,
+        *,
+        files: Callable[[Manifest], Path] | None = None,
+        acts: Acts | None = None,
+        required_layers: Callable[[Label], frozenset[str]] | None = None,
+        slots: int = 4,
+    ) -> None:
         self._perimeter = perimeter
+        self._files = files
+        self._acts = acts
+        self._required_layers = required_layers
+        self._slots = slots
         self._running: dict[str, Engine] = {}
 
     def of(self, manifest: Manifest) -> Engine:
@@ -32,9 +57,11 @@ class Engines:
 
     async def close(self) -> None:
         """Stop them all."""
-        for engine in self._running.values():
-            await engine.close()
+        running = list(self._running.values())
         self._running.clear()
+        async with AsyncExitStack() as closing:  # each, even if another one cannot
+            for engine in running:
+                closing.push_async_callback(engine.close)
 
     def _start(self, manifest: Manifest) -> Engine:
         if manifest.engine == "quote":
@@ -47,10 +74,56 @@ class Engines:
                 key=os.environ.get(_key_variable(manifest.name), ""),
                 profile=manifest.profile,
             )
+        if manifest.engine == "llama":
+            return self._start_llama(manifest)
         raise Unsupported(
             f"The engine “{manifest.engine}” is not installed here.",
-            "This version runs the engines quote and remote.",
+            "This version runs the engines quote, llama and remote.",
         )
+
+    def _start_llama(self, manifest: Manifest) -> Engine:
+        files, acts, required_layers = self._files, self._acts, self._required_layers
+        if files is None or acts is None or required_layers is None:
+            raise Unsupported("Models that lie here are not run here.", "Choose another model.")
+        if importlib.util.find_spec("xllamacpp") is None:
+            raise Unsupported(
+                "Running models here needs llama.cpp, which is not installed.",
+                "Install it: `pip install 'casemate[llama]'`.",
+            )
+        from casemate.engines.llama.engine import House, LlamaEngine
+
+        return LlamaEngine(
+            manifest,
+            House(
+                files=files,
+                required_layers=required_layers,
+                on_started=lambda manifest, isolated: _record_start(acts, manifest, isolated),
+                on_stopped=lambda manifest, reason: _record_end(acts, manifest, reason),
+                slots=self._slots,
+            ),
+        )
+
+
+def _record_start(acts: Acts, manifest: Manifest, isolated: Isolated) -> None:
+    acts.record(
+        "engine.started",
+        None,
+        model=manifest.name,
+        manifest=manifest.digest(),
+        layers=list(isolated.layers),
+        missing=dict(isolated.missing),
+        # each way out that was tried, and what came of it
+        proof={
+            name: (answer or "refused") if blocked else f"open {answer}".strip()
+            for name, blocked, answer in isolated.proof
+        },
+    )
+
+
+def _record_end(acts: Acts, manifest: Manifest, reason: str) -> None:
+    acts.record(
+        "engine.stopped", None, model=manifest.name, manifest=manifest.digest(), reason=reason
+    )
 
 
 def _key_variable(model: str) -> str:

@@ -1,26 +1,27 @@
 """The ``remote`` engine: any OpenAI-compatible server inside the perimeter.
 
-vLLM, llama.cpp, Ollama, TGI and SGLang answer ``POST …/chat/completions`` with server-sent events;
-reasoning arrives as ``reasoning_content`` (vLLM, llama.cpp, SGLang) or ``reasoning`` (Ollama).
+vLLM, llama.cpp, Ollama, TGI and SGLang answer ``POST …/chat/completions`` with server-sent events.
+Scores need what vLLM adds: ``/tokenize``, which stands beside ``/v1``, and ``prompt_logprobs``.
 """
 
 from __future__ import annotations
 
 import asyncio
-import socket
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Sequence
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
 
 from casemate.engines import question
 from casemate.engines.engine import Part, Prompt, Sampling, Scores, Token
-from casemate.errors import Unavailable, Unsupported
+from casemate.engines.wire import Reading, chat, drawing, no_events, unavailable
+from casemate.errors import Refused, Unsupported
+from casemate.gate.connection import Ways, session
 from casemate.models.profile import Profile
 
 if TYPE_CHECKING:
     import aiohttp
-    from aiohttp.abc import AbstractResolver, ResolveResult
 
     from casemate.gate.label import Label
     from casemate.gate.perimeter import Route
@@ -28,25 +29,15 @@ if TYPE_CHECKING:
 _CONNECT_SECONDS = 5.0
 _SILENCE_SECONDS = 120.0  # between two pieces
 _LONGEST_EVENT = 1 << 20
-
-
-class _Delta(msgspec.Struct):
-    content: str | None = None
-    reasoning_content: str | None = None
-    reasoning: str | None = None
-
-
-class _Choice(msgspec.Struct):
-    delta: _Delta = msgspec.field(default_factory=_Delta)
-
-
-class _Chunk(msgspec.Struct):
-    choices: list[_Choice] = msgspec.field(default_factory=list)
-    error: Any = None
+_LONGEST_ANSWER = 1 << 28
+_AT_ONCE = 32  # prompts or texts in one request
+_NOT_THERE = frozenset({404, 405, 501})
+_T = TypeVar("_T")
+_S = TypeVar("_S")
 
 
 class RemoteEngine:
-    """Streams from one server.
+    """Asks one server.
 
     ``route`` refuses an address outside the perimeter or below the label of what is sent, and
     gives the IPs that it checked; the connection goes to these and to no others.
@@ -65,14 +56,14 @@ class RemoteEngine:
         self._address = address.rstrip("/")
         self._model = model
         self._route = route
-        self._checked = _Checked()
+        self._ways = Ways()
         self._key = key
         self._client: aiohttp.ClientSession | None = None
 
     @property
     def capabilities(self) -> frozenset[str]:
-        """See Engine."""
-        return frozenset({"generate", "thinking"})
+        """See Engine. Which of them the server lacks, it says when it is asked."""
+        return frozenset({"generate", "thinking", "tools", "schema", "score", "embed"})
 
     @property
     def profile(self) -> Profile:
@@ -85,45 +76,55 @@ class RemoteEngine:
 
     async def generate(self, prompt: Prompt, sampling: Sampling) -> AsyncGenerator[Token, None]:
         """See Engine."""
-        import aiohttp  # a quarter of a second, and only this engine needs it
-
-        self._checked.route = await asyncio.to_thread(self._route, self._address, prompt.label)
-        body = {
-            "model": self._model,
-            "stream": True,
-            "messages": [
-                {"role": message.role, "content": message.content} for message in prompt.messages
-            ],
-            "temperature": sampling.temperature,
-            "top_p": sampling.top_p,
-            "seed": sampling.seed,
-            "max_tokens": sampling.max_tokens,
-        }
-        try:
-            async with self._session().post(
-                f"{self._address}/chat/completions",
-                data=msgspec.json.encode({k: v for k, v in body.items() if v is not None}),
-                headers={"content-type": "application/json", "accept": "text/event-stream"},
-                allow_redirects=False,  # a redirect could lead outside the perimeter
-            ) as response:
-                if response.status != 200:
-                    raise _unavailable(f"answered with status {response.status}")
-                async for token in _tokens(response.content):
-                    yield token
-        except (aiohttp.ClientError, TimeoutError, asyncio.IncompleteReadError) as problem:
-            raise _unavailable("does not answer") from problem
+        body = {"model": self._model, "stream": True, **chat(prompt), **drawing(sampling)}
+        await self._allow(prompt.label)
+        async with self._sent(f"{self._address}/chat/completions", body) as response:
+            if response.status != 200:
+                raise unavailable(f"answered with status {response.status}")
+            async for token in _tokens(response.content):
+                yield token
 
     async def score(self, prompts: Sequence[Prompt], continuation: str) -> list[Scores]:
-        """See Engine."""
-        raise Unsupported(
-            "This model server gives no scores here.", "Choose a model whose engine can score."
+        """See Engine. Equal prompts are asked once."""
+        if not prompts:
+            return []
+        for label in {prompt.label for prompt in prompts}:
+            await self._allow(label)
+        said = await self._tokenized(
+            {"prompt": continuation, "add_special_tokens": False, "return_token_strs": True}
         )
+        words = tuple(said.token_strs or ())
+        if len(words) != len(said.tokens):
+            raise _no_scores()
+        ids = [await self._ids(prompt) for prompt in prompts]
+        if not said.tokens:
+            return [Scores((), ()) for _ in prompts]
+        found: dict[tuple[int, ...], tuple[float, ...]] = {}
+        for some in _batches(list(dict.fromkeys(ids))):
+            found |= zip(some, await self._scored(some, said.tokens), strict=True)
+        return [Scores(words, found[one]) for one in ids]
 
-    async def embed(self, texts: Sequence[str]) -> list[list[float]]:
-        """See Engine."""
-        raise Unsupported(
-            "This model server gives no vectors here.", "Choose a model whose engine can embed."
-        )
+    async def embed(self, texts: Sequence[str], *, label: Label | None = None) -> list[list[float]]:
+        """See Engine. ``label``: of the texts; without one, they are sent nowhere."""
+        if not texts:
+            return []
+        if label is None:
+            raise Refused(
+                "Texts without a label are not sent to a model server.",
+                "Choose a model that runs here, or say which label the texts have.",
+            )
+        await self._allow(label)
+        found: list[list[float]] = []
+        for some in _batches(texts):
+            body = {"model": self._model, "input": some, "encoding_format": "float"}
+            answer = await self._ask(f"{self._address}/embeddings", body, _Vectors, _no_vectors)
+            vectors = sorted(answer.data, key=lambda one: one.index)
+            if [one.index for one in vectors] != list(range(len(some))):
+                raise unavailable("gave other vectors than it was asked for")
+            found += [one.embedding for one in vectors]
+        if len({len(vector) for vector in found}) != 1 or not found[0]:
+            raise unavailable("gave vectors of different lengths")
+        return found
 
     async def close(self) -> None:
         """See Engine."""
@@ -131,95 +132,172 @@ class RemoteEngine:
             await self._client.close()
             self._client = None
 
-    def _session(self) -> aiohttp.ClientSession:
-        import aiohttp
+    async def _ids(self, prompt: Prompt) -> tuple[int, ...]:
+        told = await self._tokenized({**chat(prompt), "add_generation_prompt": True})
+        if not told.tokens:
+            raise unavailable("made nothing of a prompt")
+        return tuple(told.tokens)
 
+    async def _tokenized(self, what: dict[str, Any]) -> _Tokenized:
+        address = f"{self._address.removesuffix('/v1')}/tokenize"
+        told = await self._ask(address, {"model": self._model, **what}, _Tokenized, _no_scores)
+        if told.count is None:  # llama.cpp has a /tokenize of another kind
+            raise _no_scores()
+        if told.count != len(told.tokens):
+            raise unavailable("miscounted the tokens of a text")
+        return told
+
+    async def _scored(
+        self, prompts: Sequence[tuple[int, ...]], said: Sequence[int]
+    ) -> list[tuple[float, ...]]:
+        body = {
+            "model": self._model,
+            "prompt": [[*prompt, *said] for prompt in prompts],
+            "max_tokens": 1,  # none would need an echo
+            "temperature": 0.0,
+            "prompt_logprobs": 1,  # the token that stands there is told beside the likeliest
+        }
+        answer = await self._ask(f"{self._address}/completions", body, _Completed, _no_scores)
+        choices = sorted(answer.choices, key=lambda choice: choice.index)
+        if [choice.index for choice in choices] != list(range(len(prompts))):
+            raise unavailable("gave other scores than it was asked for")
+        return [
+            _read(choice, prompt, said) for choice, prompt in zip(choices, prompts, strict=True)
+        ]
+
+    async def _allow(self, label: Label) -> None:
+        self._ways.allow(await asyncio.to_thread(self._route, self._address, label))
+
+    async def _ask(
+        self, address: str, body: dict[str, Any], kind: type[_T], missing: Callable[[], Unsupported]
+    ) -> _T:
+        async with self._sent(address, body) as response:
+            if response.status in _NOT_THERE:
+                raise missing()
+            if response.status != 200:
+                raise unavailable(f"answered with status {response.status}")
+            content = bytearray()
+            async for piece in response.content.iter_any():
+                content += piece
+                if len(content) > _LONGEST_ANSWER:
+                    raise unavailable("sent more than anybody can read")
+        try:
+            return msgspec.json.decode(content, type=kind)
+        except msgspec.DecodeError as problem:
+            raise unavailable("sent something that is no answer") from problem
+
+    @asynccontextmanager
+    async def _sent(
+        self, address: str, body: dict[str, Any]
+    ) -> AsyncIterator[aiohttp.ClientResponse]:
+        import aiohttp  # a quarter of a second, and only this engine needs it
+
+        try:
+            async with self._session().post(
+                address,
+                data=msgspec.json.encode(body),
+                headers={"content-type": "application/json", "accept": _accepted(body)},
+                allow_redirects=False,  # a redirect could lead outside the perimeter
+            ) as response:
+                yield response
+        except (aiohttp.ClientError, TimeoutError, asyncio.IncompleteReadError) as problem:
+            raise unavailable("does not answer") from problem
+
+    def _session(self) -> aiohttp.ClientSession:
         if self._client is None or self._client.closed:
-            headers = {"authorization": f"Bearer {self._key}"} if self._key else {}
-            self._client = aiohttp.ClientSession(
-                headers=headers,
-                connector=aiohttp.TCPConnector(resolver=_resolver(self._checked), ttl_dns_cache=0),
-                trust_env=False,  # a proxy from the environment would lead outside
-                timeout=aiohttp.ClientTimeout(
-                    total=None, connect=_CONNECT_SECONDS, sock_read=_SILENCE_SECONDS
-                ),
+            self._client = session(
+                self._ways,
+                connect_seconds=_CONNECT_SECONDS,
+                silence_seconds=_SILENCE_SECONDS,
+                headers={"authorization": f"Bearer {self._key}"} if self._key else None,
             )
         return self._client
 
 
-class _Checked:
-    """The way that the perimeter allowed last."""
+class _Tokenized(msgspec.Struct):
+    tokens: list[int]
+    count: int | None = None
+    token_strs: list[str] | None = None
 
-    route: Route | None = None
+
+class _Probability(msgspec.Struct):
+    logprob: float
 
 
-def _resolver(checked: _Checked) -> AbstractResolver:
-    """A resolver that knows only the addresses that the perimeter checked."""
-    from aiohttp.abc import AbstractResolver
+class _Choice(msgspec.Struct):
+    index: int
+    prompt_logprobs: list[dict[int, _Probability] | None] | None = None
 
-    class Resolver(AbstractResolver):
-        async def resolve(
-            self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_UNSPEC
-        ) -> list[ResolveResult]:
-            route = checked.route
-            if route is None or host != route.host:
-                raise OSError("not a checked address")
-            return [
-                {
-                    "hostname": host,
-                    "host": address,
-                    "port": port,
-                    "family": socket.AF_INET6 if ":" in address else socket.AF_INET,
-                    "proto": 0,
-                    "flags": socket.AI_NUMERICHOST,
-                }
-                for address in route.addresses
-            ]
 
-        async def close(self) -> None:
-            return
+class _Completed(msgspec.Struct):
+    choices: list[_Choice]
 
-    return Resolver()
+
+class _Vector(msgspec.Struct):
+    index: int
+    embedding: list[float]
+
+
+class _Vectors(msgspec.Struct):
+    data: list[_Vector]
+
+
+def _read(choice: _Choice, prompt: Sequence[int], said: Sequence[int]) -> tuple[float, ...]:
+    """What a choice tells of the tokens ``said``; of each, the id that stands there."""
+    told = choice.prompt_logprobs
+    if told is None:
+        raise _no_scores()
+    if len(told) != len(prompt) + len(said):
+        raise unavailable("gave other scores than it was asked for")
+    found = []
+    for token, place in zip(said, told[len(prompt) :], strict=True):
+        if place is None or token not in place:
+            raise unavailable("gave other scores than it was asked for")
+        found.append(place[token].logprob)
+    return tuple(found)
 
 
 async def _tokens(stream: aiohttp.StreamReader) -> AsyncIterator[Token]:
     """Parse server-sent events; a stream that ends without ``[DONE]`` was cut off."""
+    reading = Reading()
     pending = b""
     async for piece in stream.iter_any():
         pending += piece
         *lines, pending = pending.split(b"\n")
         if len(pending) > _LONGEST_EVENT:
-            raise _unavailable("sent something that is not a stream of events")
+            raise no_events()
         for line in lines:
             payload = line.strip()
             if not payload.startswith(b"data:"):
                 continue
             payload = payload[5:].strip()
             if payload == b"[DONE]":
+                for token in reading.end():
+                    yield token
                 return
-            for token in _parse(payload):
+            for token in reading.read(payload):
                 yield token
-    raise _unavailable("stopped in the middle of its answer")
+    raise unavailable("stopped in the middle of its answer")
 
 
-def _parse(payload: bytes) -> list[Token]:
-    try:
-        chunk = msgspec.json.decode(payload, type=_Chunk)
-    except msgspec.DecodeError as problem:
-        raise _unavailable("sent something that is not a stream of events") from problem
-    if chunk.error is not None:
-        raise _unavailable("reported an error of its own")
-    found = []
-    for choice in chunk.choices[:1]:
-        thought = choice.delta.reasoning_content or choice.delta.reasoning
-        if thought:
-            found.append(Token(thought, kind="thinking"))
-        if choice.delta.content:
-            found.append(Token(choice.delta.content))
-    return found
+def _accepted(body: dict[str, Any]) -> str:
+    return "text/event-stream" if body.get("stream") else "application/json"
 
 
-def _unavailable(what: str) -> Unavailable:
-    return Unavailable(
-        f"The model server {what}.", "Try again; if it stays so, tell whoever runs that server."
+def _batches(these: Sequence[_S]) -> Iterator[Sequence[_S]]:
+    for start in range(0, len(these), _AT_ONCE):
+        yield these[start : start + _AT_ONCE]
+
+
+def _no_scores() -> Unsupported:
+    return Unsupported(
+        "This model server gives no scores.",
+        "Choose a model that runs here, or one whose server is vLLM.",
+    )
+
+
+def _no_vectors() -> Unsupported:
+    return Unsupported(
+        "This model server gives no vectors.",
+        "Choose a model whose engine can embed; vLLM and llama.cpp have to be started for it.",
     )

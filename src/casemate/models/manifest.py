@@ -14,7 +14,7 @@ import msgspec
 
 from casemate.errors import Invalid
 from casemate.ledger.receipt import canonical
-from casemate.models.profile import Profile
+from casemate.models.profile import Profile, wrong_profile
 
 ENGINES = ("quote", "llama", "remote", "cluster")
 FILES_UNKNOWN = "The files of a remote model are not seen from here; only its server is known."
@@ -22,10 +22,19 @@ _LONGEST_TEXT = 4000
 _MOST_FILES = 4096
 
 
+class Measure(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """One thing that was measured of a model. ``value`` is text: the ledger holds no fractions."""
+
+    measure: str
+    value: str
+    of: str | None = None  # on which part of what: a data set, a language
+
+
 class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """One model. Cannot exist with a missing or contradictory part: made by ``parse`` or ``new``.
 
     ``files`` maps paths to "sha256:…". A remote model has none, and says so: ``files_known``.
+    Releases of one model have names of their own; ``lineage`` is what they share.
     """
 
     name: str  # its id here
@@ -41,17 +50,24 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     weights: str | None = None  # which of the files is loaded (GGUF, or the first of safetensors)
     tokenizer: str | None = None  # which of the files is the tokenizer, if it lies beside
     adapters: dict[str, str] | None = None  # LoRA adapters: name → which of the files
-    evaluation: str | None = None  # what was measured of it, and how
+    evaluation: str | tuple[Measure, ...] | None = None  # what was measured of it, and how
     profile: Profile | None = None  # how it wants to be spoken to
     context_length: int | None = None  # tokens
     address: str | None = None  # of a remote server
     upstream: str | None = None  # what a remote server calls it
+    release: int | None = None  # grows with each release of its lineage
+    lineage: str | None = None  # its name if it is not given
     v: int = 1
 
     @property
     def files_known(self) -> bool:
         """Whether the weights are pinned by digest."""
         return self.engine not in ("remote", "cluster")
+
+    @property
+    def line(self) -> tuple[str, int]:
+        """Its lineage and its place in it: what is older must not come after what is newer."""
+        return self.lineage or self.name, self.release or 0
 
     def canonical(self) -> bytes:
         """Its canonical JSON (RFC 8785); says in words when files are unknown."""
@@ -96,7 +112,13 @@ def is_name(text: str) -> bool:
     return re.fullmatch(r"[a-z0-9](?:[a-z0-9._-]{0,62}[a-z0-9])?", text) is not None
 
 
-_ADVICE = "`casemate model --help` shows what a manifest holds."
+def is_path(text: str) -> bool:
+    """Whether ``text`` can be the path of a file inside a model."""
+    pattern = r"(?!.*(?:^|/)\.{1,2}(?:/|$))[A-Za-z0-9._-]+(?:/[A-Za-z0-9._-]+)*"
+    return len(text) <= 1000 and re.fullmatch(pattern, text) is not None
+
+
+_ADVICE = "`casemate model import --help` and `casemate model propose --help` show what it holds."
 
 
 def _wrong(manifest: Manifest) -> str | None:
@@ -113,10 +135,19 @@ def _wrong(manifest: Manifest) -> str | None:
         return f"engine is none of {', '.join(ENGINES)}"
     if manifest.context_length is not None and not 1 <= manifest.context_length <= 2**31:
         return "context_length is out of bounds"
+    if manifest.release is not None and not 0 <= manifest.release <= 2**31:
+        return "release is out of bounds"
+    if manifest.lineage is not None and not is_name(manifest.lineage):
+        return "lineage is not written like a name"
+    wrong = _wrong_evaluation(manifest.evaluation) or wrong_profile(manifest.profile)
+    if wrong:
+        return wrong
     if manifest.files_known:
         if manifest.address is not None or manifest.upstream is not None:
             return "address and upstream belong to remote models only"
         return _wrong_files(manifest)
+    if _named(manifest):
+        return "weights, tokenizer, adapters and system_file belong to models whose files are here"
     if manifest.files:
         return "digests of a remote model's files cannot be vouched for from here: leave them out"
     if not manifest.address or not manifest.upstream:
@@ -124,16 +155,38 @@ def _wrong(manifest: Manifest) -> str | None:
     return None
 
 
+def _wrong_evaluation(evaluation: str | tuple[Measure, ...] | None) -> str | None:
+    texts = [evaluation] if isinstance(evaluation, str) else []
+    for one in () if isinstance(evaluation, str) else evaluation or ():
+        texts += [one.measure, one.value, *([one.of] if one.of is not None else [])]
+    if len(texts) > 1000 or not all(1 <= len(text.strip()) <= _LONGEST_TEXT for text in texts):
+        return f"a text of evaluation is empty or longer than {_LONGEST_TEXT} characters"
+    return None
+
+
+def _named(manifest: Manifest) -> dict[str, str]:
+    """The parts that name a file, with the file."""
+    named = {"weights": manifest.weights, "tokenizer": manifest.tokenizer}
+    named |= {f"adapter {name[:80]}": path for name, path in (manifest.adapters or {}).items()}
+    if manifest.profile is not None:
+        named["system_file"] = manifest.profile.system_file
+    return {part: path for part, path in named.items() if path is not None}
+
+
 def _wrong_files(manifest: Manifest) -> str | None:
     if len(manifest.files) > _MOST_FILES:
         return f"it names more than {_MOST_FILES} files"
     for path, digest in manifest.files.items():
-        if not re.fullmatch(
-            r"(?!.*(?:^|/)\.{1,2}(?:/|$))[A-Za-z0-9._-]+(?:/[A-Za-z0-9._-]+)*", path
-        ):
+        if not is_path(path):
             return f"file {path[:80]!r} is not a plain relative path"
         if not re.fullmatch(r"sha256:[0-9a-f]{64}", digest):
             return f"the digest of file {path[:80]!r} is not sha256: and 64 hex digits"
+    for part, path in _named(manifest).items():
+        if path not in manifest.files:
+            return f"{part} names a file that is not among its files: {path[:80]!r}"
+    for name in manifest.adapters or ():
+        if not is_name(name):
+            return f"adapter {name[:80]!r} is not written like a name"
     if not manifest.files and manifest.engine != "quote":
         return "a model with weights names its files and their digests"
     return None

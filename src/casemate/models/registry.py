@@ -3,21 +3,33 @@
 Only an approved model is ever used. The address of a remote one is checked against the perimeter
 when it is proposed, approved and used, for the perimeter may shrink in between. An engine asks
 ``Perimeter.route`` once more when it connects, with the label of what it sends.
+
+A model with files is signed by somebody this installation believes, when it comes in, when it is
+approved, and whenever it is loaded. Of one lineage, a release older than the newest approved one
+neither comes in nor is approved, until the newer ones are withdrawn; what was approved before a
+newer one stays approved, so that its runs can be replayed.
 """
 
 from __future__ import annotations
 
+import hashlib
+from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
+import msgspec
 import sqlalchemy as sa
 
-from casemate.errors import Conflict, NotFound, Refused, Tampered
+from casemate.errors import Conflict, Invalid, NotFound, Refused, Tampered
 from casemate.gate.admission import QUOTE, Gate
 from casemate.gate.caller import Caller
 from casemate.gate.label import Label
 from casemate.gate.policy import Resource
 from casemate.models.manifest import Manifest, is_name
+from casemate.models.signature import Signer
+from casemate.models.signers import Signers
+from casemate.models.weights import Checked, Shelf
 from casemate.store.database import Database
 from casemate.store.tables import models
 
@@ -35,37 +47,100 @@ class Model:
     state: str
     proposed_by: str  # id of a principal, or "installation"
     approved_by: str | None
+    created: str
+    signer: str | None  # fingerprint of who signed its files
+    checked: str | None  # when its files were last read from end to end
 
 
 class Models:
     """Proposes, approves and withdraws models; each act is recorded."""
 
-    def __init__(self, database: Database, gate: Gate) -> None:
+    def __init__(self, database: Database, gate: Gate, folder: Path) -> None:
         self._database = database
         self._gate = gate
+        self.shelf = Shelf(folder)
+        self.signers = Signers(database, gate)
         # The gate lies below and cannot know this registry; it asks through this.
         gate.approved_model = self.approved_digest
 
     def propose(self, actor: Caller, manifest: Manifest) -> Model:
-        """Put a model forward under its name. Raises Invalid, Refused, Conflict."""
-        self._gate.rights.require(actor, "administer", _resource(actor, manifest.name, None))
+        """Put a remote model forward under its name. Raises Invalid, Refused, Conflict."""
+        self.may_propose(actor)
+        if manifest.files_known:
+            raise Invalid(
+                "The files of this model are not here yet.",
+                "Import them: `casemate model import FOLDER`.",
+            )
         label = self._gate.country.policy.parse(manifest.label)
         self._check_address(manifest, label)
         proposed_by = actor.principal.id
         with self._database.write() as connection:
+            self._check_release(connection, manifest)
             self._insert(connection, manifest, label, "proposed", proposed_by)
             self._gate.acts.record(
                 "model.proposed", actor.principal, model=manifest.name, manifest=manifest.digest()
             )
         return self._one(manifest.name)
 
+    def propose_files(
+        self, actor: Caller, manifest: Manifest, folder: Path, signature: bytes, signer: Signer
+    ) -> Model:
+        """Put a model forward with its files, which are moved from ``folder`` to their place.
+
+        ``signer`` was found to have signed them. Raises Invalid, Refused, Conflict.
+        """
+        self.may_propose(actor)
+        label = self._gate.country.policy.parse(manifest.label)
+        digest = manifest.digest()
+        with self._database.write() as connection:
+            self._check_release(connection, manifest)
+            self._insert(
+                connection,
+                manifest,
+                label,
+                "proposed",
+                actor.principal.id,
+                signature=signature,
+                signer=signer.fingerprint,
+            )
+            self.shelf.put(folder, digest)
+            try:
+                self._gate.acts.record(
+                    "model.proposed",
+                    actor.principal,
+                    model=manifest.name,
+                    manifest=digest,
+                    signer=signer.fingerprint,
+                    signature="sha256:" + hashlib.sha256(signature).hexdigest(),
+                )
+            except BaseException:
+                self.shelf.remove(digest)
+                raise
+        return self._one(manifest.name)
+
+    def may_propose(self, actor: Caller) -> None:
+        """Raise Refused unless ``actor`` may put models forward."""
+        self._gate.rights.require(actor, "administer", _resource(actor, "model", None))
+
+    def check_new(self, id: str, label: str) -> None:
+        """Raise Conflict if there is a model of that name, Invalid if there is no such label."""
+        self._gate.country.policy.parse(label)
+        with self._database.read() as connection:
+            _check_new(connection, id)
+
     def approve(self, actor: Caller, id: str) -> Model:
         """Let use cases use it. By a second person. Raises Refused, NotFound, Conflict."""
         found = self._one(id)
         self._gate.rights.require(actor, "approve", _resource(actor, id, found.proposed_by))
         self._check_address(found.manifest, found.label)
+        if found.manifest.files and found.state == "proposed":
+            with self._database.read() as connection:  # before gigabytes are read
+                self._gate.rights.second_person(connection, actor, found.proposed_by)
+            self._check_signer(found)
+            self._read_files(found, fully=True)
         with self._database.write() as connection:
             self._gate.rights.second_person(connection, actor, found.proposed_by)
+            self._check_release(connection, found.manifest)
             self._move(connection, actor, found, "proposed", "approved")
         return self._one(id)
 
@@ -75,6 +150,11 @@ class Models:
         self._gate.rights.require(actor, "administer", _resource(actor, id, found.proposed_by))
         with self._database.write() as connection:
             self._move(connection, actor, found, found.state, "withdrawn")
+        return self._one(id)
+
+    def get(self, actor: Caller, id: str) -> Model:
+        """One model. Raises Refused, NotFound."""
+        self._gate.rights.require(actor, "read", _resource(actor, "model", None))
         return self._one(id)
 
     def list(self, actor: Caller) -> list[Model]:
@@ -107,6 +187,47 @@ class Models:
         """The digest of the manifest that ``approved`` gives, for the gate. Raises like it."""
         return self.approved(id).digest()
 
+    def files(self, manifest: Manifest) -> Path:
+        """The folder with the files of an approved model, found to be those of its manifest.
+
+        They are read from end to end when a day has passed since the last time or anything about
+        them has changed. Raises like ``approved``; Refused if nobody believes their signer any
+        more; Tampered if a file differs, is missing or was added.
+        """
+        found = self._one(manifest.name)
+        if self.approved(manifest.name).digest() != manifest.digest() or not manifest.files:
+            raise Refused("These are not the files of an approved model.", "Ask again.")
+        self._check_signer(found)
+        self._read_files(found)
+        return self.shelf.place(found.digest)
+
+    def check(
+        self, actor: Caller, id: str | None = None
+    ) -> Iterator[tuple[Model, Tampered | None]]:
+        """Read the files of one model, or of all in use, and say what is wrong with them.
+
+        Raises Refused, NotFound; Invalid if the one model has no files here.
+        """
+        self.may_propose(actor)
+        chosen = self.list(actor) if id is None else [self._one(id)]
+        if id is not None and not chosen[0].manifest.files:
+            raise Invalid(f"Model {id} has no files here.", "`casemate model list`.")
+        for model in chosen:
+            if not model.manifest.files or (id is None and model.state == "withdrawn"):
+                continue
+            problem = None
+            try:
+                self._read_files(model, fully=True, reader=actor)
+            except Tampered as found:
+                problem = found
+            yield self._one(model.id), problem
+
+    def recover(self) -> None:
+        """Delete what an interrupted import left behind (at start)."""
+        with self._database.read() as connection:
+            kept = set(connection.execute(sa.select(models.c.digest)).scalars())
+        self.shelf.sweep(kept)
+
     def register_builtin(self) -> None:
         """Make ``quote`` known and approved (first start); nothing if it is known."""
         manifest = quote()
@@ -124,12 +245,9 @@ class Models:
         label: Label,
         state: str,
         proposed_by: str,
+        **signed: bytes | str,
     ) -> None:
-        if connection.execute(sa.select(models).where(models.c.id == manifest.name)).first():
-            raise Conflict(
-                f"There is a model {manifest.name!r} already.",
-                "Give the new one its own name, for instance with its version in it.",
-            )
+        _check_new(connection, manifest.name)
         connection.execute(
             models.insert().values(
                 id=manifest.name,
@@ -141,8 +259,57 @@ class Models:
                 proposed_by=proposed_by,
                 approved_by=proposed_by if state == "approved" else None,
                 created=self._gate.acts.now(),
+                **signed,
             )
         )
+
+    def _check_release(self, connection: sa.Connection, manifest: Manifest) -> None:
+        """Refuse what is older than the newest approved model of its lineage."""
+        lineage, release = manifest.line
+        approved = connection.execute(sa.select(models).where(models.c.state == "approved")).all()
+        for other in map(self._value, approved):
+            name, newest = other.manifest.line
+            if name == lineage and newest > release and other.id != manifest.name:
+                raise Refused(
+                    f"Release {release} of {lineage} is older than release {newest}, which is "
+                    f"approved as {other.id}.",
+                    "Take the newer one, or withdraw that first: "
+                    f"`casemate model withdraw {other.id}`.",
+                )
+
+    def _check_signer(self, model: Model) -> None:
+        if model.signer is None or self.signers.by_fingerprint(model.signer) is None:
+            raise Refused(
+                f"Who signed model {model.id} is not trusted here any more.",
+                "Trust them again with `casemate model trust add`, or choose another model.",
+            )
+
+    def _read_files(
+        self, model: Model, *, fully: bool = False, reader: Caller | None = None
+    ) -> None:
+        """Compare files and manifest, keep when that was, and record what was found."""
+        actor = reader.principal if reader else None
+        facts = {"model": model.id, "manifest": model.digest}
+        with self._database.read() as connection:
+            query = sa.select(models.c.checked).where(models.c.id == model.id)
+            before = _checked(connection.execute(query).scalar())
+        try:
+            after = self.shelf.check(
+                model.manifest, before, self._gate.acts.clock(), fully=fully or reader is not None
+            )
+        except Tampered:
+            self._gate.acts.record("model.tampered", actor, **facts)
+            raise
+        if after is before:
+            return
+        with self._database.write() as connection:
+            connection.execute(
+                models.update()
+                .where(models.c.id == model.id)
+                .values(checked=msgspec.json.encode(after).decode())
+            )
+            if reader is not None:
+                self._gate.acts.record("model.checked", actor, **facts)
 
     def _move(
         self, connection: sa.Connection, actor: Caller, found: Model, before: str, after: str
@@ -189,6 +356,9 @@ class Models:
             row.state,
             row.proposed_by,
             row.approved_by,
+            row.created,
+            row.signer,
+            checked.time if (checked := _checked(row.checked)) else None,
         )
 
     def _check_address(self, manifest: Manifest, label: Label) -> None:
@@ -209,6 +379,18 @@ def quote() -> Manifest:
         limits="Does not write, translate, summarise or calculate; quotes or says that it cannot.",
         label="unclassified",
     )
+
+
+def _check_new(connection: sa.Connection, id: str) -> None:
+    if connection.execute(sa.select(models.c.id).where(models.c.id == id)).first():
+        raise Conflict(
+            f"There is a model {id!r} already.",
+            "Give the new one its own name, for instance with its version in it.",
+        )
+
+
+def _checked(text: str | None) -> Checked | None:
+    return msgspec.json.decode(text, type=Checked) if text else None
 
 
 def _resource(actor: Caller, id: str, proposed_by: str | None) -> Resource:

@@ -23,7 +23,8 @@ _BEFORE = frozenset({"settings.toml", "perimeter.toml"})  # an operator may writ
 _OWN = _BEFORE | {
     *("lock", "casemate.sqlite", "casemate.sqlite-wal", "casemate.sqlite-shm"),
     *("casemate.sqlite-journal", "master.key", "master.key.tmp", "ledger.key", "ledger.key.tmp"),
-    *("casemate.json.tmp", "ledger", "blobs", "index", "policies"),
+    *("casemate.json.tmp", "ledger", "blobs", "index", "models", "policies"),
+    *("bundles.json", "bundles.json.tmp", "quarantine", "incoming"),
 }
 
 
@@ -79,6 +80,11 @@ class DataFolder:
     def index(self) -> Path:
         """The full-text index."""
         return self.path / "index"
+
+    @property
+    def models(self) -> Path:
+        """The files of models: weights, tokenizers."""
+        return self.path / "models"
 
     @property
     def policies(self) -> Path:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import sqlalchemy as sa
 from sqlalchemy import Column, ForeignKey, Index, Integer, LargeBinary, String, Text
 
-REVISION = "0001"  # the newest file in migrations/versions
+REVISION = "0002"  # the newest file in migrations/versions
 
 metadata = sa.MetaData(
     naming_convention={
@@ -104,6 +104,20 @@ models = sa.Table(
     Column("state", String, nullable=False),  # proposed | approved | withdrawn
     Column("proposed_by", String, nullable=False),
     Column("approved_by", String),
+    Column("created", String, nullable=False),
+    Column("signature", LargeBinary),  # of its files
+    Column("signer", String),  # fingerprint of who signed them
+    Column("checked", Text),  # JSON: when its files were read, and what they looked like
+)
+
+signers = sa.Table(
+    "signers",
+    metadata,
+    Column("name", String, primary_key=True),
+    Column("kind", String, nullable=False),  # key | certificate
+    Column("pem", Text, nullable=False),
+    Column("fingerprint", String, nullable=False, unique=True),
+    Column("added_by", String, ForeignKey("principals.id"), nullable=False),
     Column("created", String, nullable=False),
 )
 

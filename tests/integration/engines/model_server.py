@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from types import TracebackType
 from typing import Any, Self
 
@@ -32,15 +32,30 @@ def a_script(*texts: str, thinking: Sequence[str] = (), field: str = "reasoning_
     )
 
 
+def a_call(index: int, *, id: str | None = None, **function: str) -> bytes:
+    """A piece of a call of a tool."""
+    part = {"index": index, "id": id, "type": "function", "function": function}
+    return a_chunk(tool_calls=[{name: value for name, value in part.items() if value is not None}])
+
+
+Answer = Callable[[dict[str, Any]], Any]
+
+
 class ModelServer:
-    """Answers every question with ``pieces``, byte strings that are sent one by one."""
+    """Answers every question with ``pieces``, byte strings that are sent one by one.
+
+    ``answers``: path → what makes an answer of the request's body; other paths are not there.
+    Bytes are sent as they are, a number as a status, anything else as JSON.
+    """
 
     def __init__(self) -> None:
         self.pieces: list[bytes] = [a_script("Hello.")]
         self.status = 200
         self.headers: dict[str, str] = {}
         self.cut = False  # break the connection instead of ending the response
+        self.answers: dict[str, Answer] = {}
         self.asked: list[dict[str, Any]] = []
+        self.paths: list[str] = []
         self.keys: list[str | None] = []
         self.port = 0
         self._loop = asyncio.new_event_loop()
@@ -70,6 +85,7 @@ class ModelServer:
         app = web.Application()
         app.router.add_post("/v1/chat/completions", self._answer)
         app.router.add_post("/elsewhere/chat/completions", self._answer)
+        app.router.add_post("/{path:.*}", self._answer_whole)
         runner = web.AppRunner(app, shutdown_timeout=1)
         self._loop.run_until_complete(runner.setup())
         site = web.TCPSite(runner, "127.0.0.1", 0)
@@ -81,6 +97,19 @@ class ModelServer:
         finally:
             self._loop.run_until_complete(runner.cleanup())
             self._loop.close()
+
+    async def _answer_whole(self, request: web.Request) -> web.StreamResponse:
+        self.asked.append(await request.json())
+        self.paths.append(request.path)
+        self.keys.append(request.headers.get("Authorization"))
+        if request.path not in self.answers:
+            return web.json_response({"detail": "Not Found"}, status=404)
+        answer = self.answers[request.path](self.asked[-1])
+        if isinstance(answer, int):
+            return web.json_response({"error": {"code": answer}}, status=answer)
+        if isinstance(answer, bytes):
+            return web.Response(body=answer, content_type="application/json")
+        return web.json_response(answer)
 
     async def _answer(self, request: web.Request) -> web.StreamResponse:
         self.asked.append(await request.json())

@@ -14,7 +14,7 @@ from model_server import DONE, ModelServer, a_chunk, a_script
 
 from casemate.engines.engine import Message, Prompt, Sampling, Token
 from casemate.engines.remote import RemoteEngine
-from casemate.errors import Refused, Unavailable, Unsupported
+from casemate.errors import Refused, Unavailable
 from casemate.gate.country import Country
 from casemate.gate.label import Label
 from casemate.gate.perimeter import Route
@@ -27,7 +27,7 @@ PROMPT = Prompt(
     label=LOWEST,
     found=(),
     evidence=(),
-    messages=(Message("system", "Be brief."), Message("user", "How much?")),
+    messages=(Message.of("system", "Be brief."), Message.of("user", "How much?")),
 )
 
 
@@ -247,12 +247,10 @@ def test_a_reader_who_leaves_early_leaves_no_open_connection(model_server: Model
     assert asyncio.run(leave()) == ["0 "]
 
 
-def test_it_says_what_it_cannot_do(model_server: ModelServer) -> None:
-    engine = RemoteEngine(model_server.address, "tiny", allowed)
-    assert engine.capabilities == {"generate", "thinking"}
-    for act in (engine.score(PROMPT, "x"), engine.embed(["x"])):
-        with pytest.raises(Unsupported):
-            asyncio.run(act)  # type: ignore[arg-type]
+def test_it_says_what_servers_of_this_kind_can_do() -> None:
+    engine = RemoteEngine("http://127.0.0.1:1/v1", "tiny", allowed)
+    able = {"generate", "thinking", "tools", "schema", "score", "embed"}
+    assert engine.capabilities == able
 
 
 def test_the_parts_of_a_script_are_what_openai_compatible_servers_send() -> None:

@@ -144,7 +144,7 @@ def a_world(folder: Path):  # type: ignore[no-untyped-def]
                 random=random,
                 passwords=Passwords(random, cheap),
             )
-            models = Models(database, gate)
+            models = Models(database, gate, opened.models)
             owner = gate.first_start("Anne")
             models.register_builtin()
             yield World(gate, models, ledger, watch, database, owner)

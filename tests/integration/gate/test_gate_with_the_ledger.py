@@ -30,7 +30,7 @@ def test_acts_at_the_gate_are_entries_of_the_real_ledger(tmp_path: Path) -> None
             data, database, Ledger(log), Settings(), clock=lambda: datetime.now(UTC),
             random=os.urandom,
         )  # fmt: skip
-        models = Models(database, gate)
+        models = Models(database, gate, data.models)
         owner = gate.first_start("Anne")
         models.register_builtin()
         low = gate.country.policy.lowest()

@@ -72,6 +72,19 @@ def test_a_remote_model_says_that_its_files_are_unknown() -> None:
         (parts(context_length=0), "context_length"),
         (parts(v=2), "version `v`"),
         (parts(colour="red"), "colour"),
+        (parts(release=-1), "release is out of bounds"),
+        (parts(lineage="A b"), "lineage is not written"),
+        (parts(evaluation=" "), "evaluation is empty"),
+        (parts(evaluation=[{"measure": "x", "value": ""}]), "evaluation is empty"),
+        (parts(evaluation=[{"measure": "x", "value": 0.5}]), "not usable"),
+        (parts(weights="other.gguf"), "weights names a file that is not among"),
+        (parts(tokenizer="tekken.json"), "tokenizer names a file that is not among"),
+        (parts(adapters={"a": "a.gguf"}), "adapter a names a file that is not among"),
+        (parts(adapters={"A b": "weights/model.gguf"}), "adapter 'A b' is not written"),
+        (parts(profile={"system_file": "S.txt"}), "system_file names a file that is not among"),
+        (parts(profile={"template": "alpaca"}), "template of its profile"),
+        (remote(weights="w"), "belong to models whose files are here"),
+        (remote(profile={"system_file": "S.txt"}), "belong to models whose files are here"),
         (remote(files={"w": DIGEST}), "cannot be vouched for"),
         (remote(upstream=None), "needs an address"),
         (remote(address=None), "needs an address"),
@@ -91,3 +104,13 @@ def test_a_manifest_with_a_wrong_part_is_refused_by_that_part(
 def test_what_is_not_json_is_refused(content: bytes) -> None:
     with pytest.raises(Invalid, match="not usable"):
         Manifest.parse(content)
+
+
+def test_what_came_later_does_not_change_the_digest_of_what_was_there() -> None:
+    kept = "sha256:4a6d7fa74d9acf1bb78aaca5b202ae3eed3bee5381ad780543e1eb98a0dd9300"
+    assert Manifest.new(**parts()).digest() == kept
+
+
+def test_the_place_of_a_release_in_its_lineage() -> None:
+    assert Manifest.new(**parts()).line == ("tiny", 0)
+    assert Manifest.new(**parts(name="tiny-3", lineage="tiny", release=3)).line == ("tiny", 3)

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 Item = Mapping[str, Any]
 Act = Callable[["Installation", "Caller", Mapping[str, Any]], AsyncIterator[Item]]
 
-_MODULES = ("asking", "documents", "people", "governance", "record")
+_MODULES = ("asking", "bundle", "documents", "people", "governance", "models", "pull", "record")
 _acts: dict[str, Act] = {}
 
 

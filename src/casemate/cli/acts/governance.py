@@ -1,16 +1,12 @@
-"""Acts that decide what is allowed: use cases, models, policies, the perimeter."""
+"""Acts that decide what is allowed: use cases, policies, the perimeter."""
 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping
 from typing import TYPE_CHECKING, Any
 
-import msgspec
-
 from casemate.cli.acts import Item, act
-from casemate.errors import Invalid
 from casemate.gate.policy import PolicySet
-from casemate.models.manifest import Manifest
 
 if TYPE_CHECKING:
     from casemate.gate.caller import Caller
@@ -87,43 +83,6 @@ async def usecase_retire(
     yield _use_case(installation, caller, moved)
 
 
-@act("model.list")
-async def model_list(
-    installation: Installation, caller: Caller, arguments: Mapping[str, Any]
-) -> AsyncIterator[Item]:
-    """Yield models."""
-    for model in installation.models.list(caller):
-        yield _model(model)
-
-
-@act("model.propose")
-async def model_propose(
-    installation: Installation, caller: Caller, arguments: Mapping[str, Any]
-) -> AsyncIterator[Item]:
-    """Propose a model by its manifest (TOML)."""
-    try:
-        parts = msgspec.toml.decode(arguments["manifest"], type=dict[str, Any])
-    except msgspec.DecodeError as problem:
-        raise Invalid(f"The manifest is not valid: {problem}.", "Correct it.") from None
-    yield _model(installation.models.propose(caller, Manifest.new(**parts)))
-
-
-@act("model.approve")
-async def model_approve(
-    installation: Installation, caller: Caller, arguments: Mapping[str, Any]
-) -> AsyncIterator[Item]:
-    """Approve a model, as a second person."""
-    yield _model(installation.models.approve(caller, arguments["id"]))
-
-
-@act("model.withdraw")
-async def model_withdraw(
-    installation: Installation, caller: Caller, arguments: Mapping[str, Any]
-) -> AsyncIterator[Item]:
-    """Withdraw a model."""
-    yield _model(installation.models.withdraw(caller, arguments["id"]))
-
-
 @act("policy.check")
 async def policy_check(
     installation: Installation, caller: Caller, arguments: Mapping[str, Any]
@@ -194,14 +153,4 @@ def _use_case(installation: Installation, caller: Caller, use_case: UseCase) -> 
         "ceiling": str(use_case.ceiling),
         "oversight": use_case.oversight,
         "retention_days": use_case.retention_days,
-    }
-
-
-def _model(model: Any) -> Item:
-    return {
-        "id": model.id,
-        "state": model.state,
-        "engine": model.manifest.engine,
-        "label": model.manifest.label,
-        "digest": model.digest,
     }

@@ -62,7 +62,7 @@ def _isolate(task: dict[str, Any]) -> dict[str, Any]:
 
 
 def _load(task: dict[str, Any]) -> tuple[object, dict[str, Any]]:
-    import xllamacpp
+    import xllamacpp  # type: ignore[import-untyped]
 
     wanted = xllamacpp.CommonParams()
     wanted.model.path = task["weights"]
@@ -71,6 +71,9 @@ def _load(task: dict[str, Any]) -> tuple[object, dict[str, Any]]:
     wanted.n_parallel = task["slots"]
     wanted.n_ctx = task["context"] * task["slots"]
     wanted.kv_unified = False  # a slot's room is its own, whoever else computes
+    # In half precision, which flash attention computes in too, scores are off by up to 1e-2.
+    wanted.cache_type_k = wanted.cache_type_v = xllamacpp.ggml_type.GGML_TYPE_F32
+    wanted.flash_attn_type = xllamacpp.llama_flash_attn_type.LLAMA_FLASH_ATTN_TYPE_DISABLED
     wanted.n_gpu_layers = 0
     for threads in (wanted.cpuparams, wanted.cpuparams_batch):
         threads.n_threads = task["threads"]
@@ -80,7 +83,8 @@ def _load(task: dict[str, Any]) -> tuple[object, dict[str, Any]]:
     wanted.cache_ram_mib = 0  # finished prompts are not kept beside their slots
     wanted.cache_idle_slots = False
     wanted.n_ctx_checkpoints = 0
-    wanted.endpoint_slots = False
+    wanted.endpoint_slots = True  # whether any is still at work
+    wanted.special = True  # a control token is told at once, even inside a broken character
     wanted.ui = False
     wanted.offline = True
     wanted.verbosity = 0

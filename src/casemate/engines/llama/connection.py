@@ -21,23 +21,42 @@ if TYPE_CHECKING:
 
 _SILENCE_SECONDS = 120.0  # a server that computes pings every half minute
 _LONGEST_ANSWER = 1 << 28
+_POLL_SECONDS = 0.002
 _T = TypeVar("_T")
+
+
+class Gone(Unavailable):
+    """The process had ended before it was asked: whoever asks again starts it anew."""
 
 
 class Connection:
     """The way to one model process, while it lives.
 
-    ``floor``: take your place there before you have it compute. ``silent``: called when it does
-    not answer any more.
+    Take your ``place`` before you have it compute. ``end`` ends the process, saying why: it is
+    called when it does not answer any more or breaks off, which no process does that can go on.
     """
 
-    def __init__(self, socket: Path, slots: int, silent: Callable[[], None]) -> None:
-        self.floor = Floor(slots)
-        self._silent = silent
+    def __init__(self, socket: Path, slots: int, end: Callable[[str], None]) -> None:
+        self._floor = Floor(slots)
+        self._left_early = False
+        self._end = end
         self._client = _client(socket)
 
+    @asynccontextmanager
+    async def place(self, *, alone: bool = False) -> AsyncIterator[None]:
+        """A slot; ``alone``: with nothing computed beside, so that the same comes out again."""
+        if not alone:
+            async with self._floor.shared():
+                yield
+            return
+        async with self._floor.alone():
+            while self._left_early and await self._busy():  # noqa: ASYNC110 - it is elsewhere
+                await asyncio.sleep(_POLL_SECONDS)
+            self._left_early = False
+            yield
+
     async def ask(self, path: str, body: object, answer: type[_T]) -> _T:
-        """Send ``body`` to ``path`` and return its answer. Raises Unavailable."""
+        """Send ``body`` (None: nothing) to ``path``; its answer. Raises Unavailable."""
         async with self._sent(path, body) as response:
             content = await response.content.read(_LONGEST_ANSWER)
         try:
@@ -49,20 +68,34 @@ class Connection:
     async def stream(self, body: object) -> AsyncIterator[aiohttp.StreamReader]:
         """The events that answer a completion; leaving ends it at once. Raises Unavailable."""
         async with self._sent("/completion", body) as response:
-            yield response.content
+            try:
+                yield response.content
+            except BaseException:
+                self._left_early = True
+                raise
 
     async def close(self) -> None:
         """Let go of every connection."""
         await self._client.close()
 
+    async def _busy(self) -> bool:
+        """Whether an answer that nobody waits for is still being computed."""
+        try:
+            return any(slot.is_processing for slot in await self.ask("/slots", None, list[_Slot]))
+        except Unavailable as problem:
+            raise Gone(problem.what, problem.next) from problem
+
     @asynccontextmanager
     async def _sent(self, path: str, body: object) -> AsyncIterator[aiohttp.ClientResponse]:
         import aiohttp
 
+        if self._client.closed:
+            raise Gone(*_ENDED)
         try:
-            response = await self._client.post(
+            response = await self._client.request(
+                "GET" if body is None else "POST",
                 "http://model" + path,
-                data=msgspec.json.encode(body),
+                data=None if body is None else msgspec.json.encode(body),
                 headers={"content-type": "application/json"},
             )
             try:
@@ -72,17 +105,23 @@ class Connection:
             finally:
                 response.close()  # and with it the connection, from which the server sees the end
         except TimeoutError as problem:
-            self._silent()
+            self._end("it did not answer")
             raise unavailable("has not answered for a long time and was ended") from problem
+        except aiohttp.ClientConnectorError as problem:
+            self._end("")
+            raise Gone(*_ENDED) from problem
         except (aiohttp.ClientError, asyncio.IncompleteReadError, OSError) as problem:
-            raise unavailable("ended while it was at work") from problem
+            self._end("")
+            raise Unavailable(*_ENDED) from problem
+
+
+_NEXT = "Try again: it starts anew by itself when it is needed."
+_ENDED = "The model's process ended while it was at work.", _NEXT
 
 
 def unavailable(what: str) -> Unavailable:
     """The error for a model process that did not do its work."""
-    return Unavailable(
-        f"The model's process {what}.", "Try again: it starts anew by itself when it is needed."
-    )
+    return Unavailable(f"The model's process {what}.", _NEXT)
 
 
 def _client(socket: Path) -> aiohttp.ClientSession:
@@ -96,6 +135,10 @@ def _client(socket: Path) -> aiohttp.ClientSession:
         cookie_jar=aiohttp.DummyCookieJar(),
         read_bufsize=1 << 18,
     )
+
+
+class _Slot(msgspec.Struct):
+    is_processing: bool
 
 
 class Tokenized(msgspec.Struct):

@@ -58,12 +58,13 @@ class Message(msgspec.Struct):
 class Life:
     """A process that has just been started. Raises OSError if it cannot be.
 
-    ``reason``: why it was ended, where its parent ended it.
+    ``reason``: why it was ended, where its parent ended it. ``dying``: it is about to be gone.
     """
 
     def __init__(self, load: Load, ended: Callable[[Life], None]) -> None:
         self.load = load
         self.reason = ""
+        self.dying = False
         self.over = False
         self.code = 0
         self._ended = ended
@@ -71,6 +72,7 @@ class Life:
         self._waiting: list[asyncio.Future[None]] = []
         self._lines: deque[bytes] = deque()
         self._pending = b""
+        self._told = 0
         self._folder = _private_folder()
         self._descriptors: list[int] = []
         try:
@@ -119,9 +121,10 @@ class Life:
         while not self.over:
             await self._change()
 
-    def kill(self, reason: str) -> None:
+    def kill(self, reason: str = "") -> None:
         """End it. What it leaves is cleared away as soon as it is gone."""
         self.reason = self.reason or reason
+        self.dying = True
         self._process.kill()
 
     def bury(self) -> None:
@@ -177,12 +180,13 @@ class Life:
             if not piece:
                 self._loop.remove_reader(report)
                 break
-            self._pending += piece
-            *lines, self._pending = self._pending.split(b"\n")
-            self._lines.extend(lines)
-            if len(self._pending) > _LONGEST_REPORT:
+            self._told += len(piece)
+            if self._told > _LONGEST_REPORT:
+                self._loop.remove_reader(report)
                 self.kill("its report was not one")
                 break
+            *lines, self._pending = (self._pending + piece).split(b"\n")
+            self._lines.extend(lines)
         self._wake()
 
     def _wake(self) -> None:

@@ -8,15 +8,17 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
+from typing import Any
 
 import msgspec
 
-from casemate.engines.llama.connection import Connection
+from casemate.engines.llama.connection import Connection, unavailable
 from casemate.engines.llama.life import Isolated, Life, Load, Message
 from casemate.errors import CasemateError, Tampered, Unavailable, Unsupported
 
+_UNNEEDED = "it was no longer needed"
 _FIRST_PAUSE_SECONDS = 1.0
 _LONGEST_PAUSE_SECONDS = 60.0
 _START_SECONDS = 60.0
@@ -54,7 +56,7 @@ class Process:
         self._on_stopped = on_stopped
         self._clock = clock
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._starting = asyncio.Lock()
+        self._starting: asyncio.Task[Running] | None = None
         self._life: Life | None = None
         self._running: Running | None = None
         self._recorded: set[Life] = set()
@@ -72,12 +74,20 @@ class Process:
         loop = asyncio.get_running_loop()
         if self._loop is not loop:
             self._abandon()
-            self._loop, self._starting = loop, asyncio.Lock()
-        if self._running is None:
-            async with self._starting:
-                if self._running is None:
-                    self._running = await self._start()
-        return self._running
+            self._loop = loop
+        if self._running is not None and not self._running.life.dying:
+            return self._running
+        if self._starting is None:
+            # A task of its own: whoever gives up waiting does not end it for the others.
+            self._starting = loop.create_task(self._start())
+            self._starting.add_done_callback(self._started)
+        starting = self._starting
+        try:
+            return await asyncio.shield(starting)
+        except asyncio.CancelledError:
+            if starting.cancelled() and not _leaving():
+                raise unavailable("was stopped before it was ready") from None
+            raise
 
     def worked(self) -> None:
         """Some work is done: forget the crashes before."""
@@ -88,13 +98,23 @@ class Process:
         if self._loop is not asyncio.get_running_loop():
             self._abandon()
             return
+        if self._starting is not None:
+            self._starting.cancel()
         if self._life is not None:
-            self._life.kill("it was no longer needed")
+            self._life.kill(_UNNEEDED)
             await self._life.end()
+        while self._starting is not None:
+            await asyncio.wait([self._starting])
+        problems: list[BaseException | None] = []
         while self._tasks:
-            await asyncio.gather(*self._tasks)
+            problems += await asyncio.gather(*self._tasks, return_exceptions=True)
+        for problem in problems:
+            if problem is not None:
+                raise problem
 
     async def _start(self) -> Running:
+        if self._life is not None:
+            await self._life.end()  # it is dying, or its last starter went away
         left = self._not_before - self._clock()
         if left > 0:
             raise self._problem or _pausing(self._name, left)
@@ -127,9 +147,15 @@ class Process:
         except BaseException:
             life.kill("starting it was given up")
             raise
-        connection = Connection(life.socket, load.slots, lambda: life.kill("it did not answer"))
+        connection = Connection(life.socket, load.slots, life.kill)
         self._problem = None
-        return Running(connection, isolated, life)
+        self._running = Running(connection, isolated, life)
+        return self._running
+
+    def _started(self, starting: asyncio.Task[Running]) -> None:
+        self._starting = None
+        if not starting.cancelled():
+            starting.exception()  # seen, even if nobody waits any more
 
     async def _message(self, life: Life) -> Message:
         try:
@@ -160,8 +186,7 @@ class Process:
 
     def _ended(self, life: Life) -> None:
         """Called once for each process, when it is gone."""
-        wanted = life.reason == "it was no longer needed"
-        if not wanted:
+        if life.reason != _UNNEEDED:
             self._crashes += 1
             pause = _FIRST_PAUSE_SECONDS * 2 ** (self._crashes - 2) if self._crashes > 1 else 0.0
             self._not_before = self._clock() + min(pause, _LONGEST_PAUSE_SECONDS)
@@ -172,22 +197,28 @@ class Process:
             self._recorded.discard(life)
             self._later(asyncio.to_thread(self._on_stopped, life.reason or _how(life.code)))
 
-    def _later(self, work: object) -> None:
+    def _later(self, work: Coroutine[Any, Any, None]) -> None:
         loop = self._loop
         if loop is None or loop.is_closed():
-            work.close()  # type: ignore[attr-defined]
+            work.close()
             return
-        task = loop.create_task(work)  # type: ignore[arg-type]
+        task = loop.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
     def _abandon(self) -> None:
         """Its loop is gone without a word: end what is left of that time."""
         if self._life is not None:
-            self._life.kill("it was no longer needed")
+            self._life.kill(_UNNEEDED)
             self._life.bury()
-        self._running = self._life = None
+        self._running = self._life = self._starting = None
         self._tasks.clear()
+
+
+def _leaving() -> bool:
+    """Whether the present task was itself asked to end."""
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
 
 
 def not_installed() -> Unsupported:

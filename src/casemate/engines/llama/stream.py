@@ -7,32 +7,14 @@ whole; id and log-probability are then those of the token that completed it.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import msgspec
 
 from casemate.engines.engine import Token, ToolCall
 
 OPENS, CLOSES = "<think>", "</think>"
-
-
-class Probability(msgspec.Struct):
-    """Of one token, as llama.cpp reports it; null where it is not a number."""
-
-    id: int
-    logprob: float | None = None
-
-
-class Event(msgspec.Struct):
-    """One event of a completion."""
-
-    content: str = ""
-    tokens: list[int] = []
-    completion_probabilities: list[Probability] = []
-    stop_type: str | None = None  # set by the last
-    error: Any = None
 
 
 @dataclass(frozen=True)
@@ -45,13 +27,25 @@ class Marks:
     call_id: int | None = None
     arguments: int | None = None
 
-    NAMES = ("[THINK]", "[/THINK]", "[TOOL_CALLS]", "[CALL_ID]", "[ARGS]")
+    @classmethod
+    def of(cls, controls: Mapping[str, int]) -> Marks:
+        """Those that Mistral's models have, from control tokens by name."""
+        names = ("[THINK]", "[/THINK]", "[TOOL_CALLS]", "[CALL_ID]", "[ARGS]")
+        return cls(*map(controls.get, names))
 
 
 class Reading:
-    """Turns events into tokens. ``kind``: what the answer begins with."""
+    """Turns events into tokens.
 
-    def __init__(self, marks: Marks, kind: str, new_call: Callable[[int], str]) -> None:
+    ``controls``: every control token, name → id; none of them is ever part of a text. ``kind``:
+    what the answer begins with. ``new_call``: an id for the call of this number.
+    """
+
+    def __init__(
+        self, controls: Mapping[str, int], kind: str, new_call: Callable[[int], str]
+    ) -> None:
+        marks = Marks.of(controls)
+        self._names = {id: name for name, id in controls.items()}
         self._think = marks.think
         self._end_think = marks.end_think
         self._call_marks = {
@@ -71,6 +65,9 @@ class Reading:
 
     def read(self, text: str, id: int, logprob: float | None) -> list[Token]:
         """The tokens that are complete after this event."""
+        name = self._names.get(id)
+        if name is not None:
+            text = text.removesuffix(name)
         if id in self._call_marks:
             return self._call(text, id, logprob)
         if id == self._think or id == self._end_think:
@@ -145,8 +142,12 @@ class Spoken:
 
     def read(self, token: Token) -> list[Token]:
         """``token`` by its kind; what may yet become a mark is held back."""
-        if self._state == "text" or token.kind != "text":
-            return [*self.end(), token] if token.kind != "text" else [token]
+        if token.kind != "text":
+            return [*self.end(), token]
+        if self._state == "text":
+            return [token]
+        if self._state == "after":
+            return self._after(token, token.text)
         text, self._held = self._held + token.text, ""
         made: list[Token] = []
         if self._state == "before":
@@ -160,13 +161,18 @@ class Spoken:
             self._state, text = "thinking", start[len(OPENS) :]
         thought, closed, rest = text.partition(CLOSES)
         if closed:
-            self._state = "text"
-            made += [_as(token, thought, "thinking"), _as(token, rest.lstrip(), "text")]
+            made += [_as(token, thought, "thinking"), *self._after(token, rest)]
         else:
             held = _overlap(thought, CLOSES)
             self._held = thought[len(thought) - held :]
             made.append(_as(token, thought[: len(thought) - held], "thinking"))
         return [one for one in made if one.text]
+
+    def _after(self, token: Token, text: str) -> list[Token]:
+        """The begin of the answer, without the white space between it and the thinking."""
+        text = text.lstrip()
+        self._state = "text" if text else "after"
+        return [_as(token, text, "text")] if text else []
 
     def end(self) -> list[Token]:
         """What was held back for a mark that did not come."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import re
 from collections.abc import Iterable, Mapping, Sequence
 
 import msgspec
@@ -32,6 +33,8 @@ PATTERN = "|".join(
         r"\s+",
     )
 )
+
+_ENDLESS = re.compile(r"\s{200000}")
 
 
 class Tekken:
@@ -77,11 +80,14 @@ class Tekken:
         return cls(tokens, {name: number for number, name in enumerate(names)}, PATTERN)
 
     def encode(self, pieces: Iterable[Piece]) -> list[int]:
-        """The tokens of a conversation."""
+        """The tokens of a conversation. Raises Invalid for endless white space."""
         found: list[int] = []
         for piece in pieces:
             if isinstance(piece, int):
                 found.append(piece)
+            elif _ENDLESS.search(piece):
+                # The pattern matcher has no room to go back over it, and would end the process.
+                raise Invalid("The text holds an endless run of white space.", "Shorten it.")
             else:
                 found += [self._first + rank for rank in self._encoding.encode_ordinary(piece)]
         return found

@@ -64,7 +64,7 @@ class MistralTemplate:
             before = f"{system}\n\n" if system and number == asked[-1] else ""
             written += self._turn(turn, before)
         return [
-            _sound(piece) if isinstance(piece, str) else piece for piece in written if piece != ""
+            sound(piece) if isinstance(piece, str) else piece for piece in written if piece != ""
         ]
 
     def _turns(self, messages: Sequence[Message]) -> Iterator[_Turn]:
@@ -165,7 +165,7 @@ class MistralTemplate:
 
     def _result(self, turn: _Turn) -> Iterator[Piece]:
         if self._version < 7:
-            content = _parsed(turn.text or "{}")
+            content = parsed(turn.text or "{}")
             yield from self._between(
                 "[TOOL_RESULTS]", _json({"content": content, "call_id": turn.answers})
             )
@@ -250,11 +250,10 @@ def _ordered(results: list[_Turn], calls: Sequence[str]) -> list[_Turn]:
 
 
 def _system_text(messages: Sequence[Message]) -> str:
-    texts = [message.content for message in messages if message.role == "system"]
-    thinking = any(c.kind != "text" for m in messages if m.role == "system" for c in m.chunks)
-    if thinking:
+    system = [message for message in messages if message.role == "system"]
+    if any(chunk.kind != "text" for message in system for chunk in message.chunks):
         raise Unsupported("System prompts with thinking need the template mistral-v13.")
-    return "\n\n".join(text for text in texts if text)
+    return "\n\n".join(message.content for message in system if message.content)
 
 
 def _tools_text(tools: Sequence[Tool]) -> str:
@@ -263,7 +262,7 @@ def _tools_text(tools: Sequence[Tool]) -> str:
 
 def tool_object(tool: Tool) -> dict[str, Any]:
     """A tool as models read it: OpenAI's shape, which Mistral's is too."""
-    parameters = _parsed(tool.parameters)
+    parameters = parsed(tool.parameters)
     if not isinstance(parameters, dict):
         raise Invalid(f"The parameters of the tool “{tool.name}” are no JSON object.")
     function = {"name": tool.name, "description": tool.description, "parameters": parameters}
@@ -280,10 +279,10 @@ def _has_id(call: ToolCall) -> bool:
 
 
 def _arguments(call: ToolCall) -> Any:
-    return _parsed(call.arguments or "{}")
+    return parsed(call.arguments or "{}")
 
 
-def _parsed(text: str) -> Any:
+def parsed(text: str) -> Any:
     """The JSON value that ``text`` is, or the text itself."""
     try:
         return json.loads(text)
@@ -296,7 +295,7 @@ def _json(value: Any) -> str:
     return json.dumps(value, ensure_ascii=False)
 
 
-def _sound(text: str) -> str:
+def sound(text: str) -> str:
     """``text`` without halves of characters, which JSON can smuggle in and UTF-8 cannot say."""
     try:
         text.encode()

@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from casemate.errors import Invalid
 
 _NORMAL, _UNKNOWN, _CONTROL, _DEFINED = 1, 2, 3, 4
@@ -44,20 +46,20 @@ class Vocabulary:
                 weights.open("rb") as file,
                 mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as bytes_,
             ):
-                found = _Reader(bytes_).metadata()
-        except (struct.error, UnicodeDecodeError, ValueError):
+                said = msgspec.convert(_Reader(bytes_).metadata(), _Said)
+        except (struct.error, UnicodeDecodeError, ValueError, msgspec.ValidationError):
             raise Invalid("The weights are no GGUF file that can be read.") from None
-        tokens, types = found.get("tokens", []), found.get("token_type", [])
-        if not tokens or len(types) != len(tokens):
+        if not said.tokens or len(said.token_type) != len(said.tokens):
             raise Invalid("The weights hold no vocabulary.")
+        count = len(said.tokens)
         return cls(
-            kind=str(found.get("pre", "default")),
-            tokens=tuple(tokens),
-            types=tuple(types),
-            begin=_token(found.get("bos_token_id"), tokens),
-            end=_token(found.get("eos_token_id"), tokens),
-            begins=found.get("add_bos_token") is True,
-            chat_template=found.get("chat_template"),
+            kind=said.pre,
+            tokens=said.tokens,
+            types=said.token_type,
+            begin=said.bos_token_id if 0 <= said.bos_token_id < count else None,
+            end=said.eos_token_id if 0 <= said.eos_token_id < count else None,
+            begins=said.add_bos_token,
+            chat_template=said.chat_template,
         )
 
     @property
@@ -71,25 +73,35 @@ class Vocabulary:
         return self._of(_DEFINED)
 
     def split(self) -> tuple[list[str], list[bytes]]:
-        """Control tokens, and the bytes of the others. Raises Invalid unless in this order."""
-        count = self.types.index(_NORMAL) if _NORMAL in self.types else len(self.types)
-        if any(kind != _CONTROL and kind != _UNKNOWN for kind in self.types[:count]) or any(
-            kind != _NORMAL for kind in self.types[count:]
-        ):
-            raise Invalid("The control tokens do not stand before the others.")
+        """Control tokens, and the bytes of the others, which begin with byte 0. Raises Invalid.
+
+        Converters disagree on the types of control tokens, so their place decides; and some fill
+        the vocabulary up at its end.
+        """
         try:
-            tokens = [bytes(map(_BYTES.__getitem__, token)) for token in self.tokens[count:]]
-        except KeyError:
+            first = self.tokens.index(_FIRST)
+            last = max(id for id, kind in enumerate(self.types) if kind == _NORMAL)
+            words = self.tokens[first : last + 1]
+            tokens = [bytes(map(_BYTES.__getitem__, word)) for word in words]
+        except (ValueError, KeyError):
             raise Invalid("The vocabulary's tokens are not written byte by byte.") from None
-        return list(self.tokens[:count]), tokens
+        return list(self.tokens[:first]), tokens
 
     def _of(self, *kinds: int) -> dict[str, int]:
         pairs = zip(self.tokens, self.types, strict=True)
         return {token: number for number, (token, kind) in enumerate(pairs) if kind in kinds}
 
 
-def _token(number: object, tokens: list[str]) -> int | None:
-    return number if isinstance(number, int) and 0 <= number < len(tokens) else None
+class _Said(msgspec.Struct):
+    """The metadata that matter here, by the last part of their keys."""
+
+    tokens: tuple[str, ...] = ()
+    token_type: tuple[int, ...] = ()
+    pre: str = "default"
+    bos_token_id: int = -1
+    eos_token_id: int = -1
+    add_bos_token: bool = False
+    chat_template: str | None = None
 
 
 def _alphabet() -> dict[str, int]:
@@ -105,13 +117,13 @@ def _alphabet() -> dict[str, int]:
 
 
 _BYTES = _alphabet()
+_FIRST = "\u0100"  # the letter of byte 0
 
 # GGUF's number for a type of value → its layout.
 _LAYOUTS = {0: "<B", 1: "<b", 2: "<H", 3: "<h", 4: "<I", 5: "<i", 6: "<f", 7: "<?"}
 _LAYOUTS |= {10: "<Q", 11: "<q", 12: "<d"}
 _STRING, _ARRAY = 8, 9
 _NUMBERS = {kind: struct.Struct(layout) for kind, layout in _LAYOUTS.items()}
-_WANTED = ("pre", "tokens", "token_type", "bos_token_id", "eos_token_id", "add_bos_token")
 
 
 class _Reader:
@@ -122,11 +134,11 @@ class _Reader:
         self._at = 0
 
     def metadata(self) -> dict[str, Any]:
-        """The values that matter here, by the last part of their key."""
+        """The values that matter here."""
         if self._taken(4) != b"GGUF" or self._number(4) not in (2, 3):
             raise ValueError
         self._number(10)  # tensors
-        wanted = {f"tokenizer.ggml.{name}": name for name in _WANTED}
+        wanted = {f"tokenizer.ggml.{name}": name for name in _Said.__struct_fields__}
         wanted["tokenizer.chat_template"] = "chat_template"
         found: dict[str, Any] = {}
         for _ in range(_bounded(self._number(10), _MOST_KEYS)):

@@ -1,0 +1,183 @@
+"""What OpenAI-compatible model servers are told, and what they tell: chats, tools, events.
+
+Reasoning arrives as ``reasoning_content`` (llama.cpp, SGLang, vLLM before 0.12) or ``reasoning``
+(Ollama, vLLM since); what was thought in earlier turns goes back under both names.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from casemate.engines.engine import Message, Prompt, Sampling, Token, Tool, ToolCall
+from casemate.errors import Invalid, Unavailable
+
+_LONGEST_CALL = 1 << 20  # characters of arguments
+
+
+def chat(prompt: Prompt) -> dict[str, Any]:
+    """The part of a request's body that is the prompt. Raises Invalid for a tool's bad schema."""
+    body: dict[str, Any] = {"messages": [_message(message) for message in prompt.messages]}
+    if prompt.tools:
+        body["tools"] = [_tool(tool) for tool in prompt.tools]
+    return body
+
+
+def drawing(sampling: Sampling) -> dict[str, Any]:
+    """The part that says how to draw: only what was chosen. Raises Invalid for a bad schema."""
+    body: dict[str, Any] = {
+        "temperature": sampling.temperature,
+        "top_p": sampling.top_p,
+        "seed": sampling.seed,
+        "max_tokens": sampling.max_tokens,
+    }
+    if sampling.schema is not None:
+        schema = _parsed(sampling.schema, "The schema of the answer")
+        body["response_format"] = {
+            "type": "json_schema",
+            "json_schema": {"name": "answer", "schema": schema, "strict": True},
+        }
+    return {name: value for name, value in body.items() if value is not None}
+
+
+class Reading:
+    """Turns the events of one answer into tokens; a call of a tool is one, once it is whole."""
+
+    def __init__(self) -> None:
+        self._call: _Call | None = None
+        self._calls = 0
+
+    def read(self, payload: bytes) -> list[Token]:
+        """What one event completes. Raises Unavailable if it is no event, or tells of an error."""
+        try:
+            event = msgspec.json.decode(payload, type=_Event)
+        except msgspec.DecodeError as problem:
+            raise no_events() from problem
+        if event.error is not None:
+            raise unavailable("reported an error of its own")
+        found: list[Token] = []
+        for choice in event.choices[:1]:
+            delta = choice.delta
+            thought = delta.reasoning_content or delta.reasoning
+            if thought or delta.content:
+                found += self.end()
+            if thought:
+                found.append(Token(thought, kind="thinking"))
+            if delta.content:
+                found.append(Token(delta.content))
+            for part in delta.tool_calls or ():
+                found += self._called(part)
+            if choice.finish_reason:
+                found += self.end()
+        return found
+
+    def end(self) -> list[Token]:
+        """The call that was still being written, if any."""
+        call, self._call = self._call, None
+        if call is None:
+            return []
+        if not call.name:
+            raise unavailable("called a tool and did not say which")
+        made = ToolCall(call.id or f"call-{self._calls}", call.name, call.arguments or "{}")
+        return [Token("", kind="call", call=made)]
+
+    def _called(self, part: _CallPart) -> list[Token]:
+        # Some servers number every call 0, and tell calls apart by their ids alone.
+        call, found = self._call, []
+        if call is None or part.index != call.index or (part.id and call.id and part.id != call.id):
+            found = self.end()
+            self._calls += 1
+            call = self._call = _Call(part.index)
+        call.id = call.id or part.id or ""
+        call.name = call.name or part.function.name or ""
+        call.arguments += part.function.arguments or ""
+        if len(call.arguments) > _LONGEST_CALL:
+            raise no_events()
+        return found
+
+
+class _Call:
+    """A call of a tool that is being written."""
+
+    def __init__(self, index: int) -> None:
+        self.index = index
+        self.id = self.name = self.arguments = ""
+
+
+class _Function(msgspec.Struct):
+    name: str | None = None
+    arguments: str | None = None
+
+
+class _CallPart(msgspec.Struct):
+    index: int = 0
+    id: str | None = None
+    function: _Function = msgspec.field(default_factory=_Function)
+
+
+class _Delta(msgspec.Struct):
+    content: str | None = None
+    reasoning_content: str | None = None
+    reasoning: str | None = None
+    tool_calls: list[_CallPart] | None = None
+
+
+class _Choice(msgspec.Struct):
+    delta: _Delta = msgspec.field(default_factory=_Delta)
+    finish_reason: str | None = None
+
+
+class _Event(msgspec.Struct):
+    choices: list[_Choice] = msgspec.field(default_factory=list)
+    error: Any = None
+
+
+def no_events() -> Unavailable:
+    """The error for a server that does not speak this language."""
+    return unavailable("sent something that is not a stream of events")
+
+
+def unavailable(what: str) -> Unavailable:
+    """The error for a server that does not do its work."""
+    return Unavailable(
+        f"The model server {what}.", "Try again; if it stays so, tell whoever runs that server."
+    )
+
+
+def _message(message: Message) -> dict[str, Any]:
+    told: dict[str, Any] = {"role": message.role, "content": message.content}
+    thought = "".join(chunk.text for chunk in message.chunks if chunk.kind == "thinking")
+    if thought and message.role == "assistant":
+        told["reasoning"] = told["reasoning_content"] = thought
+    if message.calls:
+        told["content"] = message.content or None
+        told["tool_calls"] = [
+            {
+                "id": call.id,
+                "type": "function",
+                "function": {"name": call.name, "arguments": call.arguments},
+            }
+            for call in message.calls
+        ]
+    if message.role == "tool":
+        told["tool_call_id"] = message.answers
+    return told
+
+
+def _tool(tool: Tool) -> dict[str, Any]:
+    return {
+        "type": "function",
+        "function": {
+            "name": tool.name,
+            "description": tool.description,
+            "parameters": _parsed(tool.parameters, f"The schema of the tool “{tool.name}”"),
+        },
+    }
+
+
+def _parsed(schema: str, what: str) -> Any:
+    try:
+        return msgspec.json.decode(schema)
+    except (msgspec.DecodeError, RecursionError) as problem:
+        raise Invalid(f"{what} is not JSON.", "Give a JSON Schema, as JSON.") from problem
