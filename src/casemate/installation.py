@@ -128,6 +128,7 @@ class Installation:
             rounds=settings.run_rounds,
             seconds=settings.run_seconds,
             new_seed=lambda: secrets.randbits(31),
+            repeatable=settings.repeatable_runs,
         )
 
     @classmethod

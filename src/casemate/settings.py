@@ -72,6 +72,13 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     model_slots: Annotated[
         int, Meta(ge=1, le=256, description="Answers one model that runs here writes at a time.")
     ] = 4
+    repeatable_runs: Annotated[
+        bool,
+        Meta(
+            description="A model here writes each answer alone, so that a replay gives the same "
+            "tokens; off: side by side, which is faster for many and can change a token."
+        ),
+    ] = True
     open_ledger: Annotated[
         bool, Meta(description="Serve the ledger's tiles to everyone, not to auditors alone.")
     ] = False

@@ -181,8 +181,11 @@ class Engine(Protocol):
         cannot score; Unavailable if it has stopped.
         """
 
-    async def embed(self, texts: Sequence[str]) -> list[list[float]]:
-        """One vector for each text. Raises Unsupported if it cannot."""
+    async def embed(self, texts: Sequence[str], *, label: Label) -> list[list[float]]:
+        """One vector for each text; ``label`` is that of all of them together.
+
+        Raises Unsupported if it cannot; Refused if they may not be shown to it.
+        """
 
     async def close(self) -> None:
         """Release connections and processes."""

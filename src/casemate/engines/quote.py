@@ -13,6 +13,7 @@ import asyncio
 import math
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from casemate.engines import question
 from casemate.engines.engine import Evidence, Found, Part, Prompt, Sampling, Scores, Token
@@ -21,6 +22,9 @@ from casemate.language import words
 from casemate.language.sentence import sentences
 from casemate.language.thesaurus import stem
 from casemate.models.profile import Profile
+
+if TYPE_CHECKING:
+    from casemate.gate.label import Label
 
 # Weights and limits, fitted on the tuning half of the demo questions, with the other half in sight
 # when some were picked: docs/decisions/0004. Another value is another version of the model.
@@ -116,7 +120,7 @@ class QuoteEngine:
         """See Engine."""
         raise Unsupported("Quotes have no probabilities.", "Choose a model whose engine can score.")
 
-    async def embed(self, texts: Sequence[str]) -> list[list[float]]:
+    async def embed(self, texts: Sequence[str], *, label: Label) -> list[list[float]]:
         """See Engine."""
         raise Unsupported("Quotes have no vectors.", "Choose a model whose engine can embed.")
 

@@ -16,7 +16,7 @@ import msgspec
 from casemate.engines import question
 from casemate.engines.engine import Part, Prompt, Sampling, Scores, Token
 from casemate.engines.wire import Reading, chat, drawing, no_events, unavailable
-from casemate.errors import Refused, Unsupported
+from casemate.errors import Unsupported
 from casemate.gate.connection import Ways, session
 from casemate.models.profile import Profile
 
@@ -104,15 +104,10 @@ class RemoteEngine:
             found |= zip(some, await self._scored(some, said.tokens), strict=True)
         return [Scores(words, found[one]) for one in ids]
 
-    async def embed(self, texts: Sequence[str], *, label: Label | None = None) -> list[list[float]]:
-        """See Engine. ``label``: of the texts; without one, they are sent nowhere."""
+    async def embed(self, texts: Sequence[str], *, label: Label) -> list[list[float]]:
+        """See Engine."""
         if not texts:
             return []
-        if label is None:
-            raise Refused(
-                "Texts without a label are not sent to a model server.",
-                "Choose a model that runs here, or say which label the texts have.",
-            )
         await self._allow(label)
         found: list[list[float]] = []
         for some in _batches(texts):

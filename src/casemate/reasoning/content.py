@@ -65,6 +65,7 @@ def sampling_from(content: Mapping[str, Any]) -> Sampling:
         top_p=None if kept.top_p is None else float(kept.top_p),
         seed=kept.seed,
         max_tokens=kept.max_tokens,
+        repeatable=kept.repeatable,
     )
 
 
@@ -85,6 +86,7 @@ def _sampling_content(sampling: Sampling) -> dict[str, object]:
         "top_p": None if sampling.top_p is None else repr(sampling.top_p),
         "seed": sampling.seed,
         "max_tokens": sampling.max_tokens,
+        "repeatable": sampling.repeatable,
     }
     return {name: value for name, value in kept.items() if value is not None}
 
@@ -111,3 +113,4 @@ class _Sampling(msgspec.Struct):
     top_p: str | None = None
     seed: int | None = None
     max_tokens: int | None = None
+    repeatable: bool = True

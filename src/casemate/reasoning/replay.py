@@ -146,6 +146,11 @@ async def replay(
     """
     require_deterministic(engine)
     recorded = Recorded.of(run, contents, label)
+    if not recorded.sampling.repeatable:
+        raise Unsupported(
+            "This run was computed side by side with others and promised no repetition.",
+            "With the setting `repeatable_runs` on, runs can be repeated.",
+        )
     again = await repeat(engine, recorded, recorded.prompt(engine.profile))
     before = [
         contents["answer"]["text"][one["start"] : one["end"]]

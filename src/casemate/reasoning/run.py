@@ -38,7 +38,8 @@ class Reasoner:
     """Runs questions.
 
     ``rounds``: how often a model may think and write in one run; ``seconds``: how long it may take.
-    ``new_seed`` draws a seed where the request names none; ``clock`` only grows, in seconds.
+    ``new_seed`` draws a seed where the request names none. ``repeatable``: engines compute each
+    answer by itself (see ``Sampling``). ``clock`` only grows, in seconds.
     """
 
     def __init__(
@@ -50,6 +51,7 @@ class Reasoner:
         rounds: int,
         seconds: float,
         new_seed: Callable[[], int],
+        repeatable: bool = True,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._library = library
@@ -58,6 +60,7 @@ class Reasoner:
         self._rounds = rounds
         self._seconds = seconds
         self._new_seed = new_seed
+        self._repeatable = repeatable
         self._clock = clock
 
     async def run(
@@ -132,7 +135,13 @@ class Reasoner:
         seed = request.seed
         if seed is None and "quotes" not in engine.capabilities:
             seed = self._new_seed()
-        return Sampling(request.temperature, request.top_p, seed, request.max_tokens)
+        return Sampling(
+            request.temperature,
+            request.top_p,
+            seed,
+            request.max_tokens,
+            repeatable=self._repeatable,
+        )
 
     async def _search(
         self, admission: Admission, request: Request, engine: Engine, draft: Draft

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import pytest
-from llama_builders import Tiny, a_prompt, an_adapter, said, text_of
+from llama_builders import LOWEST, Tiny, a_prompt, an_adapter, said, text_of
 
 from casemate.engines.engine import Sampling, Tool
 from casemate.engines.llama.engine import LlamaEngine
@@ -206,15 +206,15 @@ def test_an_adapter_changes_what_is_said_and_only_when_it_is_named(babbler: Tiny
 
 def test_vectors_have_length_one_and_differ(babbler: Tiny) -> None:
     async def embedded(engine: LlamaEngine) -> list[list[float]]:
-        assert await engine.embed([]) == []
-        return await engine.embed(["the house", "la maison", "the house", "[INST]"])
+        assert await engine.embed([], label=LOWEST) == []
+        return await engine.embed(["the house", "la maison", "the house", "[INST]"], label=LOWEST)
 
     first, second, third, _ = with_engine(babbler, embedded)
     assert math.isclose(math.hypot(*first), 1.0, abs_tol=1e-4)
     assert first == pytest.approx(third, abs=1e-5)
     assert first != second
     with pytest.raises(TooLarge):
-        with_engine(babbler, lambda engine: engine.embed(["word " * 600]))
+        with_engine(babbler, lambda engine: engine.embed(["word " * 600], label=LOWEST))
 
 
 def test_a_template_in_the_weights_speaks_to_the_model(tmp_path: Path) -> None:

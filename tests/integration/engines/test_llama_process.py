@@ -15,7 +15,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
-from llama_builders import Tiny, a_prompt, said
+from llama_builders import LOWEST, Tiny, a_prompt, said
 
 from casemate.engines.engine import Sampling
 from casemate.engines.llama.engine import LlamaEngine
@@ -139,7 +139,7 @@ def test_nothing_is_left_behind(tiny: Tiny, monkeypatch: pytest.MonkeyPatch) -> 
                 if number == 3:
                     os.kill(children()[0], signal.SIGKILL)
                 await answer.aclose()
-            await engine.embed(["vector"])
+            await engine.embed(["vector"], label=LOWEST)
             task = asyncio.create_task(said(engine, sampling=LONG))
             await said(engine, sampling=SHORT)
             task.cancel()

@@ -214,10 +214,3 @@ def test_vectors_that_make_no_sense_are_not_taken(
     model_server.answers = {"/v1/embeddings": answer}
     with pytest.raises(error):
         vectors(model_server, ["x"])
-
-
-def test_texts_without_a_label_are_sent_nowhere(model_server: ModelServer) -> None:
-    model_server.answers = {"/v1/embeddings": embed}
-    with pytest.raises(Refused, match="without a label"):
-        asked(model_server, lambda engine: engine.embed(["x"]))
-    assert model_server.asked == []

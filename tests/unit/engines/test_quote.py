@@ -135,6 +135,6 @@ def test_whatever_is_asked_every_quotation_stands_where_it_says(
 def test_it_has_no_scores_and_no_vectors() -> None:
     engine = QuoteEngine()
     prompt = a_prompt("How much is the dog tax?", FEES)
-    for act in (engine.score(prompt, "x"), engine.embed(["x"])):
+    for act in (engine.score([prompt], "x"), engine.embed(["x"], label=prompt.label)):
         with pytest.raises(Unsupported):
             asyncio.run(act)  # type: ignore[arg-type]

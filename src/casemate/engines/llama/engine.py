@@ -139,14 +139,14 @@ class LlamaEngine:
         names = await self._texts_of(running, after)
         return [Scores(names, logprobs) for logprobs in found]
 
-    async def embed(self, texts: Sequence[str]) -> list[list[float]]:
+    async def embed(self, texts: Sequence[str], *, label: Label) -> list[list[float]]:
         """See Engine. Means over the tokens, of length 1. Raises TooLarge for a text too long."""
         if not texts:
             return []
         try:
-            return await self._embedded(await self._vectors.running(), texts)
+            return await self._embedded(await self._vectors.running(), texts, label)
         except Gone:
-            return await self._embedded(await self._vectors.running(), texts)
+            return await self._embedded(await self._vectors.running(), texts, label)
 
     async def _opened(self, open_: AsyncExitStack, prompt: Prompt, sampling: Sampling) -> _Answer:
         """Start an answer; ``open_`` ends it. Raises Gone if its process was."""
@@ -180,7 +180,10 @@ class LlamaEngine:
             written.append(answer.content)
         return tuple(written)
 
-    async def _embedded(self, running: Running, texts: Sequence[str]) -> list[list[float]]:
+    async def _embedded(
+        self, running: Running, texts: Sequence[str], label: Label
+    ) -> list[list[float]]:
+        self._check_layers(running, label)
         content = [await self._encoded_alone(running, text) for text in texts]
         for ids in content:
             if len(ids) > running.life.load.context:
