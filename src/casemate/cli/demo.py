@@ -141,7 +141,6 @@ def _bring(data: Path, shown: _Show, *, quiet: bool) -> None:
             "legal_basis": "None: a demonstration on invented documents.",
             "risk": "minimal",
             "models": [shown.model],
-            "collections": [shown.collection],
             "oversight": "none",
             "retention_days": 183,
         }

@@ -167,7 +167,8 @@ def test_no_flipped_bit_of_a_receipt_stays_proven(proof: dict[str, bytes]) -> No
         bad[place // 8] ^= 1 << place % 8
         with pytest.raises(Unproven) as caught:
             verify(bytes(bad), key, answer)
-        assert caught.value.part in PARTS
+        # A flipped bit may fall into the name of an opening, which is then named as it reads.
+        assert caught.value.part in PARTS or caught.value.part.startswith("opening of ")
 
 
 @pytest.mark.parametrize("name", ["key", "answer"])
