@@ -21,10 +21,10 @@ import click
 import msgspec
 
 from casemate.cli import line, questions, show
-from casemate.errors import CasemateError
+from casemate.errors import CasemateError, Invalid
 
 if TYPE_CHECKING:
-    from casemate.lab.score import Outcome, Question
+    from casemate.lab.score import Outcome
     from casemate.reasoning.event import Event, Request
 
 _SHOWN = ("de", "fr", "en", "lb")
@@ -60,8 +60,15 @@ _SHOWS = {
         "registers/questions.toml",
         "registers",
         "registers",
-        (),
-        ("de", "fr", "en"),
+        # One of several kinds, one whose note lacks the fact, one without a note.
+        (
+            "register-en-001",
+            "register-en-007",
+            "register-en-010",
+            "register-en-081",
+            "register-en-107",
+        ),
+        ("en",),
     ),
 }
 _SECOND = "second-person"  # who approves in the demo what its owner proposes
@@ -85,6 +92,11 @@ def demo(
     """Import the shipped fictional corpus, ask, cite, and verify the receipts offline."""
     shown = _SHOWS[model]
     spoken = languages or shown.languages
+    if not set(spoken) <= set(shown.languages):
+        raise Invalid(
+            f"The demo of {model} has no questions in some of these languages.",
+            f"It has: {', '.join(shown.languages)}.",
+        )
     with _folder(folder) as data, resources.as_file(resources.files("casemate.demo")) as shipped:
         _import(data, shipped / shown.documents, shown, quiet=as_json)
         if model != "quote":
@@ -156,18 +168,8 @@ def _chosen(raw: bytes, shown: _Show, languages: Sequence[str]) -> Iterator[str]
     """The questions that are shown, of these languages."""
     from casemate.lab import score
 
-    every = score.questions(raw)
-    if shown.picked:
-        by_id = {one.id: one for one in every}
-        return (by_id[id].text for id in shown.picked if by_id[id].language in languages)
-    return (one.text for language in languages for one in _first(every, language))
-
-
-def _first(every: Sequence[Question], language: str) -> Iterator[Question]:
-    """The first question of a language that has an answer, and the first that has none."""
-    spoken = [one for one in every if one.language == language]
-    for answerable in (True, False):
-        yield from [one for one in spoken if one.answerable is answerable][:1]
+    every = {one.id: one for one in score.questions(raw)}
+    return (every[id].text for id in shown.picked if every[id].language in languages)
 
 
 def _ask_and_verify(data: Path, asked: Sequence[str], shown: _Show, *, kept: bool) -> None:

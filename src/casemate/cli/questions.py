@@ -102,8 +102,9 @@ class _Screen:
         if self._quiet:
             return
         if self._streaming is not dim:
+            if self._streaming is None:
+                click.echo()
             self.end()
-            click.echo()
             text = text.lstrip()
         self._streaming = dim
         click.secho(text, dim=dim, nl=False)
