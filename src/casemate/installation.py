@@ -190,7 +190,8 @@ class Installation:
     async def explain(self, caller: Caller, run: str) -> Explanation:
         """Which passages each sentence of a run depends on."""
         contents, engine, label = await asyncio.to_thread(self._recorded, caller, run)
-        return await explain(run, contents, engine, label)
+        with self.gate.quota.run(caller.principal):
+            return await explain(run, contents, engine, label, self.settings.run_seconds)
 
     async def replay(self, caller: Caller, run: str) -> Replay:
         """Run a run again and say what differs."""
@@ -201,7 +202,8 @@ class Installation:
                 now[id] = (await asyncio.to_thread(self.library.document, caller, id)).digest
             except NotFound:
                 continue
-        return await replay(run, contents, engine, label, now)
+        with self.gate.quota.run(caller.principal):
+            return await replay(run, contents, engine, label, now, self.settings.run_seconds)
 
     def _model(self, id: str) -> tuple[Manifest, Engine]:
         manifest = self.models.approved(id)
@@ -212,7 +214,10 @@ class Installation:
         if "answer" not in contents:
             raise NotFound("This run has no answer.", "Only a run that ended with one has.")
         recorded = self.runs.get(caller, run)
+        # Generation needs a right to it, also where it repeats what was said before.
+        self.gate.admit(caller, use_case=recorded.use_case, model=recorded.model)
         _, engine = self._model(recorded.model)
+        self.gate.acts.record("run.repeated", caller.principal, run=run)
         return contents, engine, self.gate.country.policy.parse(recorded.label)
 
     def _start(self) -> None:

@@ -1,7 +1,8 @@
 """Export: a checkpoint as GGUF for llama.cpp and as a folder for transformers.
 
-``python -m nano.export CHECKPOINT TEKKEN GGUF [--transformers FOLDER]``. Matrices are rounded to
-float16; both exports hold exactly these rounded values, so that their scores can be compared.
+``python -m nano.export CHECKPOINT TEKKEN GGUF [--transformers FOLDER]``. Both hold the same float32
+values, so that their scores can be compared: llama.cpp would round the activations too where
+matrices are float16.
 """
 
 from __future__ import annotations
@@ -12,7 +13,6 @@ import shutil
 from pathlib import Path
 
 import gguf
-import numpy as np
 import torch
 from safetensors.torch import save_file
 from torch import Tensor
@@ -45,16 +45,11 @@ _OUTSIDE = {
 
 
 def load(checkpoint: Path) -> Model:
-    """The model of a checkpoint with its matrices rounded to float16."""
+    """The model of a checkpoint."""
     state = torch.load(checkpoint, weights_only=True)
     model = Model(Shape(**state["shape"]))
-    model.load_state_dict({name: rounded(weight) for name, weight in state["model"].items()})
+    model.load_state_dict(state["model"])
     return model.eval()
-
-
-def rounded(weight: Tensor) -> Tensor:
-    """Matrices as float16 would hold them, in float32."""
-    return weight.half().float() if weight.dim() == 2 else weight
 
 
 def write_gguf(model: Model, tokenizer: Tokenizer, path: Path) -> None:
@@ -65,7 +60,7 @@ def write_gguf(model: Model, tokenizer: Tokenizer, path: Path) -> None:
     writer.add_license("EUPL-1.2")
     writer.add_languages(["en"])
     writer.add_description("Reads only the closed language of its own register notes.")
-    writer.add_file_type(gguf.LlamaFileType.MOSTLY_F16)
+    writer.add_file_type(gguf.LlamaFileType.ALL_F32)
     writer.add_vocab_size(shape.vocabulary)
     writer.add_context_length(shape.context)
     writer.add_embedding_length(shape.width)
@@ -80,10 +75,7 @@ def write_gguf(model: Model, tokenizer: Tokenizer, path: Path) -> None:
     writer.add_layer_norm_rms_eps(shape.epsilon)
     _add_tokenizer(writer, tokenizer)
     for name, weight in model.state_dict().items():
-        values = weight.numpy()
-        writer.add_tensor(
-            _renamed(name, 0), values.astype(np.float16) if weight.dim() == 2 else values
-        )
+        writer.add_tensor(_renamed(name, 0), weight.numpy())
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()

@@ -137,7 +137,11 @@ def report(
             place += f", page {source['page']}"
         quote = " ".join(citation["quote"].split())
         click.echo(show.wrapped(f"{place}: “{quote}”", "      ", f"  [{citation['number']}] "))
-    for one in answer["sentences"] if answer["citations"] else ():
+    wrote = any(step["kind"] == "write" for step in finished["steps"])
+    if wrote and not answer["text"].strip():
+        click.echo("The model thought, and wrote no answer.")
+    # The engine that quotes says in words of its own only that nothing answers.
+    for one in answer["sentences"] if answer["citations"] or wrote else ():
         if note := _SUPPORT.get(one["support"]):
             said = " ".join(answer["text"][one["start"] : one["end"]].split())
             click.echo(show.wrapped(f"{note}: “{said}”", "      ", "  "))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import os
 import re
+import threading
 from collections.abc import Callable
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -47,13 +48,15 @@ class Engines:
         self._required_layers = required_layers
         self._slots = slots
         self._running: dict[str, Engine] = {}
+        self._starting = threading.Lock()
 
     def of(self, manifest: Manifest) -> Engine:
         """The engine that runs this model. Raises Unsupported for one that is not installed."""
         key = manifest.digest()
-        if key not in self._running:
-            self._running[key] = self._start(manifest)
-        return self._running[key]
+        with self._starting:  # two first questions at once want one engine
+            if key not in self._running:
+                self._running[key] = self._start(manifest)
+            return self._running[key]
 
     async def close(self) -> None:
         """Stop them all."""

@@ -164,7 +164,9 @@ class Contents:
             )
         if order.profile is not None:
             description = msgspec.structs.replace(description, profile=order.profile)
-        _check_named(description.named() | {described_in}, set(sizes) - {_PULLED})
+        # What `pull` wrote need not be named, and may be.
+        named = description.named() | {described_in} | ({_PULLED} & set(sizes))
+        _check_named(named, set(sizes))
         # What is wrong with it is better said now than after gigabytes were read.
         description.manifest(dict.fromkeys(sizes, f"sha256:{0:064}"), None)
         return cls(description, described_in, content, places, sizes, signature)

@@ -11,14 +11,15 @@ from casemate.engines.engine import Found, Part, Sampling, ToolCall
 from casemate.reasoning.draft import Draft, Looked
 
 
-def steps_content(draft: Draft, sampling: Sampling) -> dict[str, object]:
-    """Steps, thinking, what was found and how tokens were drawn."""
+def steps_content(draft: Draft, sampling: Sampling, rounds: int) -> dict[str, object]:
+    """Steps, thinking, what was found, how tokens were drawn and in how many rounds at most."""
     return {
         "steps": msgspec.to_builtins(draft.steps),
         "thinking": "".join(draft.thinking),
         "found": [found_content(one) for one in draft.found],
         "rounds": [[_looked_content(one) for one in calls] for calls in draft.looked],
         "sampling": _sampling_content(sampling),
+        "most_rounds": rounds,
     }
 
 

@@ -23,7 +23,7 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
     language: str | None = None  # of the reader, when a face knows it; else that of the question
     temperature: Annotated[float, Meta(ge=0, le=2)] | None = None
     top_p: Annotated[float, Meta(gt=0, le=1)] | None = None
-    seed: Annotated[int, Meta(ge=-(2**53), le=2**53)] | None = None
+    seed: Annotated[int, Meta(ge=-(2**53) + 1, le=2**53 - 1)] | None = None
     max_tokens: Annotated[int, Meta(ge=1, le=1_000_000)] | None = None
     history: tuple[tuple[str, str], ...] = ()  # earlier (role, text) of a conversation
 

@@ -44,9 +44,12 @@ class Explanation(msgspec.Struct, frozen=True, kw_only=True):
 
 
 async def explain(
-    run: str, contents: Mapping[str, Any], engine: Engine, label: Label
+    run: str, contents: Mapping[str, Any], engine: Engine, label: Label, seconds: float
 ) -> Explanation:
-    """Take a recorded run apart. Raises Unsupported if the engine is not deterministic."""
+    """Take a recorded run apart; each repetition may take ``seconds``.
+
+    Raises Unsupported if the engine is not deterministic.
+    """
     require_deterministic(engine)
     recorded = Recorded.of(run, contents, label)
     sources = recorded.sources
@@ -60,8 +63,10 @@ async def explain(
     ]
     cited = sorted({index for _, own in said for index in own})
     everything = set(range(len(sources)))
-    without = {index: await _said(engine, recorded, everything - {index}) for index in cited}
-    alone = {tuple(own): await _said(engine, recorded, set(own)) for _, own in said if own}
+    without = {
+        index: await _said(engine, recorded, everything - {index}, seconds) for index in cited
+    }
+    alone = {tuple(own): await _said(engine, recorded, set(own), seconds) for _, own in said if own}
     found = tuple(
         Dependence(
             text=text,
@@ -82,13 +87,13 @@ async def explain(
     )
 
 
-async def _said(engine: Engine, recorded: Recorded, indices: set[int]) -> list[str]:
+async def _said(engine: Engine, recorded: Recorded, indices: set[int], seconds: float) -> list[str]:
     """The sentences that are said when only these sources are there."""
     without = frozenset(
         number for number in range(1, len(recorded.sources) + 1) if number - 1 not in indices
     )
     prompt = _keeping(recorded.prompt(engine.profile, without), indices)
-    return (await repeat(engine, recorded, prompt)).sentences
+    return (await repeat(engine, recorded, prompt, seconds)).sentences
 
 
 def _keeping(prompt: Prompt, indices: set[int]) -> Prompt:

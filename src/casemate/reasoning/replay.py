@@ -23,8 +23,7 @@ if TYPE_CHECKING:
     from casemate.gate.label import Label
     from casemate.models.profile import Profile
 
-# More rounds and time than any recorded run was given: a replay ends where the run ended.
-_ROUNDS, _SECONDS = 64, 3600.0
+_ROUNDS = 4  # of runs recorded before the number was
 
 
 class Replay(msgspec.Struct, frozen=True, kw_only=True):
@@ -102,12 +101,17 @@ class Again:
         return [one.text for one in self.bound]
 
 
-async def repeat(engine: Engine, recorded: Recorded, prompt: Prompt) -> Again:
-    """Run ``prompt`` again; tools give what they gave, or nothing where other things are asked."""
+async def repeat(engine: Engine, recorded: Recorded, prompt: Prompt, seconds: float) -> Again:
+    """Run ``prompt`` again; tools give what they gave, or nothing where other things are asked.
+
+    ``seconds``: after which it is stopped, like the run itself would have been.
+    """
     again = Again()
-    binder = Binder(recorded.sources)
+    sources = list(recorded.sources[: recorded.given_first])
+    binder = Binder(sources)
     looked = list(recorded.looked)
-    budget = Budget(_ROUNDS, recorded.sampling.max_tokens, _SECONDS)
+    most = recorded.contents["steps"].get("most_rounds", _ROUNDS)
+    budget = Budget(most, recorded.sampling.max_tokens, seconds)
     told = rounds(engine, prompt, recorded.sampling, budget, time.monotonic)
     async with aclosing(told) as pieces:
         async for piece in pieces:
@@ -115,6 +119,8 @@ async def repeat(engine: Engine, recorded: Recorded, prompt: Prompt) -> Again:
                 before = looked.pop(0) if looked else ()
                 again.strayed |= _strayed(piece, before)
                 known = {(one.call.name, one.call.arguments): one.given for one in before}
+                reached = max((n for given in known.values() for n in given or ()), default=0)
+                sources += recorded.sources[len(sources) : reached]
                 piece.results = [
                     prompts.result_text(
                         known.get((call.name, call.arguments), ()),
@@ -137,9 +143,14 @@ async def repeat(engine: Engine, recorded: Recorded, prompt: Prompt) -> Again:
 
 
 async def replay(
-    run: str, contents: Mapping[str, Any], engine: Engine, label: Label, now: Mapping[str, str]
+    run: str,
+    contents: Mapping[str, Any],
+    engine: Engine,
+    label: Label,
+    now: Mapping[str, str],
+    seconds: float,
 ) -> Replay:
-    """Run the recorded prompt again, and compare sentence by sentence.
+    """Run the recorded prompt again, and compare sentence by sentence, with what each cites.
 
     ``now`` gives the present digest of each source document by id, as far as it can be read.
     Raises Unsupported if the engine does not promise equal answers to equal prompts.
@@ -151,7 +162,7 @@ async def replay(
             "This run was computed side by side with others and promised no repetition.",
             "With the setting `repeatable_runs` on, runs can be repeated.",
         )
-    again = await repeat(engine, recorded, recorded.prompt(engine.profile))
+    again = await repeat(engine, recorded, recorded.prompt(engine.profile), seconds)
     before = [
         contents["answer"]["text"][one["start"] : one["end"]]
         for one in contents["answer"]["sentences"]
@@ -160,6 +171,13 @@ async def replay(
         f"sentence {number}: “{old}” became “{new}”"
         for number, (old, new) in enumerate(zip(before, again.sentences, strict=False), 1)
         if old != new
+    ]
+    differences += [
+        f"sentence {number} rests on other words"
+        for number, (old, new) in enumerate(
+            zip(_cited(contents["answer"]), again.bound, strict=False), 1
+        )
+        if old != {(span.source, span.start, span.end) for span in new.cites}
     ]
     if len(before) != len(again.sentences):
         differences.append(f"{len(before)} sentences became {len(again.sentences)}")
@@ -176,6 +194,12 @@ async def replay(
         sentences=len(again.sentences),
         differences=tuple(differences),
     )
+
+
+def _cited(answer: Mapping[str, Any]) -> list[set[tuple[int, int, int]]]:
+    """Source, start and end of the words that each recorded sentence cites."""
+    citations = [(one["source"], one["start"], one["end"]) for one in answer["citations"]]
+    return [{citations[index] for index in one["citations"]} for one in answer["sentences"]]
 
 
 def _strayed(asked: Asked, before: Sequence[Looked]) -> bool:

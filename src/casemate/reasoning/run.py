@@ -14,7 +14,7 @@ from contextlib import aclosing
 from typing import TYPE_CHECKING
 
 from casemate.engines.engine import Engine, Found, Sampling, Token
-from casemate.errors import CasemateError, Invalid, Refused, TooLarge
+from casemate.errors import Invalid, Refused, TooLarge
 from casemate.language import words
 from casemate.reasoning import prompt as prompts
 from casemate.reasoning.citation import Binder
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
 PASSAGES = 10  # for each part of a question
 _MOST_PARTS = 6
+_LARGEST_SEED = 2**53 - 1  # the largest that canonical JSON (RFC 8785) holds exactly
 
 
 class Reasoner:
@@ -82,7 +83,7 @@ class Reasoner:
                 "The question's or the model's label is above what you may use here.",
                 "Choose another use case or model, or ask whoever gave you access.",
             )
-        opened = await asyncio.to_thread(self._runs.open, admission, request, model_digest, label)
+        opened = await self._open(admission, request, model_digest, label)
         language = _language(request)
         draft = Draft(language, label)
         sampling = self._sampling(request, engine)
@@ -107,8 +108,10 @@ class Reasoner:
             ended = True  # the record is being written, also for a reader who goes away now
             try:
                 finished = await asyncio.shield(finishing)
-            except CasemateError:
-                ended = False
+            except BaseException:
+                if not finishing.done():  # a reader who goes away leaves the record to be written
+                    await asyncio.wait({finishing})
+                ended = not finishing.cancelled() and finishing.exception() is None
                 raise
             yield finished
         finally:
@@ -118,7 +121,25 @@ class Reasoner:
                     asyncio.to_thread(self._runs.close, opened, "failed", draft.label, {})
                 )
 
+    async def _open(
+        self, admission: Admission, request: Request, model_digest: str, label: Label
+    ) -> Opened:
+        """Record that the run begins; for a reader who goes away meanwhile, that it ends."""
+        opening = asyncio.ensure_future(
+            asyncio.to_thread(self._runs.open, admission, request, model_digest, label)
+        )
+        try:
+            return await asyncio.shield(opening)
+        except asyncio.CancelledError:
+            opened = await opening
+            await asyncio.to_thread(self._runs.close, opened, "failed", label, {})
+            raise
+
     def _check(self, request: Request) -> None:
+        if request.seed is not None and abs(request.seed) > _LARGEST_SEED:
+            raise Invalid(
+                "The seed is too large.", f"Take one between -{_LARGEST_SEED} and {_LARGEST_SEED}."
+            )
         for text in (request.question, *(said for _, said in request.history)):
             if any("\ud800" <= char <= "\udfff" for char in text):
                 raise Invalid("The question is not valid text.", "Write it in UTF-8.")
@@ -267,7 +288,7 @@ class Reasoner:
         contents = {
             "answer": answer_content(answer),
             "sources": [source_content(source) for source in draft.sources],
-            "steps": steps_content(draft, sampling),
+            "steps": steps_content(draft, sampling, self._rounds),
         }
         finished = await asyncio.to_thread(self._runs.close, opened, outcome, draft.label, contents)
         return Finished(

@@ -86,8 +86,10 @@ def laid_out(
         thinking=answer.thinking,
         steps=steps,
         summary=summary(steps, words),
-        # Where nothing was found to answer, saying so needs no source.
-        unsupported=_supported(answer, "none") if answer.citations else (),
+        # The engine that quotes says in words of its own only that nothing answers.
+        unsupported=_supported(answer, "none")
+        if answer.citations or any(step.kind == "write" for step in steps)
+        else (),
         own_words=_supported(answer, "words"),
     )
 

@@ -79,3 +79,9 @@ def test_held_out_questions_are_answered_as_well_as_the_model_card_says(data: Pa
     assert found["verbatim"] == 1.0
     assert found["right"] >= 0.9
     assert found["silent_rightly"] >= 0.8
+
+
+def test_a_data_folder_may_be_named_by_a_relative_path(data: Path) -> None:
+    arguments = ("ask", a_question(data), "--use-case", "registers")
+    done = casemate("--data", data.name, *arguments, cwd=data.parent)
+    assert "[1]" in done.fine().out

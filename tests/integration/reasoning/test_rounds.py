@@ -12,7 +12,7 @@ from house_builders import DOG_TAX, FEES, PAYROLL, WASTE, House
 from test_run import play
 
 from casemate.engines.engine import Token, ToolCall
-from casemate.errors import Refused
+from casemate.errors import Invalid, Refused
 from casemate.models.profile import Profile
 from casemate.reasoning.event import Event, StepFinished, Thinking
 from casemate.reasoning.replay import Replay
@@ -204,3 +204,64 @@ def test_numbered_prompts_hold_nothing_but_passages_and_question(filled: House) 
     (only,) = prompt.messages
     assert only.content.startswith("[1] ")
     assert only.content.endswith(f"\n\n{DOG_TAX}")
+
+
+def test_a_replay_notices_that_other_words_are_cited(filled: House) -> None:
+    repeats = frozenset({"generate", "deterministic"})
+    said = "The dog tax is 40 euros a year."
+    play(filled, f"{said} [1]", capabilities=repeats)
+    run = filled.ask(DOG_TAX).run
+    play(filled, said, capabilities=repeats)
+    assert any("rests on other words" in one for one in replayed(filled, run).differences)
+
+
+def test_a_replay_is_given_as_many_rounds_as_the_run(filled: House) -> None:
+    repeats = frozenset({"generate", "deterministic"})
+    filled.installation._reasoner._rounds = 1
+    play(filled, "The dog tax is 40 euros a year. [1]", capabilities=repeats)
+    run = filled.ask(DOG_TAX).run
+    engine = play(filled, "The dog tax is 40 euros a year. [1]", capabilities=repeats)
+    assert replayed(filled, run).same
+    assert engine.prompts[0].tools == ()
+
+
+@pytest.mark.parametrize("seed", [2**53, -(2**53), 2**63])
+def test_a_seed_that_cannot_be_recorded_is_refused_before_anything_is(
+    filled: House, seed: int
+) -> None:
+    play(filled, "x")
+    before = filled.installation.log.size
+    with pytest.raises(Invalid, match="seed"):
+        filled.events(filled.owner, DOG_TAX, seed=seed)
+    assert filled.installation.log.size == before
+
+
+def test_nothing_is_repeated_under_a_use_case_that_no_longer_holds(filled: House) -> None:
+    repeats = frozenset({"generate", "deterministic"})
+    play(filled, "x", capabilities=repeats)
+    run = filled.ask(DOG_TAX).run
+    filled.installation.gate.use_cases.suspend(filled.owner, "documents")
+    engine = play(filled, "x", capabilities=repeats)
+    with pytest.raises(Refused):
+        replayed(filled, run)
+    with pytest.raises(Refused):
+        asyncio.run(filled.installation.explain(filled.owner, run))
+    assert engine.prompts == []
+
+
+def test_a_record_that_cannot_be_written_leaves_a_run_that_failed(
+    filled: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    play(filled, "x")
+    runs = filled.installation.runs
+    close = runs.close
+
+    def fails_once(opened: Any, outcome: str, *rest: Any) -> Any:
+        if outcome != "failed":
+            raise ValueError("cannot be written")
+        return close(opened, outcome, *rest)
+
+    monkeypatch.setattr(runs, "close", fails_once)
+    with pytest.raises(ValueError, match="cannot be written"):
+        filled.events(filled.owner, DOG_TAX)
+    assert filled.entries()[-1]["outcome"] == "failed"

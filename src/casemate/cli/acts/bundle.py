@@ -90,7 +90,9 @@ async def trust_add(
 ) -> AsyncIterator[Item]:
     """Let a person's key count."""
     key = read_public(Path(arguments["key"]))
-    yield _trusted(installation.bundles.trust(caller, arguments["name"], key))
+    # In a thread: an import may hold the book of keys for as long as it takes.
+    made = await asyncio.to_thread(installation.bundles.trust, caller, arguments["name"], key)
+    yield _trusted(made)
 
 
 @act("bundle.trust.list")
@@ -98,7 +100,7 @@ async def trust_list(
     installation: Installation, caller: Caller, arguments: Mapping[str, Any]
 ) -> AsyncIterator[Item]:
     """Yield the keys that count."""
-    for one in installation.bundles.trusted(caller):
+    for one in await asyncio.to_thread(installation.bundles.trusted, caller):
         yield _trusted(one)
 
 
@@ -107,7 +109,7 @@ async def trust_remove(
     installation: Installation, caller: Caller, arguments: Mapping[str, Any]
 ) -> AsyncIterator[Item]:
     """Let a key count no more."""
-    one = installation.bundles.distrust(caller, arguments["name"])
+    one = await asyncio.to_thread(installation.bundles.distrust, caller, arguments["name"])
     yield {"name": one.name, "state": "removed"}
 
 

@@ -58,7 +58,11 @@ class Connection:
     async def ask(self, path: str, body: object, answer: type[_T]) -> _T:
         """Send ``body`` (None: nothing) to ``path``; its answer. Raises Unavailable."""
         async with self._sent(path, body) as response:
-            content = await response.content.read(_LONGEST_ANSWER)
+            content = bytearray()
+            async for piece in response.content.iter_any():
+                content += piece
+                if len(content) > _LONGEST_ANSWER:
+                    raise unavailable("said more than it was asked for")
         try:
             return msgspec.json.decode(content, type=answer)
         except msgspec.DecodeError as problem:

@@ -159,8 +159,8 @@ class Life:
     def _assign(self) -> None:
         assert self._process.stdin is not None  # noqa: S101 - for the type checker: it is PIPE
         task = {
-            "weights": str(self.load.weights),
-            "adapters": [str(path) for path in self.load.adapters],
+            "weights": os.path.abspath(self.load.weights),  # it stands elsewhere
+            "adapters": [os.path.abspath(path) for path in self.load.adapters],
             "context": self.load.context,
             "slots": self.load.slots,
             "threads": self.load.threads,
@@ -213,9 +213,14 @@ def _private_folder() -> Path:
 
 
 def _command() -> list[str]:
-    """Run ``confined`` as a script: with -I neither folder nor environment add code to it."""
+    """Run ``confined`` as a script: with -I neither folder nor environment add code to it.
+
+    Of the parent's path it gets only where packages are installed: the rest may be the folder that
+    somebody stood in, and what is on the path may be read.
+    """
     root = str(Path(casemate.__file__).resolve().parent.parent)
-    paths = [root, *(path for path in sys.path if os.path.isabs(path))]
+    installed = ("site-packages", "dist-packages")
+    paths = [root, *(path for path in sys.path if Path(path).name in installed)]
     return [sys.executable, "-I", "-B", str(Path(confined.__file__).resolve()), *paths]
 
 

@@ -16,7 +16,7 @@ import msgspec
 
 from casemate.engines.llama.connection import Connection, unavailable
 from casemate.engines.llama.life import Isolated, Life, Load, Message
-from casemate.errors import CasemateError, Tampered, Unavailable, Unsupported
+from casemate.errors import CasemateError, Refused, Tampered, Unavailable, Unsupported
 
 _UNNEEDED = "it was no longer needed"
 _FIRST_PAUSE_SECONDS = 1.0
@@ -134,6 +134,7 @@ class Process:
                     raise self._unloadable(life)
                 self._recorded.add(life)
                 await asyncio.to_thread(self._on_started, isolated)
+                _require_shut(isolated, self._name)
                 outcome = await self._message(life)
             if outcome.ready is None:
                 raise self._failed(life, outcome.failed or "")
@@ -238,3 +239,14 @@ def _pausing(name: str, left: float) -> Unavailable:
 
 def _how(code: int) -> str:
     return f"it was ended by signal {-code}" if code < 0 else f"it ended with status {code}"
+
+
+def _require_shut(isolated: Isolated, name: str) -> None:
+    """Raise Refused where the process says that it is held, and found a way out all the same."""
+    ways = [way for way, blocked, _ in isolated.proof if not blocked]
+    if ways and not isolated.missing:
+        raise Refused(
+            f"Model {name} was not started: its process reports every layer of isolation in force, "
+            f"and still found a way out: {', '.join(sorted(ways))}.",
+            "Do not run models on this system; tell whoever looks after it what the ledger holds.",
+        )
