@@ -73,12 +73,22 @@ class Watched(Process):
         await life.end()
 
 
+_BEFORE: set[int] = set()  # of other tests, which may keep theirs for longer
+
+
+@pytest.fixture(autouse=True)
+def _only_those_of_this_test() -> None:
+    _BEFORE.clear()
+    _BEFORE.update(children())
+
+
 def children() -> list[int]:
-    """Processes that this one started and that are not gone."""
+    """Processes that this test started and that are not gone."""
     return [
         int(child)
         for task in os.listdir("/proc/self/task")
         for child in Path(f"/proc/self/task/{task}/children").read_text().split()
+        if int(child) not in _BEFORE
     ]
 
 
