@@ -66,10 +66,6 @@ def furthest(found: Sequence[Sequence[float]], expected: Sequence[Sequence[float
     return max(abs(a - b) for one, two in pairs for a, b in zip(one, two, strict=True))
 
 
-@pytest.mark.skipif(
-    not REFERENCE.exists(), reason="the reference of the nano model is not made yet"
-)
-@pytest.mark.skipif(not NANO.exists(), reason="the nano model is not made yet")
 def test_the_nano_model_scores_as_its_reference_does() -> None:
     reference = json.loads(REFERENCE.read_text("utf-8"))
     assert reference["model"] == "sha256:" + hashlib.sha256(NANO.read_bytes()).hexdigest()
