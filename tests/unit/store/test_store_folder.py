@@ -1,8 +1,9 @@
 from __future__ import annotations
 
 import errno
-import multiprocessing
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -52,23 +53,35 @@ def test_two_openings_of_one_folder_are_refused_until_the_first_is_closed(tmp_pa
     DataFolder.open(path).close()
 
 
-def _hold(path: Path, held: object, release: object) -> None:
-    with DataFolder.open(path):
-        held.set()  # type: ignore[attr-defined]
-        release.wait(30)  # type: ignore[attr-defined]
+# Other processes talk over pipes: the locks of multiprocessing can stop a test for ever, when the
+# collector runs one's finalizer while the tracker of such locks holds its own.
+HOLD = """
+import sys
+from pathlib import Path
+from casemate.store.folder import DataFolder
+with DataFolder.open(Path(sys.argv[1])):
+    print("held", flush=True)
+    sys.stdin.read()
+"""
+
+
+def another(code: str, path: Path) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-c", code, str(path)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
 
 
 def test_another_process_that_is_killed_gives_the_folder_back(tmp_path: Path) -> None:
     path = a_made_folder(tmp_path / "data")
-    spawn = multiprocessing.get_context("spawn")
-    held, release = spawn.Event(), spawn.Event()
-    process = spawn.Process(target=_hold, args=(path, held, release))
-    process.start()
-    assert held.wait(30)
-    with pytest.raises(InUse):
-        DataFolder.open(path)
-    process.kill()
-    process.join()
+    with another(HOLD, path) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "held\n"
+        with pytest.raises(InUse):
+            DataFolder.open(path)
+        process.kill()
     DataFolder.open(path).close()
 
 
@@ -224,30 +237,38 @@ def test_a_folder_that_another_start_completed_in_between_is_not_begun_again(
         assert (folder.ledger / "checkpoint").read_bytes() == b"theirs"
 
 
-def _start(path: Path, begin: object, ended: object) -> None:
-    begin.wait(30)  # type: ignore[attr-defined]
-    try:
-        with DataFolder.open(path) as folder:
-            if folder.fresh:
-                (path / "ledger").mkdir()
-                (path / "ledger" / "made").touch()
-                folder.finish_creation()
-            ended.put("made" if folder.fresh else "found")  # type: ignore[attr-defined]
-    except InUse:
-        ended.put("in use")  # type: ignore[attr-defined]
+START = """
+import sys
+from pathlib import Path
+from casemate.store.folder import DataFolder, InUse
+path = Path(sys.argv[1])
+print("ready", flush=True)
+sys.stdin.readline()
+try:
+    with DataFolder.open(path) as folder:
+        if folder.fresh:
+            (path / "ledger").mkdir()
+            (path / "ledger" / "made").touch()
+            folder.finish_creation()
+        print("made" if folder.fresh else "found")
+except InUse:
+    print("in use")
+"""
 
 
 def test_of_many_that_start_at_once_one_makes_the_folder(tmp_path: Path) -> None:
-    spawn = multiprocessing.get_context("spawn")
-    begin, ended = spawn.Barrier(4), spawn.Queue()
     path = tmp_path / "data"
-    processes = [spawn.Process(target=_start, args=(path, begin, ended)) for _ in range(4)]
+    processes = [another(START, path) for _ in range(4)]
     for process in processes:
-        process.start()
-    endings = [ended.get(timeout=60) for _ in processes]
+        assert process.stdout is not None
+        assert process.stdout.readline() == "ready\n"
     for process in processes:
-        process.join()
-    assert endings.count("made") == 1
+        assert process.stdin is not None
+        process.stdin.write("go\n")
+        process.stdin.flush()
+    endings = [process.communicate()[0] for process in processes]
+    assert endings.count("made\n") == 1
+    assert set(endings) <= {"made\n", "found\n", "in use\n"}
     assert (path / "ledger" / "made").exists()
 
 
