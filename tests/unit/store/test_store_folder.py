@@ -53,8 +53,6 @@ def test_two_openings_of_one_folder_are_refused_until_the_first_is_closed(tmp_pa
     DataFolder.open(path).close()
 
 
-# Other processes talk over pipes: the locks of multiprocessing can stop a test for ever, when the
-# collector runs one's finalizer while the tracker of such locks holds its own.
 HOLD = """
 import sys
 from pathlib import Path

@@ -41,6 +41,7 @@ class Connection:
         self._left_early = False
         self._end = end
         self._client = _client(socket)
+        self._reading: set[aiohttp.StreamReader] = set()
 
     @asynccontextmanager
     async def place(self, *, alone: bool = False) -> AsyncIterator[None]:
@@ -79,7 +80,12 @@ class Connection:
                 raise
 
     async def close(self) -> None:
-        """Let go of every connection."""
+        """Let go of every connection; whoever still reads from one gets Unavailable."""
+        import aiohttp
+
+        # Closing the client forgets the streams that are being read: nothing would wake them.
+        for stream in self._reading:
+            stream.set_exception(aiohttp.ServerDisconnectedError())
         await self._client.close()
 
     async def _busy(self) -> bool:
@@ -105,8 +111,12 @@ class Connection:
             try:
                 if response.status != 200:
                     raise unavailable(f"refused what it was asked (status {response.status})")
+                if self._client.closed:
+                    raise Unavailable(*_ENDED)
+                self._reading.add(response.content)
                 yield response
             finally:
+                self._reading.discard(response.content)
                 response.close()  # and with it the connection, from which the server sees the end
         except TimeoutError as problem:
             self._end("it did not answer")
