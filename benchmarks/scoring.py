@@ -138,7 +138,7 @@ async def main() -> None:
     for name, size in MODELS.items():
         with tempfile.TemporaryDirectory() as folder:
             weights = tiny_model.make(Path(folder), context=2048, **size)
-            load = Load(weights, context=2048, slots=SLOTS, threads=THREADS)
+            load = Load(weights, context=2048, slots=SLOTS, threads=THREADS, work="score")
             process = Process(
                 name, lambda load=load: load, on_started=lambda _: None, on_stopped=lambda _: None
             )

@@ -38,7 +38,7 @@ def scores(weights: Path, cases: Sequence[Case]) -> list[tuple[float, ...]]:
     """What the model's process says, prompts with one continuation together."""
 
     async def ask() -> list[tuple[float, ...]]:
-        load = Load(weights, context=2048, slots=SLOTS)
+        load = Load(weights, context=2048, slots=SLOTS, work="score")
         process = Process("m", lambda: load, on_started=lambda _: None, on_stopped=lambda _: None)
         try:
             running = await process.running()

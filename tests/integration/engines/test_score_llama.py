@@ -34,7 +34,7 @@ _T = TypeVar("_T")
 
 def with_model(weights: Path, act: Callable[[Complete], Coroutine[Any, Any, _T]]) -> _T:
     async def run() -> _T:
-        load = Load(weights, context=512, slots=3)
+        load = Load(weights, context=512, slots=3, work="score")
         process = Process("m", lambda: load, on_started=lambda _: None, on_stopped=lambda _: None)
         try:
             connection = (await process.running()).connection

@@ -71,9 +71,10 @@ def _load(task: dict[str, Any]) -> tuple[object, dict[str, Any]]:
     wanted.n_parallel = task["slots"]
     wanted.n_ctx = task["context"] * task["slots"]
     wanted.kv_unified = False  # a slot's room is its own, whoever else computes
-    # In half precision, which flash attention computes in too, scores are off by up to 1e-2.
-    wanted.cache_type_k = wanted.cache_type_v = xllamacpp.ggml_type.GGML_TYPE_F32
-    wanted.flash_attn_type = xllamacpp.llama_flash_attn_type.LLAMA_FLASH_ATTN_TYPE_DISABLED
+    if task["work"] == "score":
+        # In half precision, in which flash attention computes too, scores are off by up to 1e-2.
+        wanted.cache_type_k = wanted.cache_type_v = xllamacpp.ggml_type.GGML_TYPE_F32
+        wanted.flash_attn_type = xllamacpp.llama_flash_attn_type.LLAMA_FLASH_ATTN_TYPE_DISABLED
     wanted.n_gpu_layers = 0
     for threads in (wanted.cpuparams, wanted.cpuparams_batch):
         threads.n_threads = task["threads"]
@@ -90,7 +91,7 @@ def _load(task: dict[str, Any]) -> tuple[object, dict[str, Any]]:
     wanted.verbosity = 0
     wanted.lora_init_without_apply = True
     wanted.lora_adapters = [xllamacpp.CommonAdapterLoraInfo(path, 0.0) for path in task["adapters"]]
-    if task["embedding"]:
+    if task["work"] == "embed":
         wanted.embedding = True
         wanted.pooling_type = xllamacpp.llama_pooling_type.LLAMA_POOLING_TYPE_MEAN
         wanted.n_ubatch = wanted.n_batch = task["context"]  # pooling wants the text in one piece

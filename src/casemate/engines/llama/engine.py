@@ -1,7 +1,8 @@
 """The ``llama`` engine: generates, scores and embeds with a model in GGUF, inside these walls.
 
 The model lives in processes of its own without a network (``confined``). They start when they are
-first needed, one for text and one for vectors. A prompt reaches them as token ids only.
+first needed: one generates, one scores in full precision, one makes vectors; the weights lie in
+memory once. A prompt reaches them as token ids only.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from casemate.engines.engine import Part, Prompt, Sampling, Scores, Token
 from casemate.engines.llama import grammar, score
 from casemate.engines.llama.connection import Gone, Tokenized, tokenizing, unavailable
 from casemate.engines.llama.events import Events, Spoiled
-from casemate.engines.llama.life import Isolated, Load
+from casemate.engines.llama.life import Isolated, Load, Work
 from casemate.engines.llama.process import Process, Running
 from casemate.engines.llama.speech import Speech, call_id
 from casemate.engines.llama.stream import Reading, Spoken
@@ -68,8 +69,9 @@ class LlamaEngine:
         self._house = house
         self._speech: Speech | None = None
         self._understood: dict[str, None] = {}
-        self._texts = self._process(embedding=False)
-        self._vectors = self._process(embedding=True)
+        self._texts = self._process("generate")
+        self._scores = self._process("score")
+        self._vectors = self._process("embed")
 
     @property
     def capabilities(self) -> frozenset[str]:
@@ -116,7 +118,7 @@ class LlamaEngine:
 
     async def score(self, prompts: Sequence[Prompt], continuation: str) -> list[Scores]:
         """See Engine."""
-        running = await self._texts.running()
+        running = await self._scores.running()
         for prompt in prompts:
             self._check_layers(running, prompt.label)
         if not prompts or not continuation:
@@ -135,7 +137,7 @@ class LlamaEngine:
 
         async with connection.place(alone=True):
             found = await score.score(complete, before, after, slots=running.life.load.slots)
-        self._texts.worked()
+        self._scores.worked()
         names = await self._texts_of(running, after)
         return [Scores(names, logprobs) for logprobs in found]
 
@@ -200,12 +202,11 @@ class LlamaEngine:
 
     async def close(self) -> None:
         """See Engine."""
-        try:
-            await self._texts.stop()
-        finally:
-            await self._vectors.stop()
+        async with AsyncExitStack() as stopping:
+            for process in (self._texts, self._scores, self._vectors):
+                stopping.push_async_callback(process.stop)
 
-    def _process(self, *, embedding: bool) -> Process:
+    def _process(self, work: Work) -> Process:
         def prepare() -> Load:
             folder = self._house.files(self._manifest)
             weights = folder / self._weights()
@@ -213,11 +214,13 @@ class LlamaEngine:
             adapters = self._manifest.adapters or {}
             return Load(
                 weights,
-                adapters=() if embedding else tuple(folder / path for path in adapters.values()),
+                adapters=()
+                if work == "embed"
+                else tuple(folder / path for path in adapters.values()),
                 context=self._context(),
                 slots=self._house.slots,
                 threads=self._house.threads or len(os.sched_getaffinity(0)),
-                embedding=embedding,
+                work=work,
                 memory_bytes=_memory() + weights.stat().st_size + _MEMORY_ASIDE,
             )
 

@@ -16,11 +16,14 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal, TypeAlias
 
 import msgspec
 
 import casemate
 from casemate.engines.llama import confined
+
+Work: TypeAlias = Literal["generate", "score", "embed"]
 
 _LONGEST_REPORT = 1 << 20
 _LONGEST_PATH = 100  # sockaddr_un holds 108
@@ -28,14 +31,14 @@ _LONGEST_PATH = 100  # sockaddr_un holds 108
 
 @dataclass(frozen=True)
 class Load:
-    """What a process loads, and in which shape. ``context``: tokens for each slot."""
+    """What a process loads, and what for. ``context``: tokens for each slot."""
 
     weights: Path
     adapters: tuple[Path, ...] = ()
     context: int = 4096
     slots: int = 4
     threads: int = 1
-    embedding: bool = False
+    work: Work = "generate"
     memory_bytes: int | None = None
 
 
@@ -164,7 +167,7 @@ class Life:
             "context": self.load.context,
             "slots": self.load.slots,
             "threads": self.load.threads,
-            "embedding": self.load.embedding,
+            "work": self.load.work,
             "memory_bytes": self.load.memory_bytes,
             "socket": str(self.socket),
         }
