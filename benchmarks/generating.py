@@ -1,12 +1,14 @@
 """Generating: tokens a second of the llama engine against the same llama.cpp called directly.
 
-    python benchmarks/generating.py [--rounds 5] [--tokens 128] [--threads N]
+    python benchmarks/generating.py [--rounds 5] [--tokens 128] [--threads N] [--large]
 
 Both run the same weights in the same shape, one after the other in turns, with 1 and with 4 answers
 at a time. "Directly" is llama.cpp's server with nothing around it: not isolated, its stream read
 from a bare socket and only counted. On a busy machine the processor time for each token says more
-than the clock. Also: how long loading takes against reading the file once.
-The model is random weights of about 60 million parameters that this benchmark makes.
+than the clock. Also: how long it takes from nothing to the first token, against reading the file
+once; both with the file in memory and, put out of it before each turn, from the disk.
+The model is random weights of about 60 million parameters that this benchmark makes; --large adds
+loading one of about 500 million.
 """
 
 from __future__ import annotations
@@ -104,11 +106,14 @@ async def main(arguments: argparse.Namespace, folder: Path) -> None:
     endless(tiny.path)
     size = tiny.path.stat().st_size
     print(f"weights {size / 1e6:.0f} MB, {threads} threads, {SLOTS} slots, {os.uname().machine}")
-    loading(tiny.path)
+    await loading(tiny, threads)
+    if arguments.large:
+        with tempfile.TemporaryDirectory() as other:
+            shape = {"hidden": 2048, "layers": 10, "heads": 16, "kv_heads": 8}
+            large = Tiny.make(Path(other), feed_forward=6144, context=CONTEXT, **shape)
+            await loading(large, threads)
     engine = tiny.engine(slots=SLOTS, threads=threads, context_length=CONTEXT)
-    begun = time.perf_counter()
     await through_casemate(engine, 1)
-    print(f"{'from nothing to the first token':<44} {time.perf_counter() - begun:9.2f} s")
     (casemate,) = children()
     socket = str(folder / "bare.sock")
     task = {"weights": str(tiny.path), "socket": socket, "slots": SLOTS}
@@ -179,13 +184,46 @@ def endless(path: Path) -> None:
             tensor.data.flush()
 
 
-def loading(path: Path) -> None:
-    """Reading the file once, for comparison with loading."""
-    begun = time.perf_counter()
-    with path.open("rb") as file:
-        while file.read(1 << 20):
+async def loading(tiny: Tiny, threads: int) -> None:
+    """From nothing to the first token, against reading the file once."""
+    for cold in (False, True):
+        reading, starting = [], []
+        for _ in range(5):
+            settle(tiny.path, cold=cold)
+            begun = time.perf_counter()
+            read(tiny.path)
+            reading.append(time.perf_counter() - begun)
+            settle(tiny.path, cold=cold)
+            engine = tiny.engine(slots=SLOTS, threads=threads, context_length=CONTEXT)
+            begun = time.perf_counter()
+            await through_casemate(engine, 1)
+            starting.append(time.perf_counter() - begun)
+            await engine.close()
+        ratios = [ours / theirs for ours, theirs in zip(starting, reading, strict=True)]
+        size = tiny.path.stat().st_size / 1e6
+        print(
+            f"{f'{size:.0f} MB, ' + ('from the disk' if cold else 'in memory'):<28}"
+            f" read once {statistics.median(reading):.3f} s,"
+            f" from nothing to the first token {statistics.median(starting):.3f} s,"
+            f" ratio {statistics.median(ratios):.2f} ({min(ratios):.2f}…{max(ratios):.2f})"
+        )
+
+
+def settle(path: Path, *, cold: bool) -> None:
+    """Have the file in memory, or not in it."""
+    if not cold:
+        read(path)
+        return
+    with path.open("r+b") as file:
+        os.fsync(file.fileno())  # what is not on the disk yet cannot leave the memory
+        os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+
+
+def read(path: Path) -> None:
+    with path.open("rb", buffering=0) as file:
+        piece = bytearray(1 << 20)
+        while file.readinto(piece):
             pass
-    print(f"{'reading the file once':<44} {time.perf_counter() - begun:9.2f} s")
 
 
 if __name__ == "__main__":
@@ -193,5 +231,6 @@ if __name__ == "__main__":
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--tokens", type=int, default=128)
     parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
+    parser.add_argument("--large", action="store_true")
     with tempfile.TemporaryDirectory() as own:
         asyncio.run(main(parser.parse_args(), Path(own)))

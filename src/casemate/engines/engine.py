@@ -129,11 +129,12 @@ class Sampling:
 
 @dataclass(frozen=True)
 class Token:
-    """A piece of output. ``kind``: text | thinking | call.
+    """A piece of output. ``kind``: text | thinking | call | cut.
 
     ``evidence`` and ``start`` are set by quoting engines: the number of the passage this text was
     copied from, and the character in that passage where it begins.
-    ``call`` is set, and ``text`` empty, where the model calls a tool.
+    ``call`` is set, and ``text`` empty, where the model calls a tool. A ``cut``, empty too, comes
+    last and says that the model was stopped at its bound of tokens, not at an end of its own.
     ``logprob`` is the natural logarithm of the probability, where the engine knows it.
     """
 

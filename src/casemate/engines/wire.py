@@ -68,7 +68,10 @@ class Reading:
                 found.append(Token(delta.content))
             for part in delta.tool_calls or ():
                 found += self._called(part)
-            if choice.finish_reason:
+            if choice.finish_reason == "length":  # a call that was cut is none
+                self._call = None
+                found.append(Token("", kind="cut"))
+            elif choice.finish_reason:
                 found += self.end()
         return found
 

@@ -71,10 +71,13 @@ async def rounds(
                     yield Stopped("time")
                     return
                 turn.add(token)
-                if left is not None:
+                if left is not None and token.kind != "cut":
                     left -= 1
-                if token.call is None:
+                if token.call is None and token.kind != "cut":
                     yield token
+        if turn.cut:
+            yield Stopped("tokens")
+            return
         if not turn.calls:
             return
         if last:
@@ -97,12 +100,16 @@ class _Turn:
 
     def __init__(self) -> None:
         self.calls: list[ToolCall] = []
+        self.cut = False
         self._chunks: list[Chunk] = []
 
     def add(self, token: Token) -> None:
         if token.call is not None:
             if len(self.calls) < _MOST_CALLS:
                 self.calls.append(token.call)
+            return
+        if token.kind == "cut":
+            self.cut = True
             return
         if self._chunks and self._chunks[-1].kind == token.kind:
             self._chunks[-1] = Chunk(self._chunks[-1].text + token.text, token.kind)

@@ -114,6 +114,13 @@ def test_tokens_of_all_rounds_count_together(filled: House) -> None:
     assert [one.max_tokens for one in engine.samplings] == [50, 48]
 
 
+def test_an_answer_cut_at_its_bound_is_kept_and_says_so(filled: House) -> None:
+    play(filled, [Token("The dog tax is 40 euros a year. [1]"), Token("", kind="cut")])
+    events = filled.events(filled.owner, DOG_TAX)
+    assert ("limit", "tokens") in steps(events)
+    assert "40 euros" in events[-1].answer.text  # type: ignore[union-attr]
+
+
 def test_a_search_never_reaches_what_the_asker_may_not_see(house: House) -> None:
     house.add("notes", fees=FEES)
     house.clear_owner_for("restricted")

@@ -101,6 +101,11 @@ def calls(*parts: dict[str, Any], last: str | None = "tool_calls") -> list[ToolC
     return [token.call for token in found if token.call is not None]
 
 
+def test_an_answer_stopped_at_its_bound_says_so_and_half_a_call_is_none() -> None:
+    begun = {"tool_calls": [part(0, "c1", name="search", arguments='{"que')]}
+    assert read({"content": "a"}, begun, last="length") == [Token("a"), Token("", kind="cut")]
+
+
 @pytest.mark.parametrize("last", ["tool_calls", "stop", None])
 def test_a_call_is_told_once_it_is_whole(last: str | None) -> None:
     parts = [

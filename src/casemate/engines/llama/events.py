@@ -38,10 +38,16 @@ class Events:
         made: list[Token] = []
         for line in lines:
             if line.startswith(b"data: "):
-                made += self._told(_event(line))
+                made += self._told(event := _event(line))
+                if event.stop_type is not None:
+                    made += self._end(event.stop_type)
             elif line.startswith(b"error:"):
                 raise Spoiled
         return made
+
+    def _end(self, why: str) -> list[Token]:
+        made = [] if self._spoken is None else self._spoken.end()
+        return [*made, Token("", "cut")] if why == "limit" else made
 
     def _told(self, event: _Event) -> list[Token]:
         if event.error is not None or self.over:
@@ -61,8 +67,7 @@ class Events:
             return []
         if self._spoken is None:
             return made
-        made = [one for token in made for one in self._spoken.read(token)]
-        return made + self._spoken.end() if self.over else made
+        return [one for token in made for one in self._spoken.read(token)]
 
 
 class _Probability(msgspec.Struct):

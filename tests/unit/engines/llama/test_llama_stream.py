@@ -147,6 +147,11 @@ def a_token(text: str, id: int = 100, logprob: float | None = -0.5) -> bytes:
 END = an_event(stop_type="eos")
 
 
+def test_an_answer_stopped_at_its_bound_says_so_last() -> None:
+    stream = a_token("a") + an_event(stop_type="limit")
+    assert events().read(stream) == [Token("a", id=100, logprob=-0.5), Token("", "cut")]
+
+
 @given(st.integers(1, 50))
 def test_events_may_be_cut_anywhere(size: int) -> None:
     stream = b": ping\n\n" + a_token("é") + a_token("🐕", logprob=None) + END
