@@ -61,6 +61,8 @@ def _add_headers(headers: MutableHeaders, path: str) -> None:
     headers.setdefault("Referrer-Policy", "no-referrer")
     if belongs(path) and not path.startswith("/ledger"):
         headers["Cache-Control"] = "no-store"
+    elif belongs(path):
+        headers.setdefault("Cache-Control", "no-store")
 
 
 def _template(scope: Scope) -> str:

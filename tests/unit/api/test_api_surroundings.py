@@ -53,7 +53,7 @@ def test_an_open_ledger_gives_tiles_to_everyone(stranger, installation):
     installation.settings = replaced(Settings(), open_ledger=True)
     full, partial = (stranger.get(f"/ledger/{path}") for path in (FULL_TILE, PARTIAL_TILE))
     assert full.headers["cache-control"] == "public, max-age=31536000, immutable"
-    assert partial.headers["cache-control"] == "no-store"
+    assert partial.headers["cache-control"] == "public, max-age=31536000, immutable"
     assert partial.content == b"h" * 96
 
 
