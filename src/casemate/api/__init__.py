@@ -1,4 +1,4 @@
-"""How programs reach in: OpenAI's dialect, the platform's own API, the ledger, health.
+"""How programs reach in: OpenAI's and Mistral's dialects, our own API, the ledger, health.
 
 Faces translate; they decide nothing. Rights are the gate's, answers are the run's.
 """
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from starlette.routing import BaseRoute
 
-from casemate.api import errors, health, ledger, openai, platform
+from casemate.api import errors, health, ledger, mistral, openai, platform
 from casemate.api.resource import Face, nothing_else, routes_of
 from casemate.api.surroundings import Surroundings
 
@@ -29,6 +29,9 @@ def routes(installation: Installation) -> list[BaseRoute]:
     return [
         *routes_of(face, openai.OPERATIONS, errors.openai),
         *nothing_else("/v1", errors.openai),
+        *routes_of(face, mistral.OPERATIONS, errors.mistral),
+        *mistral.not_offered(errors.mistral),
+        *nothing_else(mistral.PREFIX, errors.mistral),
         *routes_of(face, platform.OPERATIONS, errors.platform),
         *nothing_else("/api", errors.platform),
         *routes_of(face, ledger.OPERATIONS, errors.platform),

@@ -1,12 +1,14 @@
 """Errors as programs read them: one fact and one next step, in the shape each dialect expects.
 
-``/v1`` answers in OpenAI's shape, everything else here in Casemate's own. What nobody foresaw
-becomes a plain sentence for the caller and one line without content for the operator's log.
+``/v1`` answers in OpenAI's shape, ``/mistral`` in Mistral's, everything else here in Casemate's
+own. What nobody foresaw becomes a plain sentence for the caller and one line without content for
+the operator's log.
 """
 
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Callable, Iterable
 
 import msgspec
@@ -116,6 +118,28 @@ def openai_body(problem: CasemateError) -> bytes:
     return msgspec.json.encode({"error": error})
 
 
+def mistral_body(problem: CasemateError) -> bytes:
+    """``problem`` as the JSON that Mistral's clients read; ``what`` and ``next`` beside it.
+
+    A wrong parameter is told as FastAPI tells it, which is what their status 422 stands for.
+    """
+    told: dict[str, object] = {"what": problem.what, "next": problem.next}
+    if isinstance(problem, InvalidParameter):
+        place = [getattr(problem, "within", "body"), *_steps(problem.param)]
+        told["detail"] = [{"type": problem.code, "loc": place, "msg": str(problem)}]
+    else:
+        kind, code = _OPENAI.get(problem.status, ("server_error", "internal_error"))
+        told |= {
+            "object": "error",
+            "message": str(problem),
+            "type": kind,
+            "param": getattr(problem, "param", None),
+            "code": getattr(problem, "code", code),
+            "raw_status_code": problem.status,
+        }
+    return msgspec.json.encode(told)
+
+
 def platform_body(problem: CasemateError) -> bytes:
     """``problem`` as Casemate's own JSON."""
     return msgspec.json.encode({"error": {"what": problem.what, "next": problem.next}})
@@ -126,6 +150,14 @@ def openai(problem: CasemateError) -> Response:
     return _response(problem, openai_body(problem))
 
 
+def mistral(problem: CasemateError) -> Response:
+    """``problem`` as a response of ``/mistral``."""
+    response = _response(problem, mistral_body(problem))
+    if isinstance(problem, InvalidParameter):
+        response.status_code = 422
+    return response
+
+
 def platform(problem: CasemateError) -> Response:
     """``problem`` as a response of ``/api``, ``/ledger`` and the operator's addresses."""
     return _response(problem, platform_body(problem))
@@ -133,18 +165,26 @@ def platform(problem: CasemateError) -> Response:
 
 def dialect_of(path: str) -> Dialect:
     """How errors are written at ``path``."""
+    if _below(path, "/mistral"):
+        return mistral
     return openai if _below(path, "/v1") else platform
 
 
 def belongs(path: str) -> bool:
     """Whether ``path`` is for programs, so that errors there are JSON and never a page."""
-    machines = ("/v1", "/api", "/ledger", "/healthz", "/readyz", "/metrics")
+    machines = ("/v1", "/mistral", "/api", "/ledger", "/healthz", "/readyz", "/metrics")
     return any(_below(path, prefix) for prefix in machines)
 
 
 def response(request: Request, problem: Exception) -> Response:
     """Any exception as a response, in the dialect of the path: for the application's handlers."""
     return dialect_of(request.url.path)(known(problem))
+
+
+def _steps(param: str) -> list[str | int]:
+    # "messages[0].content" → messages, 0, content
+    steps = re.findall(r"[^.\[\]]+", param)
+    return [int(step) if step.isdecimal() else step for step in steps]
 
 
 def _below(path: str, prefix: str) -> bool:

@@ -80,7 +80,7 @@ class ChunkStream:
             content=None if self._told else answer.text,
             annotations=shapes.citations_of(answer, self._site) or None,
         )
-        choice = shapes.ChunkChoice(delta=delta, finish_reason="stop")
+        choice = shapes.ChunkChoice(delta=delta, finish_reason=shapes.finish_reason(finished))
         frames = _frame(self._shape([choice], shapes.casemate_shape(finished, self._use_case)))
         if self._chat.with_usage:
             usage = shapes.usage(self._asked, answer)

@@ -70,7 +70,7 @@ class Choice(Struct, frozen=True, kw_only=True):
     index: int = 0
     message: MessageShape
     logprobs: None = None
-    finish_reason: Literal["stop"] = "stop"
+    finish_reason: Literal["stop", "length"] = "stop"
 
 
 class CompletionDetails(Struct, frozen=True, kw_only=True):
@@ -116,7 +116,7 @@ class ChunkChoice(Struct, frozen=True, kw_only=True):
     index: int = 0
     delta: Delta
     logprobs: None = None
-    finish_reason: Literal["stop"] | None = None
+    finish_reason: Literal["stop", "length"] | None = None
 
 
 class Chunk(Struct, frozen=True, kw_only=True):
@@ -147,7 +147,7 @@ def completion(
         id=completion_id(finished.run),
         created=created,
         model=model,
-        choices=[Choice(message=message)],
+        choices=[Choice(message=message, finish_reason=finish_reason(finished))],
         usage=usage(asked, answer),
         casemate=casemate_shape(finished, use_case),
     )
@@ -214,6 +214,12 @@ def _link(cited: Citation, answer: Answer, span: tuple[int, int], site: str) -> 
         url=f"{address}?start={cited.start}&end={cited.end}",
         title=source.document + page,
     )
+
+
+def finish_reason(finished: Finished) -> Literal["stop", "length"]:
+    """Whether the model came to its end or to its bound of tokens."""
+    bounded = any(step.kind == "limit" and step.subject == "tokens" for step in finished.steps)
+    return "length" if bounded else "stop"
 
 
 def usage(asked: Request, answer: Answer) -> Usage:

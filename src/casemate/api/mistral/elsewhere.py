@@ -1,0 +1,85 @@
+"""What Mistral's API has and Casemate does not: one table, and an answer that says what to use."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from starlette.routing import BaseRoute, Route
+from starlette.types import Receive, Scope, Send
+
+from casemate.api.errors import Dialect
+from casemate.errors import Unsupported
+
+_CHAT = "Use POST /mistral/v1/chat/completions."
+_TURNS = "Use POST /mistral/v1/chat/completions, and send the earlier messages along."
+_LOOK = "GET /api/runs lists runs, and GET /api/runs/{id}/receipt proves one."
+_WORDS = "Write it down, and ask in words."
+_LIBRARIES = "Add documents with POST /mistral/v1/libraries/{id}/documents."
+_ORIGINAL = "GET /api/documents/{id}/original gives the file to those with a key."
+_SEARCH = "GET /api/search finds passages; a use case that has collections searches them itself."
+_PURPOSE = "A use case decides what a model is used for; GET /mistral/v1/models lists yours."
+_PEOPLE = "GET /api/whoami says who you are; an administrator manages people and keys."
+_PROGRAM = "Let your program ask step by step."
+
+# Address below /mistral → (what would be there, what to use).
+NOT_OFFERED = {
+    "/v1/agents": ("Agents", _PURPOSE),
+    "/v1/conversations": ("Conversations kept by the server", _TURNS),
+    "/v1/responses": ("Responses", _CHAT),
+    "/v1/fim": ("Filling in the middle", _CHAT),
+    "/v1/embeddings": ("Embeddings", _SEARCH),
+    "/v1/moderations": ("Moderation", "Check with a tool of your own."),
+    "/v1/chat/moderations": ("Moderation", "Check with a tool of your own."),
+    "/v1/classifications": ("Classification", _CHAT),
+    "/v1/chat/classifications": ("Classification", _CHAT),
+    "/v1/libraries/{library}/share": ("Sharing", "Say who may read when a collection is made."),
+    "/v1/libraries/{library}/documents/{document}/signed-url": ("Signed links", _ORIGINAL),
+    "/v1/libraries/{library}/documents/{document}/extracted-text-signed-url": (
+        "Signed links",
+        "GET …/text_content gives the text to those with a key.",
+    ),
+    "/v1/libraries/{library}/documents/{document}/reprocess": (
+        "Reading a document again",
+        "Delete it, and add it again.",
+    ),
+    "/v1/files": ("Files", _LIBRARIES),
+    "/v1/ocr": ("Reading pictures of text", "Add documents that have a text layer."),
+    "/v1/audio": ("Audio", _WORDS),
+    "/v2/audio": ("Audio", _WORDS),
+    "/v1/batch": ("Batches", _PROGRAM),
+    "/v1/fine_tuning": ("Fine-tuning", "Train elsewhere, and have the weights approved here."),
+    "/v1/connectors": ("Connectors", _LIBRARIES),
+    "/v1/context": ("Search indexes", _SEARCH),
+    "/v1/rag": ("Search indexes", _SEARCH),
+    "/v1/observability": ("Observability", _LOOK),
+    "/v1/workflows": ("Workflows", _PROGRAM),
+    "/v1/triggers": ("Triggers", _PROGRAM),
+    "/v1/webhooks": ("Webhooks", _LOOK),
+    "/v1/client": ("Sessions of clients", "Send your key with each request."),
+    "/v1/service-accounts": ("Managing service accounts", _PEOPLE),
+    "/v1/users": ("Users", _PEOPLE),
+    "/v1/whoami": ("This address", _PEOPLE),
+    "/v2/prompts": ("Prompts kept by the server", "Send a system message."),
+    "/v2/skills": ("Skills", _PURPOSE),
+}
+
+
+def not_offered(dialect: Dialect) -> list[BaseRoute]:
+    """A route for each address in the table and for everything below it, whatever the method."""
+    routes: list[BaseRoute] = []
+    for path, (name, next) in NOT_OFFERED.items():
+        absent = _NotOffered(dialect, f"{name}: not supported here.", next)
+        routes += [Route(f"/mistral{path}", absent), Route(f"/mistral{path}/{{path:path}}", absent)]
+    return routes
+
+
+@dataclass(frozen=True)
+class _NotOffered:
+    """The ASGI application at such an address."""
+
+    dialect: Dialect
+    what: str
+    next: str
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await self.dialect(Unsupported(self.what, self.next))(scope, receive, send)
