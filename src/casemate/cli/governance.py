@@ -72,7 +72,7 @@ def _in_words(use_case: Item) -> Item:
     show_default=True,
     help="after: people may review its runs; nothing is held back until they do.",
 )
-@click.option("--retention-days", type=click.IntRange(1, 36500), default=183, show_default=True)
+@click.option("--retention-days", type=click.IntRange(183, 36500), default=183, show_default=True)
 @show.principal_option
 @show.json_option
 @click.pass_obj

@@ -22,6 +22,9 @@ from casemate.gate.label import Label, LabelPolicy, Level
 from casemate.isolation import LAYERS
 from casemate.language.thesaurus import Thesaurus
 
+RETENTION_FLOOR_DAYS = 183  # six months; a country may ask for more and never for less
+"""How long the logs of an AI system are kept at least: AI Act, Articles 19(1) and 26(6)."""
+
 
 class Authority(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """An authority and the law that makes it one."""
@@ -54,6 +57,7 @@ class Country:
     authorities: tuple[Authority, ...]
     duties: tuple[Duty, ...]
     retention_floor_days: int
+    keep_content_days: int  # how long content is kept even from a person's wish to be forgotten
 
     @classmethod
     def load(cls, id: str) -> Self:
@@ -89,6 +93,7 @@ class Country:
             tuple(pack.authority),
             tuple(pack.duty),
             pack.retention_floor_days,
+            pack.keep_content_days,
         )
 
     def isolation(self, label: Label) -> frozenset[str]:
@@ -149,6 +154,7 @@ class _Pack(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     policy: _Policy
     authority: list[Authority]
     duty: list[Duty]
+    keep_content_days: int = 0
 
 
 def _policy(policy: _Policy, languages: Iterable[str]) -> LabelPolicy:
@@ -204,8 +210,10 @@ def _holes(pack: _Pack, id: str) -> Iterable[str]:
         yield f"policy id {policy.id!r} is not lower-case letters, digits and hyphens"
     if not re.fullmatch(r"[A-Z]{2,8}", policy.home):
         yield f"home {policy.home!r} is not a community code"
-    if pack.retention_floor_days < 1:
-        yield "retention_floor_days is below 1"
+    if pack.retention_floor_days < RETENTION_FLOOR_DAYS:
+        yield f"retention_floor_days is below {RETENTION_FLOOR_DAYS} (AI Act, Article 26(6))"
+    if pack.keep_content_days < 0:
+        yield "keep_content_days is below 0"
     # Only its form: a small machine has no time zone data, and need not have any to start.
     if not re.fullmatch(r"[A-Z][A-Za-z_]+(?:/[A-Z][A-Za-z_-]+)+", pack.time_zone):
         yield f"time_zone {pack.time_zone!r} is not an IANA name"

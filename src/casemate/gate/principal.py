@@ -123,6 +123,46 @@ class Principals:
         if not before.disabled:
             self._update(actor, before, "principal.disabled", disabled=True)
 
+    def forgettable(self, actor: Caller, name: str) -> Principal:
+        """Who is to be forgotten: the colleague called ``name``, if ``actor`` may have it done.
+
+        Also oneself, for who has the right to administer; never the last owner, without whom
+        nobody could act. Raises Refused, NotFound.
+        """
+        self._rights.administer(actor)
+        found = self.colleague(actor, name)
+        self._rights.act_for(actor, found)
+        if "owner" in found.roles and not found.disabled:
+            query = sa.select(principals.c.roles).where(
+                principals.c.id != found.id, principals.c.disabled.is_(None)
+            )
+            with self._database.read() as connection:
+                others = connection.execute(query).scalars().all()
+            if not any("owner" in roles.split() for roles in others):
+                raise Refused("The last owner cannot be forgotten.", "Make another owner first.")
+        return found
+
+    def shut_out(self, connection: sa.Connection, id: str) -> None:
+        """Disable a principal, in the caller's transaction, which records why."""
+        now = self._rights.acts.now()
+        mine = sa.and_(principals.c.id == id, principals.c.disabled.is_(None))
+        connection.execute(principals.update().where(mine).values(disabled=now))
+        _end_access(connection, id, now)
+
+    def strip(self, connection: sa.Connection, id: str) -> None:
+        """Leave nothing of a principal but id, pseudonym, roles and clearance: for forgetting."""
+        connection.execute(
+            principals.update()
+            .where(principals.c.id == id)
+            .values(
+                name="forgotten-" + identifier(self._random),
+                password=None,
+                failures=0,
+                locked_until=None,
+            )
+        )
+        connection.execute(keys.delete().where(keys.c.principal == id))
+
     def set_password(self, actor: Caller, name: str, password: str) -> None:
         """Set or replace a password; open sessions end. Raises Invalid, Refused, NotFound."""
         target = self.colleague(actor, name)
@@ -254,10 +294,7 @@ class Principals:
         with self._database.write() as connection:
             connection.execute(principals.update().where(this).values(**values))
             if disabled:
-                for table in (sessions, links):
-                    connection.execute(table.delete().where(table.c.principal == before.id))
-                mine = sa.and_(keys.c.principal == before.id, keys.c.revoked.is_(None))
-                connection.execute(keys.update().where(mine).values(revoked=now))
+                _end_access(connection, before.id, now)
             after = self.read(connection.execute(sa.select(principals).where(this)).one())
             self._rights.acts.record(
                 act,
@@ -308,6 +345,13 @@ class Principals:
                 f"A clearance here belongs to label policy {self._country.policy.id}.",
                 "Give one of its levels.",
             )
+
+
+def _end_access(connection: sa.Connection, id: str, now: str) -> None:
+    for table in (sessions, links):
+        connection.execute(table.delete().where(table.c.principal == id))
+    mine = sa.and_(keys.c.principal == id, keys.c.revoked.is_(None))
+    connection.execute(keys.update().where(mine).values(revoked=now))
 
 
 def _digest(principal: Principal) -> str:

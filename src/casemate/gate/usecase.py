@@ -17,6 +17,7 @@ import sqlalchemy as sa
 
 from casemate.errors import Conflict, Invalid, NotFound, Refused, Unsupported
 from casemate.gate.acts import digest
+from casemate.gate.country import RETENTION_FLOOR_DAYS
 from casemate.gate.label import Label
 from casemate.gate.policy import Decision, Resource
 from casemate.gate.principal import Principal
@@ -256,7 +257,8 @@ class UseCases:
                 "Oversight “before” is not built yet: no answer is held back for a review.",
                 "Use “after”, with which people review what was answered, or “none”.",
             )
-        floor = self._country.retention_floor_days
+        # A rule in code: no pack and no setting goes below it.
+        floor = max(RETENTION_FLOOR_DAYS, self._country.retention_floor_days)
         for wrong, what, advice in (
             (not _ID.fullmatch(draft.id),
              "That cannot be the id of a use case.",
@@ -279,7 +281,8 @@ class UseCases:
              f"A ceiling here belongs to label policy {self._country.policy.id}.",
              "Give one of its levels."),
             (not floor <= draft.retention_days <= _LONGEST_RETENTION,
-             f"Records are kept {floor} to {_LONGEST_RETENTION} days (AI Act, Article 26(6)).",
+             f"Use case {draft.id} would keep its records for {draft.retention_days} days; the "
+             f"law asks for {floor} to {_LONGEST_RETENTION} (AI Act, Articles 19(1) and 26(6)).",
              f"Give at least {floor} days."),
         ):  # fmt: skip
             if wrong:

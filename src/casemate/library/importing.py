@@ -10,21 +10,21 @@ from __future__ import annotations
 
 import contextlib
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import msgspec
 import sqlalchemy as sa
 
-from casemate.errors import CasemateError, Tampered, TooLarge, Unavailable
+from casemate.errors import CasemateError, NotFound, Tampered, TooLarge, Unavailable
 from casemate.library.document import Collection
 from casemate.library.index import Index, Indexed
 from casemate.library.parse import Extracted
 from casemate.library.passage import Span, split
 from casemate.store.blobs import Blobs, digest_of
 from casemate.store.database import Database
-from casemate.store.tables import documents, passages
+from casemate.store.tables import collections, documents, passages
 
 _BATCH_DOCUMENTS = 64
 _BATCH_BYTES = 32 << 20
@@ -133,6 +133,42 @@ class Importing:
                 )
             self._sweep()
 
+    def erase(
+        self, ids: Sequence[str], note: Callable[[sa.Connection, Mapping[str, int]], None]
+    ) -> None:
+        """Remove whole collections: documents, passages, index and blobs, then themselves.
+
+        ``note`` is called with how many collections, documents and blobs go, in the transactions
+        that decide it. Interrupted and called again, it goes on, and notes only what is new.
+        """
+        mine = documents.c.collection.in_(ids)
+        with self._changing:
+            self._sweep()
+            with self._database.write() as connection:
+                rows = connection.execute(
+                    sa.select(documents.c.digest, documents.c.text_digest).where(mine)
+                ).all()
+                connection.execute(sa.update(documents).where(mine).values(state="leaving"))
+                blobs = self._only_here(connection, ids, rows)
+                note(connection, {"documents": len(rows), "blobs": blobs})
+            self._sweep()
+            for id in ids:
+                self._index.drop(id)
+            with self._database.write() as connection:
+                connection.execute(sa.delete(collections).where(collections.c.id.in_(ids)))
+                note(connection, {"collections": len(ids)})
+
+    def _only_here(self, connection: sa.Connection, ids: Sequence[str], rows: Sequence[Any]) -> int:
+        """How many blobs of ``rows`` no document outside the collections ``ids`` uses."""
+        elsewhere = sa.select(documents.c.id).where(documents.c.collection.not_in(ids)).limit(1)
+        return sum(
+            connection.execute(
+                elsewhere.where((documents.c.digest == one) | (documents.c.text_digest == one))
+            ).first()
+            is None
+            for one in {digest for row in rows for digest in row}
+        )
+
     def recover(self) -> int:
         """Clear what a crash left half-way. Returns how many documents that were."""
         with self._changing:
@@ -237,6 +273,9 @@ class Importing:
         label = str(collection.label)
         entries: list[Indexed] = []
         with self._database.write() as connection:
+            there = sa.select(collections.c.id).where(collections.c.id == collection.id)
+            if connection.execute(there).first() is None:
+                raise NotFound("This collection is gone.", "Choose another.")
             for arrival in batch:
                 connection.execute(
                     documents.insert().values(_document_row(arrival, collection.id, self._clock()))

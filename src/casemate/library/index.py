@@ -77,6 +77,9 @@ class Index(Protocol):
     def size(self) -> int:
         """Passages in the index."""
 
+    def drop(self, collection: str) -> None:
+        """Remove everything of one collection, so that no trace of its text is left in files."""
+
     def clear(self) -> None:
         """Empty the index, to build it anew from the database."""
 
@@ -166,6 +169,16 @@ class TantivyIndex:
         """See Index."""
         with _reading():
             return sum(int(self._part(one).searcher().num_docs) for one in self._known())
+
+    def drop(self, collection: str) -> None:
+        """See Index."""
+        self._parts.pop(collection, None)
+        try:
+            shutil.rmtree(self._folder / collection)
+        except FileNotFoundError:
+            return
+        except OSError as problem:
+            raise _unavailable() from problem
 
     def clear(self) -> None:
         """See Index."""

@@ -6,7 +6,7 @@ what does not exist give the same NotFound.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, TypeVar
 
 import msgspec
@@ -212,6 +212,9 @@ class Library:
         self._gate.require(caller, "add", label=into.label, resource=f"collection:{into.id}")
 
         def record(ids: list[str]) -> None:
+            if self._gate.principals.by_id(caller.principal.id).disabled:
+                # Shut out, or forgotten, while the files were read.
+                raise Refused("You may no longer add documents.", "Ask an administrator.")
             self._record(caller, "documents.added", collection=into.id, documents=ids)
 
         with self._imports.turn(), Reader() as reader:
@@ -229,6 +232,53 @@ class Library:
                 caller, "documents.deleted", collection=collection.id, documents=[id]
             ),
         )
+
+    # Forgetting
+
+    def personal(self, principal: str) -> list[tuple[str, str]]:
+        """Id and name of each collection that ``principal`` owns and nobody else may read.
+
+        No rights asked: for forgetting, which asks for its own.
+        """
+        query = sa.select(collections).where(collections.c.owner == principal)
+        with self._database.read() as connection:
+            rows = connection.execute(query.order_by(collections.c.name)).all()
+        return [
+            (row.id, row.name)
+            for row in rows
+            if row.readers is not None
+            and set(msgspec.json.decode(row.readers, type=list[str])) <= {principal}
+        ]
+
+    def erase_personal(
+        self, principal: str, note: Callable[[sa.Connection, Mapping[str, int]], None]
+    ) -> None:
+        """Erase those collections with all they hold. No rights asked; may be called again.
+
+        ``note`` is called with how many collections, documents and blobs go, see
+        ``Importing.erase``; no document that lies elsewhere as well loses its blob.
+        """
+        ids = [id for id, _ in self.personal(principal)]
+        if ids:
+            self._importing.erase(ids, note)
+
+    def remaining(
+        self, ids: Iterable[str], leaving_out: Iterable[str]
+    ) -> Sequence[Mapping[str, str]]:
+        """Of the documents with these ids, those that are there: id, name, collection.
+
+        Without those in the collections ``leaving_out`` (ids).
+        """
+        query = (
+            sa.select(documents.c.id, documents.c.name, collections.c.name.label("collection"))
+            .join(collections, collections.c.id == documents.c.collection)
+            .where(documents.c.state == "ready", documents.c.collection.not_in(list(leaving_out)))
+            .order_by(collections.c.name, documents.c.name)
+        )
+        wanted = set(ids)
+        with self._database.read() as connection:
+            rows = connection.execute(query).all()
+        return [dict(row._mapping) for row in rows if row.id in wanted]
 
     # Search
 

@@ -35,7 +35,10 @@ class Keyring:
         self._random = random
 
     def seal(self, subject: str, content: bytes, *, about: str) -> bytes:
-        """Encrypt ``content`` under the data key of ``subject``, made on first use."""
+        """Encrypt ``content`` under the data key of ``subject``, made on first use.
+
+        Raises NotFound if the subject was retired.
+        """
         nonce = self._random(_NONCE_BYTES)
         return nonce + self._data_key(subject, make=True).encrypt(nonce, content, about.encode())
 
@@ -60,6 +63,28 @@ class Keyring:
             gone = connection.execute(sa.delete(data_keys).where(data_keys.c.subject == subject))
         return gone.rowcount > 0
 
+    def retire(self, connection: sa.Connection, subject: str) -> bool:
+        """Destroy the data key of ``subject`` and let none be made again; whether there was one.
+
+        In the caller's transaction, so that it happens together with what else is erased.
+        """
+        mine = data_keys.c.subject == subject
+        known = connection.execute(sa.select(data_keys.c.wrapped).where(mine)).scalar()
+        if known is None:
+            connection.execute(data_keys.insert().values(subject=subject, wrapped=b""))
+        else:
+            connection.execute(data_keys.update().where(mine).values(wrapped=b""))
+        return bool(known)
+
+    def require(self, connection: sa.Connection, subject: str) -> None:
+        """Raise NotFound if ``subject`` was retired: what was sealed before must not be stored.
+
+        In the transaction that stores it; a retirement comes either before or after the whole.
+        """
+        mine = data_keys.c.subject == subject
+        if connection.execute(sa.select(data_keys.c.wrapped).where(mine)).scalar() == b"":
+            raise _erased()
+
     def _data_key(self, subject: str, *, make: bool) -> AESGCM:
         with self._database.read() as connection:
             wrapped = connection.execute(
@@ -67,8 +92,8 @@ class Keyring:
             ).scalar()
         if wrapped is None and make:
             wrapped = self._make(subject)
-        if wrapped is None:
-            raise NotFound("This content was erased.", "It cannot be brought back.")
+        if not wrapped:
+            raise _erased()
         try:
             key = self._master.decrypt(
                 wrapped[:_NONCE_BYTES], wrapped[_NONCE_BYTES:], subject.encode()
@@ -89,9 +114,13 @@ class Keyring:
                 sa.select(data_keys.c.wrapped).where(data_keys.c.subject == subject)
             ).scalar()
             if known is not None:
-                return bytes(known)
+                return bytes(known)  # empty if it was retired meanwhile
             connection.execute(data_keys.insert().values(subject=subject, wrapped=fresh))
         return fresh
+
+
+def _erased() -> NotFound:
+    return NotFound("This content was erased.", "It cannot be brought back.")
 
 
 def master_key(path: Path, *, make: bool, random: Callable[[int], bytes] = os.urandom) -> bytes:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import sqlalchemy as sa
 from sqlalchemy import Column, ForeignKey, Index, Integer, LargeBinary, String, Text
 
-REVISION = "0002"  # the newest file in migrations/versions
+REVISION = "0003"  # the newest file in migrations/versions
 
 metadata = sa.MetaData(
     naming_convention={
@@ -212,5 +212,33 @@ data_keys = sa.Table(
     "data_keys",
     metadata,
     Column("subject", String, primary_key=True),
-    Column("wrapped", LargeBinary, nullable=False),
+    Column("wrapped", LargeBinary, nullable=False),  # empty: destroyed, and never made again
+)
+
+holds = sa.Table(
+    "holds",
+    metadata,
+    Column("id", String, primary_key=True),
+    Column("tenant", String, ForeignKey("tenants.id"), nullable=False),
+    Column("kind", String, nullable=False),  # principal | run | collection
+    Column("target", String, nullable=False),  # its id
+    Column("reason", LargeBinary),  # nonce32 and canonical text, sealed; null once forgotten
+    Column("until", String),  # the last day it holds, in UTC; null: until it is lifted
+    Column("placed_by", String, ForeignKey("principals.id"), nullable=False),
+    Column("placed", String, nullable=False),
+    Column("lifted", String),
+    Column("lift_reason", LargeBinary),  # sealed like the reason
+    Index("ix_holds_target", "kind", "target"),
+)
+
+forgettings = sa.Table(
+    "forgettings",
+    metadata,
+    Column("principal", String, ForeignKey("principals.id"), primary_key=True),
+    Column("actor", String, nullable=False),  # pseudonym of who had it done
+    Column("basis", String, nullable=False),
+    Column("intent", Integer, nullable=False),  # index of the entry that announced it, or -1
+    Column("counts", Text, nullable=False),  # JSON: what was destroyed so far
+    Column("begun", String, nullable=False),
+    Column("done", Integer),  # index of the entry that proves it; null: to be finished
 )

@@ -55,6 +55,7 @@ def test_a_pack_that_does_not_exist_is_refused(id: str) -> None:
         ('"de", "en"]', '"de"]', "languages lack en"),
         ('home = "LU"', 'home = "lu"', "home 'lu' is not a community code"),
         ("retention_floor_days = 183", "retention_floor_days = 0", "retention_floor_days"),
+        ("retention_floor_days = 183", "retention_floor_days = 182", "below 183"),
         ('"Europe/Luxembourg"', '"tomorrow"', "time_zone 'tomorrow'"),
         ('article = "4"\n', "", "article"),
         ("2025-02-02", "soon", "country pack|Country pack"),
