@@ -1,4 +1,4 @@
-"""Commands on what is recorded: verify, ledger, status, settings."""
+"""Commands on what is recorded and how things stand: verify, status, settings."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from casemate.cli import line, show
+from casemate.cli.ledger import ledger
 from casemate.errors import Invalid, NotFound
 
 
@@ -53,88 +54,6 @@ def verify(receipt: Path, key: Path, answer: Path | None, as_json: bool) -> None
         click.echo(show.wrapped(fact, "            ", "Proven:     "))
     for fact in verdict.not_proven:
         click.echo(show.wrapped(fact, "            ", "Not proven: "))
-
-
-@click.group()
-def ledger() -> None:
-    """The ledger: key, check, show, search, export."""
-
-
-@ledger.command("key")
-@show.data_option
-@show.json_option
-@click.pass_obj
-def ledger_key(obj: dict[str, Any], as_json: bool) -> None:
-    """Print the verifying key, as one vkey line."""
-    (found,) = line.act(obj["data"], "ledger.key", {})
-    if as_json:
-        show.json(found)
-    else:
-        click.echo(found["vkey"])
-
-
-@ledger.command("check")
-@show.data_option
-@show.json_option
-@click.pass_obj
-def ledger_check(obj: dict[str, Any], as_json: bool) -> None:
-    """Re-hash the whole log from its bundles and compare every tile."""
-    (found,) = line.act(obj["data"], "ledger.check", {})
-    if as_json:
-        show.json(found)
-    else:
-        click.echo(f"{found['entries']:,} entries of {found['origin']}, every byte as signed.")
-
-
-@ledger.command("show")
-@show.data_option
-@click.argument("index", type=click.IntRange(0))
-@click.pass_obj
-def ledger_show(obj: dict[str, Any], index: int) -> None:
-    """Print one entry, as JSON."""
-    (found,) = line.act(obj["data"], "ledger.show", {"index": index})
-    show.json(found)
-
-
-@ledger.command("search")
-@show.data_option
-@click.option("--kind", help="run.admitted, run.finished, documents.added, …")
-@click.option("--use-case")
-@click.option("--principal", help="Pseudonym of whose run it was.")
-@click.option("--run")
-@click.option("--outcome")
-@show.json_option
-@click.pass_obj
-def ledger_search(obj: dict[str, Any], /, as_json: bool, **fields: Any) -> None:
-    """List the entries whose fields have these values."""
-    found = line.act(obj["data"], "ledger.search", {"fields": fields})
-    if as_json:
-        show.json(list(found))
-        return
-    rows = [
-        {
-            "index": one["index"],
-            "time": one["entry"].get("time"),
-            "kind": one["entry"].get("kind"),
-            "use_case": one["entry"].get("use_case"),
-            "by": one["entry"].get("actor") or one["entry"].get("principal"),
-        }
-        for one in found
-    ]
-    show.items(
-        rows, ("index", "time", "kind", "use_case", "by"), as_json=False, empty="No such entries."
-    )
-
-
-@ledger.command("export")
-@show.data_option
-@click.pass_obj
-def ledger_export(obj: dict[str, Any]) -> None:
-    """Print every entry as JSON lines, with its exact bytes."""
-    import msgspec
-
-    for one in line.act(obj["data"], "ledger.export", {}):
-        click.echo(msgspec.json.encode(one))
 
 
 @click.command()

@@ -16,7 +16,10 @@ if TYPE_CHECKING:
 Item = Mapping[str, Any]
 Act = Callable[["Installation", "Caller", Mapping[str, Any]], AsyncIterator[Item]]
 
-_MODULES = ("asking", "bundle", "documents", "people", "governance", "models", "pull", "record")
+_MODULES = (
+    *("asking", "bundle", "documents", "forget", "governance", "models", "people", "pull"),
+    *("ledger", "record"),
+)
 _acts: dict[str, Act] = {}
 
 
