@@ -9,7 +9,7 @@ def main() -> None:
     """Run the command line, giving it the server that it may start."""
     from casemate.cli.main import run
 
-    run(_serve)
+    run(_serve, _serve_witness)
 
 
 def _serve(path: Path, host: str | None, port: int | None) -> None:
@@ -18,6 +18,14 @@ def _serve(path: Path, host: str | None, port: int | None) -> None:
     from casemate.server import serve  # not for commands that serve nothing
 
     serve(path, host, port, lambda text: click.echo(text))
+
+
+def _serve_witness(path: Path, name: str | None, host: str, port: int) -> None:
+    import click
+
+    from casemate.server import serve_witness
+
+    serve_witness(path, name, host, port, lambda text: click.echo(text))
 
 
 if __name__ == "__main__":

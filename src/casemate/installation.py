@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import os
 import secrets
+import time
 from collections.abc import AsyncGenerator
 from contextlib import ExitStack, aclosing
 from datetime import UTC, datetime
@@ -23,6 +24,7 @@ from casemate.engines.registry import Engines
 from casemate.errors import Invalid, NotFound
 from casemate.gate.acts import stamp
 from casemate.gate.admission import Gate
+from casemate.ledger.cosigning import Cosigning
 from casemate.ledger.log import Log
 from casemate.ledger.note import Signer
 from casemate.ledger.record import Ledger
@@ -32,7 +34,11 @@ from casemate.library.library import Library
 from casemate.models.bundle.bundles import Bundles
 from casemate.models.bundle.carrying import ModelsInBundles
 from casemate.models.registry import Models
+from casemate.oversight.forgetting import Forgetting
+from casemate.oversight.hold import Holds
+from casemate.oversight.retention import Retention
 from casemate.oversight.review import Reviews
+from casemate.oversight.witnessing import Witnessing, load_policy, poster
 from casemate.reasoning.event import Event, Request
 from casemate.reasoning.explain import Explanation, explain
 from casemate.reasoning.record import Runs
@@ -79,6 +85,8 @@ class Installation:
         self.gate = Gate.open(folder, self.database, self.ledger, settings, clock=_now)
         country = self.gate.country
         self.models = Models(self.database, self.gate, folder.models)
+        self.witnessing = self._witnessing(closing)
+        self.ledger.witnesses = self.witnessing
         self.engines = Engines(
             self.gate.perimeter,
             files=self.models.files,
@@ -121,6 +129,18 @@ class Installation:
             random=secrets.token_bytes,
         )
         self.reviews = Reviews(self.database, self.gate, self.ledger, clock=_stamp, new_id=_new_id)
+        self.holds = Holds(
+            self.database,
+            self.keyring,
+            self.gate,
+            self.runs.collections_of,
+            new_id=_new_id,
+            random=secrets.token_bytes,
+        )
+        self.retention = Retention(self.database, self.gate, self.holds)
+        self.forgetting = Forgetting(
+            self.database, self.keyring, self.gate, self.ledger, self.library, self.holds
+        )
         self._reasoner = Reasoner(
             self.library,
             self.runs,
@@ -205,6 +225,23 @@ class Installation:
         with self.gate.quota.run(caller.principal):
             return await replay(run, contents, engine, label, now, self.settings.run_seconds)
 
+    def _witnessing(self, closing: ExitStack) -> Witnessing | None:
+        if not self.settings.witnesses:
+            return None
+        policy = load_policy(
+            self.folder.path / self.settings.witnesses,
+            self.settings.witnesses_needed,
+            self.settings.witnesses_failing,
+        )
+        # A checkpoint holds no content: it may go wherever the perimeter lets anything go.
+        post = poster(self.gate.perimeter, self.gate.country.policy.lowest())
+        cosigning = Cosigning(
+            self.folder.path / "witnessing", policy, post, self.log.consistency, time.time
+        )
+        witnessing = Witnessing(self.log, cosigning, policy, self.gate.acts)
+        closing.callback(witnessing.close)
+        return witnessing
+
     def _model(self, id: str) -> tuple[Manifest, Engine]:
         manifest = self.models.approved(id)
         return manifest, self.engines.of(manifest)
@@ -230,6 +267,7 @@ class Installation:
         self.runs.recover()
         self.library.recover()
         self.bundles.recover()
+        self.forgetting.recover()
 
     def _signer(self) -> Signer:
         path = self.folder.path / _KEY_FILE

@@ -11,6 +11,7 @@ import errno
 import os
 import signal
 import socket
+import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -22,11 +23,15 @@ from starlette.responses import Response
 from starlette.types import ASGIApp
 
 from casemate import api, settings, web
+from casemate.api.witness import app as witness_app
 from casemate.cli import line
 from casemate.errors import CasemateError, Unavailable
 from casemate.installation import Installation
+from casemate.ledger.witness import Witness
 
 _THREADS = 64
+_WITNESS_AT_ONCE = 64  # requests
+_DAY_SECONDS = 86_400
 
 
 def application(installation: Installation) -> ASGIApp:
@@ -58,6 +63,26 @@ def serve(path: Path, host: str | None, port: int | None, say: Callable[[str], N
             asyncio.run(_run(installation, listener, say))
 
 
+def serve_witness(
+    path: Path, name: str | None, host: str, port: int, say: Callable[[str], None]
+) -> None:
+    """Run a witness until told to stop. ``name``: of its key, at its first start.
+
+    Raises Unavailable if the port is taken, and what ``Witness.create`` raises.
+    """
+    with contextlib.closing(_listen(host, port)) as listener:
+        witness = Witness.create(path, name, time.time)
+
+        def greet() -> None:
+            taken = listener.getsockname()[1]
+            say(f"The witness is ready at http://{f'[{host}]' if ':' in host else host}:{taken}")
+            say(f"Its key: {witness.vkey}")
+            say("Stop with Ctrl-C.")
+
+        config = _config(witness_app(witness), limit_concurrency=_WITNESS_AT_ONCE)
+        asyncio.run(_serving(_Server(config), listener, greet))
+
+
 class _Server(uvicorn.Server):
     """Leaves signals to ``_run``: uvicorn would raise them again and so end in the middle."""
 
@@ -70,39 +95,68 @@ class _Server(uvicorn.Server):
 async def _run(
     installation: Installation, listener: socket.socket, say: Callable[[str], None]
 ) -> None:
-    server = _Server(
-        uvicorn.Config(
-            application(installation),
-            lifespan="off",
-            http="httptools",
-            loop="asyncio",
-            ws="none",
-            log_config=None,
-            access_log=False,
-            server_header=False,
-            timeout_graceful_shutdown=10,
-        )
+    # The default, a few for each core, would let uploads keep sign-in and questions waiting.
+    loop = asyncio.get_running_loop()
+    loop.set_default_executor(ThreadPoolExecutor(_THREADS, "casemate"))
+    if installation.witnessing is not None:
+        installation.witnessing.start()
+    server = _Server(_config(application(installation)))
+    async with _commands(installation), _daily(installation):
+        try:
+            await _serving(server, listener, lambda: _greet(installation, say))
+        finally:
+            await installation.engines.close()
+
+
+def _config(app: ASGIApp, limit_concurrency: int | None = None) -> uvicorn.Config:
+    return uvicorn.Config(
+        app,
+        lifespan="off",
+        http="httptools",
+        loop="asyncio",
+        ws="none",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        timeout_graceful_shutdown=10,
+        limit_concurrency=limit_concurrency,
     )
+
+
+async def _serving(server: _Server, listener: socket.socket, greet: Callable[[], None]) -> None:
+    """Serve until told to stop. ``greet`` is called once it is ready."""
 
     def stop() -> None:
         server.force_exit = server.should_exit  # asked a second time: at once
         server.should_exit = True
 
     loop = asyncio.get_running_loop()
-    # The default, a few for each core, would let uploads keep sign-in and questions waiting.
-    loop.set_default_executor(ThreadPoolExecutor(_THREADS, "casemate"))
     for asked in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(asked, stop)
-    async with _commands(installation):
-        serving = asyncio.create_task(server.serve(sockets=[listener]))
-        while not server.started and not serving.done():  # noqa: ASYNC110 - uvicorn has no event
-            await asyncio.sleep(0.005)
-        if server.started:
-            _greet(installation, say)
-        try:
-            await serving
-        finally:
-            await installation.engines.close()
+    serving = asyncio.create_task(server.serve(sockets=[listener]))
+    while not server.started and not serving.done():  # noqa: ASYNC110 - uvicorn has no event
+        await asyncio.sleep(0.005)
+    if server.started:
+        greet()
+    await serving
+
+
+@contextlib.asynccontextmanager
+async def _daily(installation: Installation) -> AsyncIterator[None]:
+    """Once a day, erase the content that its use case's retention no longer covers."""
+
+    async def apply() -> None:
+        while True:
+            await asyncio.sleep(_DAY_SECONDS)
+            # Recorded where it counts; a day on which the disk refuses is followed by another.
+            with contextlib.suppress(CasemateError):
+                await asyncio.to_thread(installation.retention.daily)
+
+    applying = asyncio.create_task(apply())
+    try:
+        yield
+    finally:
+        applying.cancel()
 
 
 @contextlib.asynccontextmanager

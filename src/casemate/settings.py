@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import msgspec
 from msgspec import Meta
@@ -79,6 +79,20 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
             "tokens; off: side by side, which is faster for many and can change a token."
         ),
     ] = True
+    witnesses: Annotated[
+        str,
+        Meta(description="TOML file of the witnesses that cosign the ledger; empty for none."),
+    ] = ""
+    witnesses_needed: Annotated[
+        int, Meta(ge=1, le=100, description="Witnesses that must have signed for a receipt.")
+    ] = 1
+    witnesses_failing: Annotated[
+        Literal["open", "closed"],
+        Meta(
+            description="When too few witnesses signed: open gives receipts without them, and "
+            "says so; closed gives none."
+        ),
+    ] = "open"
     open_ledger: Annotated[
         bool, Meta(description="Serve the ledger's tiles to everyone, not to auditors alone.")
     ] = False

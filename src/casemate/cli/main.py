@@ -15,11 +15,23 @@ from typing import NoReturn
 import click
 
 from casemate import __version__
-from casemate.cli import bundle, demo, documents, governance, models, people, questions, record
+from casemate.cli import (
+    bundle,
+    demo,
+    documents,
+    forget,
+    governance,
+    models,
+    people,
+    questions,
+    record,
+    witness,
+)
 from casemate.errors import CasemateError
 from casemate.settings import data_folder
 
 Serve = Callable[[Path, str | None, int | None], None]
+ServeWitness = Callable[[Path, str | None, str, int], None]
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -47,17 +59,24 @@ def up(context: click.Context, data: Path | None, host: str | None, port: int | 
     context.obj["serve"]((data or context.obj["data"]).expanduser(), host, port)
 
 
-for module in (questions, documents, people, governance, models, bundle, record, demo):
+_MODULES = (
+    *(questions, documents, people, forget, governance, models, bundle),
+    *(record, witness, demo),
+)
+for module in _MODULES:
     for command in module.COMMANDS:
         casemate.add_command(command)
 
 
-def run(serve: Serve) -> NoReturn:
-    """Run the command line and exit. ``serve`` starts the server for ``casemate up``."""
+def run(serve: Serve, serve_witness: ServeWitness) -> NoReturn:
+    """Run the command line and exit. ``serve`` starts the server for ``casemate up``,
+    ``serve_witness`` that of ``casemate witness up``.
+    """
     signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # `casemate … | head` ends quietly
     try:
         # Without its standalone mode click gives a command's own exit code back, not out.
-        ending = casemate.main(obj={"serve": serve}, standalone_mode=False)
+        servers = {"serve": serve, "serve_witness": serve_witness}
+        ending = casemate.main(obj=servers, standalone_mode=False)
     except click.UsageError as problem:
         problem.show()
         sys.exit(2)

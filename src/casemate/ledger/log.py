@@ -151,16 +151,21 @@ class Log:
         """
         return self.proofs(index)[0]
 
-    def proofs(self, *indices: int) -> list[str]:
-        """The tlog-proof texts of several entries, all against one checkpoint; as ``proof``."""
+    def proofs(self, *indices: int, checkpoint: bytes | None = None) -> list[str]:
+        """The tlog-proof texts of several entries, all against one checkpoint; as ``proof``.
+
+        checkpoint: an older one that this log signed, such as one that witnesses cosigned.
+        """
         state = self._state
-        size, root = state.edge.size, state.edge.root
+        signed = state.checkpoint if checkpoint is None else checkpoint
+        standing = shelf.open_checkpoint(signed, self._signer)
+        size, root = standing.size, standing.root
         texts: list[str] = []
         for index in indices:
             if not 0 <= index < size:
                 raise NotFound(f"The ledger has no entry {index:,}.", f"It holds {size:,}.")
             hashes = inclusion_proof(index, size, self._reader(state.edge))
-            proof = Proof(index, tuple(hashes), state.checkpoint)
+            proof = Proof(index, tuple(hashes), signed)
             try:
                 proof.verify(
                     self._bundle(index // FULL, state.edge)[index % FULL],
@@ -193,7 +198,8 @@ class Log:
 
         path: "checkpoint", "tile/<level>/<index>[.p/<width>]" or "tile/entries/…", without a
         leading slash. Only released files are served, and nothing else can be reached.
-        Raises Unavailable if the disk does not give it. Source: C2SP tlog-tiles v0.1.0.
+        Raises Unavailable if the disk does not give it; Tampered if a released full tile is
+        missing. Source: C2SP tlog-tiles v0.1.0.
         """
         if path == "checkpoint":
             return self._state.checkpoint
@@ -205,8 +211,10 @@ class Log:
             return None
         try:
             return shelf.read_file(self._folder, tile.path)
-        except Tampered:  # a partial may be gone since its tile is full
-            return None
+        except Tampered:
+            if tile.width == FULL:
+                raise
+            return None  # a partial may be gone since its tile is full
 
     def check(self, progress: Callable[[int, int], None] | None = None) -> int:
         """Hash everything on disk again and compare it with the signed checkpoint.

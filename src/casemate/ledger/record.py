@@ -9,6 +9,7 @@ import asyncio
 from collections.abc import Iterable, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass
+from typing import Protocol
 
 from casemate.ledger import receipt
 from casemate.ledger.log import Log
@@ -25,11 +26,28 @@ class Recorded:
     entry: bytes
 
 
-class Ledger:
-    """A log of canonical JSON entries."""
+class Witnesses(Protocol):
+    """Whose cosignatures receipts carry. ``policy``: as an entry says it, see docs."""
 
-    def __init__(self, log: Log) -> None:
+    @property
+    def policy(self) -> Mapping[str, object]:
+        """How many are asked ("of"), how many must have signed ("needed"), and "failing"."""
+        ...
+
+    def checkpoint(self, size: int) -> bytes | None:
+        """The newest signed checkpoint of ``size`` entries or more that enough of them cosigned.
+
+        None if there is none and receipts are given without; else raises Unavailable.
+        """
+        ...
+
+
+class Ledger:
+    """A log of canonical JSON entries. ``witnesses``: None where nobody is asked."""
+
+    def __init__(self, log: Log, witnesses: Witnesses | None = None) -> None:
         self.log = log
+        self.witnesses = witnesses
 
     @property
     def vkey(self) -> str:
@@ -54,12 +72,17 @@ class Ledger:
     def receipt_for(
         self, admitted_index: int, finished_index: int, openings: Iterable[Opening]
     ) -> Receipt:
-        """The receipt of the run with these two entries, against the current checkpoint.
+        """The receipt of the run with these two entries.
 
-        Raises NotFound if an entry does not exist; Tampered if the log is damaged; ReceiptError
-        if an opening cannot stand in a receipt.
+        Against the newest checkpoint that enough witnesses cosigned, or the current one where none
+        are asked. Raises NotFound if an entry does not exist; Tampered if the log is damaged;
+        ReceiptError if an opening cannot stand in a receipt; Unavailable if witnesses must have
+        signed and have not.
         """
-        proofs = self.log.proofs(admitted_index, finished_index)
+        cosigned = None
+        if self.witnesses is not None:
+            cosigned = self.witnesses.checkpoint(max(admitted_index, finished_index) + 1)
+        proofs = self.log.proofs(admitted_index, finished_index, checkpoint=cosigned)
         entries = [self.log.entry(index) for index in (admitted_index, finished_index)]
         admitted, finished = map(receipt.Recorded, entries, proofs)
         return Receipt(admitted, finished, tuple(openings))

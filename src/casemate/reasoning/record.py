@@ -116,6 +116,7 @@ class Runs:
         question = {"text": request.question, "history": [list(turn) for turn in request.history]}
         rows, commitments = self._seal(run, subject, "admitted", {"question": question})
         with self._database.write() as connection:
+            self._keyring.require(connection, subject)
             connection.execute(
                 runs.insert().values(
                     id=run,
@@ -149,6 +150,8 @@ class Runs:
                 )
             )
             if rows:
+                # Of somebody forgotten while the run went on, nothing is kept any more.
+                self._keyring.require(connection, opened.subject)
                 connection.execute(openings.insert(), rows)
             # The label with the content: at no moment does it lie there under a lower one.
             connection.execute(
@@ -165,6 +168,7 @@ class Runs:
                 "label": str(label),
                 "outcome": outcome,
                 "admitted": {"index": opened.admitted.index, "leaf": opened.admitted.leaf},
+                **self._witnesses(),
                 **commitments,
             }
         )
@@ -175,6 +179,11 @@ class Runs:
                 .values(outcome=outcome, label=str(label), finished=finished.index, ended=now)
             )
         return finished
+
+    def _witnesses(self) -> dict[str, object]:
+        """What the entry says of who is asked to cosign, so that a receipt says it."""
+        witnesses = self._ledger.witnesses
+        return {} if witnesses is None else {"witnesses": dict(witnesses.policy)}
 
     def recover(self) -> int:
         """Close runs that were cut off, as failed. Returns how many there were."""
@@ -255,7 +264,24 @@ class Runs:
             raise NotFound(
                 "This run has no receipt.", "Only a run that ended with an answer has one."
             )
-        return self._ledger.receipt_for(row.admitted, row.finished, self._openings(row)).encode()
+        opened = self._openings(row)
+        if not opened:
+            raise NotFound(
+                "The content of this run was erased, and with it what a receipt shows.",
+                "A receipt that was kept still proves the run.",
+            )
+        return self._ledger.receipt_for(row.admitted, row.finished, opened).encode()
+
+    def collections_of(self, run: str) -> frozenset[str]:
+        """Names of the collections that a run's sources came from; no rights asked.
+
+        For who watches over holds. Empty if the run has no sources, or they were erased.
+        """
+        try:
+            sources = self._open(run, "finished", "sources").content
+        except NotFound:
+            return frozenset()
+        return frozenset(source["collection"] for source in sources)
 
     def _summary(self, row: sa.Row[tuple[Any, ...]]) -> dict[str, Any]:
         try:
