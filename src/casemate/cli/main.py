@@ -25,6 +25,7 @@ from casemate.cli import (
     people,
     questions,
     record,
+    verify,
     witness,
 )
 from casemate.errors import CasemateError
@@ -61,7 +62,7 @@ def up(context: click.Context, data: Path | None, host: str | None, port: int | 
 
 _MODULES = (
     *(questions, documents, people, forget, governance, models, bundle),
-    *(record, witness, demo),
+    *(record, verify, witness, demo),
 )
 for module in _MODULES:
     for command in module.COMMANDS:

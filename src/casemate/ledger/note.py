@@ -13,6 +13,7 @@ import re
 import secrets
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from functools import cached_property
 
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
@@ -20,6 +21,8 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey,
 ED25519 = b"\x01"
 MAX_SIGNATURES = 100
 _KEY_ID = re.compile(r"[0-9a-f]{8}")
+_CONTROL = re.compile(r"[\x00-\x09\x0b-\x1f]")
+_NOT_IN_NAME = re.compile(r"[\s\x00-\x1f+]")  # \s: every character that str.isspace() means
 _LINE_START = "\u2014 "
 
 
@@ -64,7 +67,7 @@ class Verifier:
             raise NoteError("the id of the verifier key does not belong to its name and key")
         return verifier
 
-    @property
+    @cached_property
     def id(self) -> bytes:
         """The key id: the first 4 bytes of SHA-256(name || newline || type || key)."""
         return hashlib.sha256(self.name.encode() + b"\n" + ED25519 + self.key).digest()[:4]
@@ -78,10 +81,14 @@ class Verifier:
     def verifies(self, text: str, signature: bytes) -> bool:
         """Whether ``signature`` (64 bytes) was made over ``text`` with this key."""
         try:
-            Ed25519PublicKey.from_public_bytes(self.key).verify(signature, text.encode())
+            self._public.verify(signature, text.encode())
         except (InvalidSignature, ValueError):
             return False
         return True
+
+    @cached_property
+    def _public(self) -> Ed25519PublicKey:
+        return Ed25519PublicKey.from_public_bytes(self.key)
 
 
 @dataclass(frozen=True)
@@ -214,12 +221,12 @@ def decode_base64(text: str) -> bytes:
     Raises NoteError for any other spelling: spaces, missing padding, spare bits.
     """
     try:
-        raw = base64.b64decode(text.encode("ascii"), validate=True)
+        raw = binascii.a2b_base64(text.encode("ascii"), strict_mode=True)
     except (UnicodeEncodeError, binascii.Error):
         raise NoteError("malformed base64") from None
     # The decoder ignores spare bits in the last character; two spellings of one value would let
     # somebody change a file without changing what it says.
-    if base64.b64encode(raw).decode() != text:
+    if binascii.b2a_base64(raw, newline=False).decode() != text:
         raise NoteError("base64 that is not canonical")
     return raw
 
@@ -240,7 +247,7 @@ def _signature(line: str) -> Signature:
 def _check_text(text: str) -> None:
     if not text.endswith("\n"):
         raise NoteError("a note ends in a newline")
-    if any(character < " " and character != "\n" for character in text):
+    if _CONTROL.search(text):
         raise NoteError("a note holds no control character but newline")
     _check_unicode(text)
 
@@ -248,7 +255,7 @@ def _check_text(text: str) -> None:
 def _check_name(name: str) -> None:
     if not name:
         raise NoteError("a key needs a name")
-    if any(character.isspace() or character < " " or character == "+" for character in name):
+    if _NOT_IN_NAME.search(name):
         raise NoteError("a key name holds no space, plus sign or control character")
     _check_unicode(name)
 

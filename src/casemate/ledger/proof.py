@@ -68,14 +68,15 @@ class Checkpoint:
             raise CheckpointError(f"the size of the checkpoint: {error}") from None
 
     @classmethod
-    def open(cls, raw: bytes, verifier: Verifier) -> Checkpoint:
-        """Read a signed checkpoint of the log whose key is ``verifier``.
+    def open(cls, raw: bytes, *verifiers: Verifier) -> Checkpoint:
+        """Read a signed checkpoint of the log that has these keys: one, or more as keys change.
 
-        Raises NoteError if the signature is wrong or missing; CheckpointError if the text is
-        malformed or names another origin than the key.
+        One signature that was made with one of them suffices; signatures of other keys do not
+        count. Raises NoteError if no such signature is there or one of them is wrong;
+        CheckpointError if the text is malformed or names another origin than the keys.
         """
-        checkpoint = cls.parse(open_note(raw, [verifier]).text)
-        if checkpoint.origin != verifier.name:
+        checkpoint = cls.parse(open_note(raw, verifiers).text)
+        if any(verifier.name != checkpoint.origin for verifier in verifiers):
             raise CheckpointError("the checkpoint names another log than the key does")
         return checkpoint
 

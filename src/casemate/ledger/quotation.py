@@ -1,7 +1,7 @@
 """Quotations: that an answer's citations are, letter for letter, what stands in its sources.
 
 Offsets are Unicode code points: of a citation in the document's extracted text, of a sentence in
-the answer. Standard library only: part of the verifier.
+the answer. Standard library and ``pair`` only: part of the verifier.
 """
 
 from __future__ import annotations
@@ -10,6 +10,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from casemate.ledger.pair import is_digest
+
 
 class QuotationError(ValueError):
     """A citation, a sentence or a source is malformed or does not hold."""
@@ -17,11 +19,15 @@ class QuotationError(ValueError):
 
 @dataclass(frozen=True)
 class Quotations:
-    """What was found right: how many citations, of which source passages, of which documents."""
+    """What was found right: how many citations, of which source passages, of which documents.
+
+    files: name and digest of each document that is cited, where its source states a digest.
+    """
 
     count: int
     passages: tuple[int, ...]
     documents: tuple[str, ...]
+    files: tuple[tuple[str, str], ...]
 
 
 def check_answer(answer: object) -> str:
@@ -62,11 +68,16 @@ def check_quotations(answer: object, sources: object) -> Quotations:
         if not source["start"] <= start < end <= source["end"]:
             raise QuotationError(f"{what} does not lie within its passage")
         if source["text"][start - source["start"] : end - source["start"]] != citation["quote"]:
-            raise QuotationError(f"{what} is not what stands there in {source['document']!r}")
+            raise QuotationError(f"{what} is not what stands there in “{source['document']}”")
         if citation["source"] not in cited:
             cited.append(citation["source"])
     documents = dict.fromkeys(str(passages[place]["document"]) for place in cited)
-    return Quotations(len(fields["citations"]), tuple(cited), tuple(documents))
+    files = dict.fromkeys(
+        (str(passages[place]["document"]), str(passages[place]["digest"]))
+        for place in cited
+        if "digest" in passages[place]
+    )
+    return Quotations(len(fields["citations"]), tuple(cited), tuple(documents), tuple(files))
 
 
 def _source(number: int, value: object) -> dict[str, Any]:
@@ -76,6 +87,8 @@ def _source(number: int, value: object) -> dict[str, Any]:
         raise QuotationError(f"{what} has impossible offsets")
     if len(source["text"]) != source["end"] - source["start"]:
         raise QuotationError(f"{what} is not as long as its offsets say")
+    if "digest" in source and not is_digest(source["digest"]):
+        raise QuotationError(f"{what} has no digest but something else in its place")
     return source
 
 

@@ -12,6 +12,8 @@ import base64
 import hashlib
 import json
 from dataclasses import dataclass
+from dataclasses import field as attribute  # an opening has a field of its own
+from functools import cached_property
 from typing import Any, TypeAlias
 
 from casemate.ledger.note import NoteError, decode_base64
@@ -55,15 +57,8 @@ def parse_canonical(raw: bytes) -> Json:
     Raises ReceiptError unless ``raw`` is, byte for byte, what ``canonical`` makes of the value;
     that also refuses duplicate keys. Source: RFC 8785.
     """
-    try:
-        value: Json = json.loads(
-            raw.decode("utf-8"), parse_float=_refuse_number, parse_constant=_refuse_number
-        )
-    except ReceiptError:
-        raise
-    except (ValueError, RecursionError):
-        raise ReceiptError("not JSON in UTF-8") from None
-    if canonical(value) != raw:
+    text, value = _read(raw)
+    if _write(value, _in_plane_zero(text)) != text:
         raise ReceiptError("not canonical JSON")
     return value
 
@@ -73,9 +68,7 @@ def commit(nonce: bytes, content: object) -> str:
 
     Raises ReceiptError if the nonce has not 32 bytes or the content has no canonical form.
     """
-    if len(nonce) != NONCE_SIZE:
-        raise ReceiptError(f"a nonce has {NONCE_SIZE} bytes")
-    return "sha256:" + hashlib.sha256(nonce + canonical(content)).hexdigest()
+    return _commitment(nonce, canonical(content))
 
 
 @dataclass(frozen=True)
@@ -86,6 +79,17 @@ class Opening:
     field: str
     nonce: bytes
     content: Any
+    _text: str | None = attribute(default=None, compare=False, repr=False)  # what parsing found
+
+    @property
+    def written(self) -> str:
+        """The content as canonical JSON. Raises ReceiptError if it has no canonical form."""
+        return canonical(self.content).decode() if self._text is None else self._text
+
+    @property
+    def commitment(self) -> str:
+        """What the entry has to have committed to. Raises ReceiptError as ``commit`` does."""
+        return _commitment(self.nonce, self.written.encode())
 
 
 @dataclass(frozen=True)
@@ -94,6 +98,11 @@ class Recorded:
 
     entry: bytes
     proof: str
+
+    @cached_property
+    def inclusion(self) -> Proof:
+        """The proof, read. Raises ProofError if the text is none."""
+        return Proof.parse(self.proof)
 
 
 @dataclass(frozen=True)
@@ -124,22 +133,17 @@ class Receipt:
 
         Raises ReceiptError if some content has no canonical form.
         """
-        return canonical(
-            {
-                "v": VERSION,
-                "kind": KIND,
-                "admitted": _recorded_json(self.admitted),
-                "finished": _recorded_json(self.finished),
-                "openings": [
-                    {
-                        "entry": opening.entry,
-                        "field": opening.field,
-                        "nonce": base64.b64encode(opening.nonce).decode(),
-                        "content": opening.content,
-                    }
-                    for opening in self.openings
-                ],
-            }
+        try:
+            return self._written().encode()
+        except UnicodeEncodeError:
+            raise ReceiptError("a lone surrogate has no canonical form") from None
+
+    def _written(self) -> str:
+        # its fields in RFC 8785's order; each opened content was written once, for its commitment
+        openings = ",".join(_opening_json(opening) for opening in self.openings)
+        return (
+            f'{{"admitted":{_recorded_json(self.admitted)},"finished":{_recorded_json(self.finished)}'
+            f',"kind":"{KIND}","openings":[{openings}],"v":{VERSION}}}'
         )
 
     @classmethod
@@ -148,7 +152,8 @@ class Receipt:
 
         Raises ReceiptError unless it is canonical, complete, and free of anything unknown.
         """
-        top = _fields(parse_canonical(raw), "admitted", "finished", "kind", "openings", "v")
+        text, value = _read(raw)
+        top = _fields(value, "admitted", "finished", "kind", "openings", "v")
         if top["kind"] != KIND:
             raise ReceiptError(f"its kind is not {KIND}")
         if type(top["v"]) is not int or top["v"] != VERSION:
@@ -156,14 +161,57 @@ class Receipt:
         openings = top["openings"]
         if not isinstance(openings, list):
             raise ReceiptError("its openings are not a list")
-        receipt = cls(
-            _recorded(top["admitted"]),
-            _recorded(top["finished"]),
-            tuple(_opening(one) for one in openings),
-        )
-        if receipt.encode() != raw:
+        plain = _in_plane_zero(text)
+        opened = tuple(_opening(one, plain) for one in openings)
+        receipt = cls(_recorded(top["admitted"]), _recorded(top["finished"]), opened)
+        if receipt.openings != opened:
             raise ReceiptError("its openings are not in order")
+        # that its parts are read strictly leaves spelling: space, escapes, order, double keys
+        if receipt._written() != text:
+            raise ReceiptError("not canonical JSON")
         return receipt
+
+
+def _read(raw: bytes) -> tuple[str, Json]:
+    """The text of ``raw`` and its value, in any spelling, with every number a whole one."""
+    try:
+        text = raw.decode("utf-8")
+        value: Json = _DECODER.decode(text)
+    except ReceiptError:
+        raise
+    except (ValueError, RecursionError):
+        raise ReceiptError("not JSON in UTF-8") from None
+    return text, value
+
+
+def _whole(digits: str) -> int:
+    if len(digits) < 16:
+        return int(digits)
+    # the length first: Python refuses numbers of thousands of digits with another error
+    if len(digits) > 17 or abs(value := int(digits)) > MAX_INTEGER:
+        raise ReceiptError("an integer beyond 2^53 - 1 has no canonical form")
+    return value
+
+
+def _in_plane_zero(text: str) -> bool:
+    """Whether every character is one UTF-16 unit: then both orders of keys are the same."""
+    return text.isascii() or len(text.encode("utf-16-le")) == 2 * len(text)
+
+
+def _write(value: Json, plain: bool) -> str:
+    """What ``_read`` gave, as canonical JSON. ``plain``: see ``_in_plane_zero``."""
+    try:
+        if plain:
+            return _ENCODER.encode(value)
+        return canonical(value).decode()
+    except RecursionError:
+        raise ReceiptError("the value is nested too deeply") from None
+
+
+def _commitment(nonce: bytes, written: bytes) -> str:
+    if len(nonce) != NONCE_SIZE:
+        raise ReceiptError(f"a nonce has {NONCE_SIZE} bytes")
+    return "sha256:" + hashlib.sha256(nonce + written).hexdigest()
 
 
 def _ordered(value: object) -> Json:
@@ -188,10 +236,20 @@ def _refuse_number(text: str) -> Json:
     raise ReceiptError("only whole numbers are written in a receipt")
 
 
+_DECODER = json.JSONDecoder(
+    parse_int=_whole, parse_float=_refuse_number, parse_constant=_refuse_number
+)
+# It sorts keys by code points, which is RFC 8785's order where no character is above U+FFFF. Only
+# what _DECODER made goes in: no cycles, no floats, no keys but strings.
+_ENCODER = json.JSONEncoder(
+    ensure_ascii=False, check_circular=False, sort_keys=True, separators=(",", ":")
+)
+
+
 def _fields(value: Json, *names: str) -> dict[str, Json]:
     if not isinstance(value, dict):
         raise ReceiptError("an object is missing")
-    if set(value) != set(names):
+    if value.keys() != set(names):
         raise ReceiptError(f"an object has not exactly the fields {', '.join(sorted(names))}")
     return value
 
@@ -209,24 +267,38 @@ def _bytes(value: Json) -> bytes:
         raise ReceiptError(f"it holds {error}") from None
 
 
-def _recorded_json(recorded: Recorded) -> dict[str, str]:
-    return {"entry": base64.b64encode(recorded.entry).decode(), "proof": recorded.proof}
+def _recorded_json(recorded: Recorded) -> str:
+    entry = base64.b64encode(recorded.entry).decode()
+    return f'{{"entry":"{entry}","proof":{_ENCODER.encode(recorded.proof)}}}'
+
+
+def _opening_json(opening: Opening) -> str:
+    nonce = base64.b64encode(opening.nonce).decode()
+    return (
+        f'{{"content":{opening.written},"entry":{_ENCODER.encode(opening.entry)},'
+        f'"field":{_ENCODER.encode(opening.field)},"nonce":"{nonce}"}}'
+    )
 
 
 def _recorded(value: Json) -> Recorded:
     found = _fields(value, "entry", "proof")
-    text = _text(found["proof"])
+    recorded = Recorded(_bytes(found["entry"]), _text(found["proof"]))
     try:
-        proof = Proof.parse(text)
+        proof = recorded.inclusion
     except ProofError as error:
         raise ReceiptError(f"an inclusion proof: {error}") from None
     if proof.extra is not None:
         raise ReceiptError("an inclusion proof carries extra data that nothing authenticates")
-    return Recorded(_bytes(found["entry"]), text)
+    return recorded
 
 
-def _opening(value: Json) -> Opening:
+def _opening(value: Json, plain: bool) -> Opening:
     found = _fields(value, "content", "entry", "field", "nonce")
+    content = found["content"]
     return Opening(
-        _text(found["entry"]), _text(found["field"]), _bytes(found["nonce"]), found["content"]
+        _text(found["entry"]),
+        _text(found["field"]),
+        _bytes(found["nonce"]),
+        content,
+        _write(content, plain),
     )

@@ -4,18 +4,30 @@ from __future__ import annotations
 
 import base64
 import json
+import os
 import random
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
+from click.testing import CliRunner, Result
 from house_builders import DOG_TAX, FEES, WASTE, a_house, casemate
 
+from casemate.cli.verify import verify as command
 from casemate.errors import CasemateError
-from casemate.ledger.verify import Unproven, verify
+from casemate.ledger import folder
+from casemate.ledger.command import main
+from casemate.ledger.cosignature import Cosigner
+from casemate.ledger.folder import LARGEST
+from casemate.ledger.note import Note
+from casemate.ledger.proof import Proof
+from casemate.ledger.receipt import Receipt, Recorded
+from casemate.ledger.verify import Unproven, Verifying, verify
 
 PARTS = {"key", "receipt", "checkpoint signature", "run", "answer", "quotation"}
-PARTS |= {"inclusion of admitted", "inclusion of finished"}
+PARTS |= {"inclusion of admitted", "inclusion of finished", "witnesses"}
 PARTS |= {f"opening of {field}" for field in ("question", "answer", "sources", "steps")}
 
 
@@ -200,3 +212,184 @@ def test_a_flipped_byte_of_any_tile_or_bundle_is_found_by_a_check(tmp_path: Path
             casemate("ledger", "check", data=data).refused()
         path.write_bytes(content)
     casemate("ledger", "check", data=data).fine()
+
+
+# Many receipts at once
+
+
+@pytest.fixture
+def heap(tmp_path: Path, proof: dict[str, bytes]) -> Path:
+    """A folder of receipts, three good ones and one that is not, and the key beside it."""
+    (tmp_path / "key").write_bytes(proof["key"])
+    heap = tmp_path / "heap"
+    (heap / "deep" / "er").mkdir(parents=True)
+    for name in ("a.json", "deep/b.json", "deep/er/c.json"):
+        (heap / name).write_bytes(proof["receipt"])
+    (heap / "deep" / "bad.json").write_bytes(changed(proof["receipt"], _opening("answer")))
+    (heap / "notes.txt").write_text("no receipt")
+    return heap
+
+
+def checked(heap: Path, *more: str) -> Result:
+    return CliRunner().invoke(
+        command, [str(heap), "--key", str(heap.parent / "key"), *more], obj={}
+    )
+
+
+def test_a_folder_gets_a_line_for_each_that_fails_and_a_summary(heap: Path) -> None:
+    done = checked(heap)
+    assert done.exit_code == 1
+    line, summary = done.stdout.splitlines()
+    bad = heap / "deep" / "bad.json"
+    assert line == f"{bad}: opening of answer: the content is not what the entry committed to"
+    assert summary == "4 receipts: 3 proven, 1 not proven."
+    assert done.stderr == ""
+    (heap / "deep" / "bad.json").unlink()
+    done = checked(heap)
+    assert (done.exit_code, done.stdout) == (0, "3 receipts: 3 proven, 0 not proven.\n")
+
+
+def test_a_folder_as_json_is_a_line_for_each_receipt_and_one_of_numbers(heap: Path) -> None:
+    done = checked(heap, "--json")
+    assert done.exit_code == 1
+    *found, numbers = [json.loads(line) for line in done.stdout.splitlines()]
+    assert numbers == {"receipts": 4, "proven": 3, "failed": 1}
+    assert sorted(one["proven"] for one in found) == [False, True, True, True]
+    (bad,) = [one for one in found if not one["proven"]]
+    assert bad["part"] == "opening of answer"
+    assert bad["receipt"] == str(heap / "deep" / "bad.json")
+
+
+def test_both_command_lines_say_the_same(heap: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for more in ([], ["--json"]):
+        assert main([str(heap), "--key", str(heap.parent / "key"), *more]) == 1
+        assert capsys.readouterr().out == checked(heap, *more).stdout
+
+
+def test_an_empty_folder_proves_nothing(heap: Path) -> None:
+    (heap / "empty").mkdir()
+    done = CliRunner().invoke(
+        command, [str(heap / "empty"), "--key", str(heap.parent / "key")], obj={}
+    )
+    assert done.exit_code == 1
+    assert "No receipt was found" in done.stderr
+
+
+def test_a_hostile_folder_is_told_apart_file_by_file(heap: Path, proof: dict[str, bytes]) -> None:
+    outside = heap.parent / "outside"
+    outside.mkdir()
+    (outside / "out.json").write_bytes(proof["receipt"])
+    (heap / "link.json").symlink_to(outside / "out.json")
+    (heap / "ring").symlink_to(heap)
+    os.mkfifo(heap / "pipe.json")
+    (heap / "folder.json").mkdir()
+    with open(heap / "huge.json", "wb") as file:
+        file.truncate(LARGEST + 1)
+    (heap / "empty.json").touch()
+    (heap / "\x1b[2J.json").write_bytes(b"x")
+    with open(os.fsencode(heap) + b"/\xff.json", "wb") as file:
+        file.write(proof["receipt"])
+    done = checked(heap)
+    assert done.exit_code == 1
+    *lines, summary = done.stdout.splitlines()
+    reasons = {Path(line.split(": ")[0]).name: line.split(": ", 1)[1] for line in lines}
+    assert reasons == {
+        "bad.json": "opening of answer: the content is not what the entry committed to",
+        "link.json": "file: it is a link: not followed",
+        "ring": "file: it is a link: not followed",
+        "pipe.json": "file: it is no plain file",
+        "huge.json": "file: it is larger than 16,777,216 bytes",
+        "empty.json": "receipt: not JSON in UTF-8",
+        "\ufffd[2J.json": "receipt: not JSON in UTF-8",
+    }
+    assert summary == "11 receipts: 4 proven, 7 not proven."
+
+
+def test_what_cannot_be_read_is_not_proven(heap: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # root may read everything, so the system's answer is put in its place
+    real = os.open
+
+    def refusing(path: Any, *rest: Any, **more: Any) -> int:
+        if str(path).endswith("a.json"):
+            raise PermissionError(13, "Permission denied", path)
+        return real(path, *rest, **more)
+
+    monkeypatch.setattr(os, "open", refusing)
+    done = checked(heap)
+    assert f"{heap / 'a.json'}: file: it cannot be read: Permission denied" in done.stdout
+
+
+def test_an_answer_goes_with_one_receipt_only(heap: Path) -> None:
+    assert checked(heap, "--answer", str(heap / "a.json")).exit_code == 2
+
+
+def test_the_memory_of_many_receipts_is_the_memory_of_a_few(
+    tmp_path: Path, proof: dict[str, bytes]
+) -> None:
+    """Links to one file stand for as many files: hard ones, which are files like any other."""
+    (tmp_path / "key").write_bytes(proof["key"])
+    (tmp_path / "one.json").write_bytes(b"{}")  # refused early: what counts here is the number
+    heap = tmp_path / "heap"
+    heap.mkdir()
+    for number in range(30_000):
+        os.link(tmp_path / "one.json", heap / f"{number}.json")
+
+    def used(*paths: Path) -> int:
+        code = (
+            "import sys, resource\nfrom casemate.ledger.command import main\nmain(sys.argv[1:])\n"
+            "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, file=sys.stderr)"
+        )
+        files = [*map(str, paths), "--key", str(tmp_path / "key")]
+        done = subprocess.run(
+            [sys.executable, "-c", code, *files], capture_output=True, text=True, check=True
+        )
+        return int(done.stderr) * 1024
+
+    few = used(tmp_path / "one.json", tmp_path / "one.json")
+    assert used(heap) - few < 4 * 1024 * 1024
+
+
+def test_a_key_file_that_is_not_text_is_named(heap: Path) -> None:
+    (heap.parent / "key").write_bytes(b"\xff")
+    done = checked(heap)
+    assert isinstance(done.exception, CasemateError)
+    assert "Not proven: key" in done.exception.what
+
+
+def test_witnesses_are_named_on_the_command_line(tmp_path: Path, proof: dict[str, bytes]) -> None:
+    for name, content in proof.items():
+        (tmp_path / name).write_bytes(content)
+    witness = Cosigner.from_seed("witness.example", bytes(range(32)))
+    (tmp_path / "witness").write_text(witness.vkey + "\n")
+    files = [str(tmp_path / "receipt"), "--key", str(tmp_path / "key")]
+    named = [*files, "--witness", str(tmp_path / "witness")]
+    refused = CliRunner().invoke(command, named, obj={})
+    assert isinstance(refused.exception, CasemateError)
+    assert "Not proven: witnesses: 0 of the 1" in refused.exception.what
+    enough = CliRunner().invoke(command, [*named, "--witnesses-needed", "0"], obj={})
+    assert enough.exit_code == 0
+    parsed = Receipt.parse(proof["receipt"])
+    noted = [_cosigned(one, witness) for one in (parsed.admitted, parsed.finished)]
+    (tmp_path / "receipt").write_bytes(Receipt(*noted, parsed.openings).encode())
+    done = CliRunner().invoke(command, named, obj={})
+    assert "witness witness.example cosigned this history" in done.stdout
+
+
+def _cosigned(recorded: Recorded, witness: Cosigner) -> Recorded:
+    inclusion = recorded.inclusion
+    note = Note.parse(inclusion.checkpoint)
+    noted = Note(note.text, (*note.signatures, witness.cosign(note.text, 1_780_000_000)))
+    return Recorded(
+        recorded.entry, Proof(inclusion.index, inclusion.hashes, noted.encode()).format()
+    )
+
+
+def test_several_processes_find_what_one_finds(
+    heap: Path, proof: dict[str, bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(folder, "_ENOUGH", 2)
+    monkeypatch.setattr(folder, "_SHARE", 1)
+    verifying = Verifying(proof["key"].decode())
+    one, two = (list(folder.check([heap], verifying, count)) for count in (1, 2))
+    assert one == two
+    assert len(one) == 4
