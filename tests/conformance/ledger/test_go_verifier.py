@@ -2,7 +2,7 @@
 
 ``go/verify.go`` is our program; notes, tree and tiles in it are Go's. It needs Debian's packages
 golang-go and golang-golang-x-mod-dev. Where they are missing the tests are skipped, but with
-CASEMATE_REQUIRE_PEERS=1 they fail instead.
+REQUIRE_PEERS=1 they fail instead.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ def verifier(tmp_path_factory):
     """The program, built."""
     if shutil.which("go") is None or not (GOPATH / "src/golang.org/x/mod/sumdb/tlog").is_dir():
         missing = "Debian's golang-go and golang-golang-x-mod-dev are not installed"
-        if os.environ.get("CASEMATE_REQUIRE_PEERS") == "1":
+        if os.environ.get("REQUIRE_PEERS") == "1":
             pytest.fail(missing)
         pytest.skip(missing)
     folder = tmp_path_factory.mktemp("go")

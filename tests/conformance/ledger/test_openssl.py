@@ -2,7 +2,7 @@
 
 Format: C2SP signed-note v1.0.0: the signature is plain Ed25519 (RFC 8032) over the text up to and
 with its last newline. ``openssl`` 3.0 or newer; where it is missing the tests are skipped, but
-with CASEMATE_REQUIRE_PEERS=1 they fail instead.
+with REQUIRE_PEERS=1 they fail instead.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from casemate.ledger.note import Signer
 def openssl():
     found = shutil.which("openssl")
     if found is None:
-        if os.environ.get("CASEMATE_REQUIRE_PEERS") == "1":
+        if os.environ.get("REQUIRE_PEERS") == "1":
             pytest.fail("openssl is not installed")
         pytest.skip("openssl is not installed")
     return found
