@@ -143,14 +143,17 @@ async def _serving(server: _Server, listener: socket.socket, greet: Callable[[],
 
 @contextlib.asynccontextmanager
 async def _daily(installation: Installation) -> AsyncIterator[None]:
-    """Once a day, erase the content that its use case's retention no longer covers."""
+    """At once and then every day, erase what its use case's retention no longer covers.
+
+    At once, because a server that is started anew each morning would otherwise never do it.
+    """
 
     async def apply() -> None:
         while True:
-            await asyncio.sleep(_DAY_SECONDS)
             # Recorded where it counts; a day on which the disk refuses is followed by another.
             with contextlib.suppress(CasemateError):
                 await asyncio.to_thread(installation.retention.daily)
+            await asyncio.sleep(_DAY_SECONDS)
 
     applying = asyncio.create_task(apply())
     try:

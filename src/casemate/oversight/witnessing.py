@@ -8,6 +8,7 @@ Source: C2SP tlog-witness and tlog-cosignature v1.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import threading
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -135,7 +136,8 @@ class Witnessing:
 
     def _follow(self) -> None:
         while not self._closing.wait(self._seconds):
-            with self._submitting:
+            # That a split view could not be recorded must not end the watch: it is met again.
+            with self._submitting, contextlib.suppress(CasemateError):
                 known = self._cosigning.newest()
                 if self._split is None and (known is None or _size(known) < self._log.size):
                     self._submit()
@@ -158,11 +160,11 @@ class Witnessing:
         its signature proves it, none is given any more.
         """
         self._problems[found.witness] = found.what
-        if found.witness not in self._told:
-            self._told.add(found.witness)
-            self._acts.record("ledger.split_view", None, witness=found.witness)
         if found.proven:
             self._split = found
+        if found.witness not in self._told:
+            self._acts.record("ledger.split_view", None, witness=found.witness)
+            self._told.add(found.witness)
 
 
 def poster(perimeter: Perimeter, label: Label) -> Callable[[str, bytes], tuple[int, bytes]]:

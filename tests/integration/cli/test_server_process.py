@@ -47,3 +47,17 @@ def test_many_who_wait_do_not_keep_others_from_a_thread(house: House) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         asyncio.run(server._run(house.installation, listener, say))
     assert sorted(map(str, met)) == sorted(map(str, range(60)))
+
+
+def test_a_server_applies_retention_as_soon_as_it_runs(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def daily() -> list[object]:
+        os.kill(os.getpid(), signal.SIGTERM)  # it would wait for ever if this were not called
+        return []
+
+    monkeypatch.setattr(house.installation.retention, "daily", daily)
+    said: list[str] = []
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        asyncio.run(server._run(house.installation, listener, said.append))
+    assert said == [] or said[-1].startswith("Stop with")

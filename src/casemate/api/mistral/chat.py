@@ -15,6 +15,7 @@ from casemate.api.mistral import response as shapes
 from casemate.api.mistral.libraries import collection
 from casemate.api.mistral.models import offered
 from casemate.api.mistral.request import ChatRequest
+from casemate.api.openai.response import finish_reason
 from casemate.api.resource import Face, json_response
 from casemate.api.running import EventStream, concluded
 from casemate.errors import CasemateError
@@ -100,7 +101,7 @@ class ChunkStream:
             metadata=shapes.Metadata(casemate=shape),
         )
         usage = shapes.usage(self._asked, finished.answer)
-        return self._chunk(delta, shapes.finish_reason(finished), usage) + _DONE
+        return self._chunk(delta, finish_reason(finished), usage) + _DONE
 
     def _chunk(
         self,

@@ -10,13 +10,10 @@ import asyncio
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from starlette.datastructures import UploadFile
-from starlette.exceptions import HTTPException
-from starlette.formparsers import MultiPartException
 from starlette.requests import Request
 from starlette.responses import Response
 
-from casemate.api.body import MEBIBYTE, converted, json_object
+from casemate.api.body import converted, json_object
 from casemate.api.caller import bearer
 from casemate.api.errors import InvalidParameter
 from casemate.api.mistral.library import (
@@ -31,7 +28,8 @@ from casemate.api.mistral.library import (
 )
 from casemate.api.mistral.paging import InvalidQuery, page_of
 from casemate.api.resource import Face, json_response
-from casemate.errors import NotFound, TooLarge
+from casemate.api.upload import check_size, form_file
+from casemate.errors import NotFound
 
 if TYPE_CHECKING:
     from casemate.gate.caller import Caller
@@ -109,12 +107,10 @@ async def upload(face: Face, request: Request) -> Response:
     """Put one document in: a form with the part "file"."""
     caller = await bearer(face.installation, request)
     within = await collection(face, caller, request.path_params["library"])
-    name, content = await _file_of(request)
+    name, content = await form_file(request)
     if not name.strip():
         raise InvalidParameter("file", "The document has no name.", "Give one, with its ending.")
-    most = face.settings.upload_mebibytes
-    if len(content) > most * MEBIBYTE:
-        raise TooLarge(f"The document is larger than {most:,} MiB.", "Split it.")
+    check_size(content, face.settings)
     held = face.installation.library
     added = await asyncio.to_thread(held.add, caller, within.name, name, content)
     made = await asyncio.to_thread(held.document, caller, added.document or "")
@@ -181,14 +177,3 @@ async def _document(face: Face, request: Request) -> tuple[Caller, Document, Col
 
 def _named_so(request: Request, name: str) -> bool:
     return request.query_params.get("search", "").casefold() in name.casefold()
-
-
-async def _file_of(request: Request) -> tuple[str, bytes]:
-    try:
-        async with request.form(max_files=1, max_fields=16) as form:
-            part = form.get("file")
-            if isinstance(part, UploadFile):
-                return part.filename or "", await part.read()
-    except (HTTPException, MultiPartException):
-        pass
-    raise InvalidParameter("file", 'The form has no file that can be read in "file".', "Send one.")

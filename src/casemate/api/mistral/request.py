@@ -10,19 +10,27 @@ collections only.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Annotated, Any, Literal
 
 import msgspec
 from msgspec import Meta
 
-from casemate.api.body import checked_question, converted
+from casemate.api.body import converted
+from casemate.api.conversation import (
+    UNSUPPORTED,
+    WITHOUT,
+    Refused,
+    absent,
+    check,
+    no_choice,
+    one,
+    question_of,
+)
 from casemate.api.errors import InvalidParameter
 from casemate.api.openai.models import Offer
 from casemate.reasoning.event import Request
 from casemate.settings import Settings
 
-_CODE = "unsupported_parameter"
 _ADD = "Add it as a document, and ask about that."
 # Chunks that a client may hold and that are not text. Ignored where they say nothing to a model:
 # earlier thinking is not read again, and a reference stands beside its words.
@@ -73,12 +81,7 @@ class ChatRequest(msgspec.Struct, frozen=True):
     @classmethod
     def parse(cls, body: dict[str, Any]) -> ChatRequest:
         """Read a request. Raises InvalidParameter, naming the parameter that cannot be honoured."""
-        for name, (harmless, next) in _REFUSED.items():
-            if name in body and not harmless(body[name]):
-                raise InvalidParameter(name, f"{name} is not supported here.", next, _CODE)
-        messages = body.get("messages")
-        for number, message in enumerate(messages if isinstance(messages, list) else ()):
-            _refuse_tools(number, message)
+        check(body, _REFUSED)
         return converted(body, cls)
 
     @property
@@ -95,16 +98,7 @@ class ChatRequest(msgspec.Struct, frozen=True):
         turns = [
             (message.role, _text(number, message)) for number, message in enumerate(self.messages)
         ]
-        last = max((i for i, (role, _) in enumerate(turns) if role == "user"), default=None)
-        if last is None:
-            raise InvalidParameter("messages", "There is no user message.", "Add the question.")
-        if any(role == "assistant" for role, _ in turns[last:]):
-            raise InvalidParameter(
-                "messages",
-                "The last turn is the assistant's, and an answer cannot be continued here.",
-                "End with a user message.",
-            )
-        question = checked_question(turns.pop(last)[1], settings, f"messages[{last}].content")
+        question, history = question_of(turns, settings)
         return Request(
             question=question,
             use_case=offer.use_case,
@@ -114,20 +108,8 @@ class ChatRequest(msgspec.Struct, frozen=True):
             top_p=self.top_p,
             seed=self.random_seed,
             max_tokens=self.max_tokens,
-            history=tuple(turns),
+            history=history,
         )
-
-
-def _refuse_tools(number: int, message: object) -> None:
-    if not isinstance(message, dict):
-        return
-    if message.get("role") == "tool":
-        name = f"messages[{number}].role"
-    elif message.get("tool_calls"):
-        name = f"messages[{number}].tool_calls"
-    else:
-        return
-    raise InvalidParameter(name, "Tools are not supported here.", "Leave their turns out.", _CODE)
 
 
 def _text(number: int, message: Message) -> str:
@@ -152,19 +134,7 @@ def _said(name: str, role: str, chunk: Chunk) -> str:
     if next is None and role == "assistant":
         return ""  # something that was answered once, and that neither side knows
     what = f"A chunk of the type {chunk.type[:40]!r} is not understood here."
-    raise InvalidParameter(name, what, next or "Send text.", _CODE)
-
-
-def _absent(value: object) -> bool:
-    return not value  # null, false, 0, "" and empty lists and objects ask for nothing
-
-
-def _one(value: object) -> bool:
-    return value is None or (value == 1 and value is not True)
-
-
-def _no_choice(value: object) -> bool:
-    return value in (None, "none", "auto")
+    raise InvalidParameter(name, what, next or "Send text.", UNSUPPORTED)
 
 
 def _text_format(value: object) -> bool:
@@ -188,26 +158,25 @@ def _no_penalty(value: object) -> bool:
     return value is None or value == 1 or value == 0
 
 
-_WITHOUT = "Leave it out."
-_REFUSED: dict[str, tuple[Callable[[object], bool], str]] = {
-    "n": (_one, "Ask once for each answer."),
-    "stop": (_absent, "Leave it out and cut the answer yourself."),
+_REFUSED: Refused = {
+    "n": (one, "Ask once for each answer."),
+    "stop": (absent, "Leave it out and cut the answer yourself."),
     "response_format": (_text_format, 'Leave it out, or use {"type": "text"}.'),
     "tools": (
         _libraries,
         "Only document_library, without more, is; a use case searches by itself.",
     ),
-    "tool_choice": (_no_choice, _WITHOUT),
+    "tool_choice": (no_choice, WITHOUT),
     "prompt_mode": (_reasoning, 'Leave it out, or use "reasoning".'),
-    "safe_prompt": (_absent, "Leave it out, and say in a system message what you want."),
-    "guardrails": (_absent, "Leave it out, and check the answer yourself."),
-    "presence_penalty": (_absent, _WITHOUT),
-    "frequency_penalty": (_absent, _WITHOUT),
-    "repetition_penalty": (_no_penalty, _WITHOUT),
-    "min_tokens": (_absent, _WITHOUT),
-    "top_k": (_absent, "Use temperature and top_p."),
-    "logprobs": (_absent, _WITHOUT),
-    "top_logprobs": (_absent, _WITHOUT),
-    "prompt_logprobs": (_absent, _WITHOUT),
-    "top_prompt_logprobs": (_absent, _WITHOUT),
+    "safe_prompt": (absent, "Leave it out, and say in a system message what you want."),
+    "guardrails": (absent, "Leave it out, and check the answer yourself."),
+    "presence_penalty": (absent, WITHOUT),
+    "frequency_penalty": (absent, WITHOUT),
+    "repetition_penalty": (_no_penalty, WITHOUT),
+    "min_tokens": (absent, WITHOUT),
+    "top_k": (absent, "Use temperature and top_p."),
+    "logprobs": (absent, WITHOUT),
+    "top_logprobs": (absent, WITHOUT),
+    "prompt_logprobs": (absent, WITHOUT),
+    "top_prompt_logprobs": (absent, WITHOUT),
 }

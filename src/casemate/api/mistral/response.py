@@ -161,7 +161,8 @@ def completion(
     """The whole answer. ``model`` is the id that was asked for; ``site`` begins the links."""
     answer = finished.answer
     choice = Choice(
-        message=MessageShape(content=content_of(answer)), finish_reason=finish_reason(finished)
+        message=MessageShape(content=content_of(answer)),
+        finish_reason=openai.finish_reason(finished),
     )
     return Completion(
         id=finished.run,
@@ -204,12 +205,6 @@ def thought(text: str) -> ThinkChunk:
 def distinct(numbers: Iterable[int]) -> list[int]:
     """Each number once, in the order of first mention."""
     return list(dict.fromkeys(numbers))
-
-
-def finish_reason(finished: Finished) -> Literal["stop", "length"]:
-    """Whether the model came to its end or to its bound of tokens."""
-    bounded = any(step.kind == "limit" and step.subject == "tokens" for step in finished.steps)
-    return "length" if bounded else "stop"
 
 
 def casemate_shape(finished: Finished, use_case: str, site: str) -> CasemateShape:

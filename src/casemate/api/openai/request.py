@@ -1,24 +1,28 @@
-"""A chat completion as it is asked for, and what of it becomes the question.
-
-Parameters that do no harm when they are ignored are accepted. Those that would change the meaning
-of the answer are refused by name: nobody shall believe they got what they did not.
-"""
+"""A chat completion as it is asked for, and what of it becomes the question."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Annotated, Any, Literal
 
 import msgspec
 from msgspec import Meta
 
-from casemate.api.body import checked_question, converted
+from casemate.api.body import converted
+from casemate.api.conversation import (
+    UNSUPPORTED,
+    WITHOUT,
+    Refused,
+    absent,
+    check,
+    no_choice,
+    one,
+    question_of,
+)
 from casemate.api.errors import InvalidParameter
 from casemate.reasoning.event import Request
 from casemate.settings import Settings
 
 _ROLES = {"developer": "system"}  # OpenAI's newer word for the same
-_CODE = "unsupported_parameter"
 
 
 class Part(msgspec.Struct, frozen=True):
@@ -57,12 +61,7 @@ class ChatRequest(msgspec.Struct, frozen=True):
     @classmethod
     def parse(cls, body: dict[str, Any]) -> ChatRequest:
         """Read a request. Raises InvalidParameter, naming the parameter that cannot be honoured."""
-        for name, (harmless, next) in _REFUSED.items():
-            if name in body and not harmless(body[name]):
-                raise InvalidParameter(name, f"{name} is not supported here.", next, _CODE)
-        messages = body.get("messages")
-        for number, message in enumerate(messages if isinstance(messages, list) else ()):
-            _refuse_tools(number, message)
+        check(body, _REFUSED)
         return converted(body, cls)
 
     @property
@@ -79,16 +78,7 @@ class ChatRequest(msgspec.Struct, frozen=True):
             (_ROLES.get(message.role, message.role), _text(number, message))
             for number, message in enumerate(self.messages)
         ]
-        last = max((i for i, (role, _) in enumerate(turns) if role == "user"), default=None)
-        if last is None:
-            raise InvalidParameter("messages", "There is no user message.", "Add the question.")
-        if any(role == "assistant" for role, _ in turns[last:]):
-            raise InvalidParameter(
-                "messages",
-                "The last turn is the assistant's, and an answer cannot be continued here.",
-                "End with a user message.",
-            )
-        question = checked_question(turns.pop(last)[1], settings, f"messages[{last}].content")
+        question, history = question_of(turns, settings)
         return Request(
             question=question,
             use_case=use_case,
@@ -97,20 +87,8 @@ class ChatRequest(msgspec.Struct, frozen=True):
             top_p=self.top_p,
             seed=self.seed,
             max_tokens=self.max_completion_tokens or self.max_tokens,
-            history=tuple(turns),
+            history=history,
         )
-
-
-def _refuse_tools(number: int, message: object) -> None:
-    if not isinstance(message, dict):
-        return
-    if message.get("role") in ("tool", "function"):
-        name = f"messages[{number}].role"
-    elif message.get("tool_calls") or message.get("function_call"):
-        name = f"messages[{number}].tool_calls"
-    else:
-        return
-    raise InvalidParameter(name, "Tools are not supported here.", "Leave their turns out.", _CODE)
 
 
 def _text(number: int, message: Message) -> str:
@@ -122,21 +100,9 @@ def _text(number: int, message: Message) -> str:
                 f"messages[{number}].content[{place}]",
                 "Only text parts are understood.",
                 "Add the file as a document and ask about that.",
-                _CODE,
+                UNSUPPORTED,
             )
     return "\n".join(part.text or "" for part in message.content)
-
-
-def _absent(value: object) -> bool:
-    return not value  # null, false, 0, "" and empty lists and objects ask for nothing
-
-
-def _one(value: object) -> bool:
-    return value is None or (value == 1 and value is not True)
-
-
-def _no_choice(value: object) -> bool:
-    return value in (None, "none", "auto")
 
 
 def _text_format(value: object) -> bool:
@@ -147,28 +113,27 @@ def _text_only(value: object) -> bool:
     return value in (None, [], ["text"])
 
 
-_WITHOUT = "Leave it out."
-_REFUSED: dict[str, tuple[Callable[[object], bool], str]] = {
-    "n": (_one, "Ask once for each answer."),
-    "tools": (_absent, _WITHOUT),
-    "tool_choice": (_no_choice, _WITHOUT),
-    "functions": (_absent, _WITHOUT),
-    "function_call": (_no_choice, _WITHOUT),
+_REFUSED: Refused = {
+    "n": (one, "Ask once for each answer."),
+    "tools": (absent, WITHOUT),
+    "tool_choice": (no_choice, WITHOUT),
+    "functions": (absent, WITHOUT),
+    "function_call": (no_choice, WITHOUT),
     "response_format": (_text_format, 'Leave it out, or use {"type": "text"}.'),
-    "logprobs": (_absent, _WITHOUT),
-    "top_logprobs": (_absent, _WITHOUT),
-    "logit_bias": (_absent, _WITHOUT),
-    "stop": (_absent, "Leave it out and cut the answer yourself."),
-    "audio": (_absent, _WITHOUT),
+    "logprobs": (absent, WITHOUT),
+    "top_logprobs": (absent, WITHOUT),
+    "logit_bias": (absent, WITHOUT),
+    "stop": (absent, "Leave it out and cut the answer yourself."),
+    "audio": (absent, WITHOUT),
     "modalities": (_text_only, 'Leave it out, or use ["text"].'),
-    "moderation": (_absent, _WITHOUT),
-    "web_search_options": (_absent, "Nothing here searches the web; add documents instead."),
+    "moderation": (absent, WITHOUT),
+    "web_search_options": (absent, "Nothing here searches the web; add documents instead."),
     # vLLM's and llama.cpp's ways to prescribe the form of an answer
-    "guided_json": (_absent, _WITHOUT),
-    "guided_regex": (_absent, _WITHOUT),
-    "guided_choice": (_absent, _WITHOUT),
-    "guided_grammar": (_absent, _WITHOUT),
-    "structured_outputs": (_absent, _WITHOUT),
-    "grammar": (_absent, _WITHOUT),
-    "json_schema": (_absent, _WITHOUT),
+    "guided_json": (absent, WITHOUT),
+    "guided_regex": (absent, WITHOUT),
+    "guided_choice": (absent, WITHOUT),
+    "guided_grammar": (absent, WITHOUT),
+    "structured_outputs": (absent, WITHOUT),
+    "grammar": (absent, WITHOUT),
+    "json_schema": (absent, WITHOUT),
 }

@@ -5,13 +5,10 @@ from __future__ import annotations
 import asyncio
 from urllib.parse import quote
 
-from starlette.datastructures import UploadFile
-from starlette.exceptions import HTTPException
-from starlette.formparsers import MultiPartException
 from starlette.requests import Request
 from starlette.responses import Response
 
-from casemate.api.body import MEBIBYTE, checked_question, decoded, whole_number
+from casemate.api.body import checked_question, decoded, whole_number
 from casemate.api.caller import bearer_or_session
 from casemate.api.errors import InvalidParameter
 from casemate.api.platform.shapes import (
@@ -26,7 +23,7 @@ from casemate.api.platform.shapes import (
     encode,
 )
 from casemate.api.resource import Face, json_response
-from casemate.errors import Invalid, TooLarge
+from casemate.api.upload import check_size, form_file
 
 MOST_HITS = 100
 
@@ -130,22 +127,8 @@ async def search(face: Face, request: Request) -> Response:
 async def _received(face: Face, request: Request) -> tuple[str, bytes]:
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind == "multipart/form-data":
-        name, content = await _form_file(request)
+        name, content = await form_file(request)
     else:
         name, content = request.query_params.get("name", ""), await request.body()
-    most = face.settings.upload_mebibytes
-    if len(content) > most * MEBIBYTE:
-        raise TooLarge(f"The document is larger than {most:,} MiB.", "Split it.")
+    check_size(content, face.settings)
     return name, content
-
-
-async def _form_file(request: Request) -> tuple[str, bytes]:
-    # Starlette keeps the part on disk while it arrives, so half a file costs no memory.
-    try:
-        async with request.form(max_files=1, max_fields=16) as form:
-            part = form.get("file")
-            if not isinstance(part, UploadFile):
-                raise InvalidParameter("file", 'The form has no file in "file".', "Add it.")
-            return part.filename or "", await part.read()
-    except (HTTPException, MultiPartException):
-        raise Invalid("The form cannot be read.", 'Send one file, as the part "file".') from None
