@@ -15,7 +15,7 @@ from click.testing import CliRunner
 from starlette.testclient import TestClient
 
 from casemate.api.witness import app
-from casemate.cli.witness import witness as commands
+from casemate.cli.main import casemate
 from casemate.ledger.cosignature import Cosigner, cosigned
 from casemate.ledger.merkle import consistency_proof, root_hash
 from casemate.ledger.note import Note, Signer
@@ -168,7 +168,7 @@ def test_the_commands_run_a_witness_and_choose_its_logs(tmp_path):
         served.append((path, name, host, port))
 
     def run(*words):
-        ended = CliRunner().invoke(commands, [*words], obj={"serve_witness": serve})
+        ended = CliRunner().invoke(casemate, ["witness", *words], obj={"serve_witness": serve})
         return ended.exit_code, ended.stdout
 
     data = ("--data", str(folder))

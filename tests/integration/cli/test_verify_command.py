@@ -15,7 +15,7 @@ import pytest
 from click.testing import CliRunner, Result
 from house_builders import DOG_TAX, FEES, WASTE, a_house, casemate
 
-from casemate.cli.verify import verify as command
+from casemate.cli.main import casemate as whole
 from casemate.errors import CasemateError
 from casemate.ledger import folder
 from casemate.ledger.command import main
@@ -232,7 +232,7 @@ def heap(tmp_path: Path, proof: dict[str, bytes]) -> Path:
 
 def checked(heap: Path, *more: str) -> Result:
     return CliRunner().invoke(
-        command, [str(heap), "--key", str(heap.parent / "key"), *more], obj={}
+        whole, ["verify", str(heap), "--key", str(heap.parent / "key"), *more], obj={}
     )
 
 
@@ -269,7 +269,7 @@ def test_both_command_lines_say_the_same(heap: Path, capsys: pytest.CaptureFixtu
 def test_an_empty_folder_proves_nothing(heap: Path) -> None:
     (heap / "empty").mkdir()
     done = CliRunner().invoke(
-        command, [str(heap / "empty"), "--key", str(heap.parent / "key")], obj={}
+        whole, ["verify", str(heap / "empty"), "--key", str(heap.parent / "key")], obj={}
     )
     assert done.exit_code == 1
     assert "No receipt was found" in done.stderr
@@ -361,17 +361,17 @@ def test_witnesses_are_named_on_the_command_line(tmp_path: Path, proof: dict[str
         (tmp_path / name).write_bytes(content)
     witness = Cosigner.from_seed("witness.example", bytes(range(32)))
     (tmp_path / "witness").write_text(witness.vkey + "\n")
-    files = [str(tmp_path / "receipt"), "--key", str(tmp_path / "key")]
+    files = ["verify", str(tmp_path / "receipt"), "--key", str(tmp_path / "key")]
     named = [*files, "--witness", str(tmp_path / "witness")]
-    refused = CliRunner().invoke(command, named, obj={})
+    refused = CliRunner().invoke(whole, named, obj={})
     assert isinstance(refused.exception, CasemateError)
     assert "Not proven: witnesses: 0 of the 1" in refused.exception.what
-    enough = CliRunner().invoke(command, [*named, "--witnesses-needed", "0"], obj={})
+    enough = CliRunner().invoke(whole, [*named, "--witnesses-needed", "0"], obj={})
     assert enough.exit_code == 0
     parsed = Receipt.parse(proof["receipt"])
     noted = [_cosigned(one, witness) for one in (parsed.admitted, parsed.finished)]
     (tmp_path / "receipt").write_bytes(Receipt(*noted, parsed.openings).encode())
-    done = CliRunner().invoke(command, named, obj={})
+    done = CliRunner().invoke(whole, named, obj={})
     assert "witness witness.example cosigned this history" in done.stdout
 
 
