@@ -16,8 +16,6 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
-import msgspec
-
 from casemate import settings as settings_
 from casemate.engines.engine import Engine
 from casemate.engines.registry import Engines
@@ -25,8 +23,9 @@ from casemate.errors import Invalid, NotFound
 from casemate.gate.acts import stamp
 from casemate.gate.admission import Gate
 from casemate.ledger.cosigning import Cosigning
+from casemate.ledger.keys import KeyFile, Keys
 from casemate.ledger.log import Log
-from casemate.ledger.note import Signer
+from casemate.ledger.object_shelf import ObjectShelf
 from casemate.ledger.record import Ledger
 from casemate.library.carrying import DocumentsInBundles
 from casemate.library.index import TantivyIndex
@@ -38,16 +37,17 @@ from casemate.oversight.forgetting import Forgetting
 from casemate.oversight.hold import Holds
 from casemate.oversight.retention import Retention
 from casemate.oversight.review import Reviews
+from casemate.oversight.rotation import Rotation
 from casemate.oversight.witnessing import Witnessing, load_policy, poster
 from casemate.reasoning.event import Event, Request
 from casemate.reasoning.explain import Explanation, explain
-from casemate.reasoning.record import Runs
+from casemate.reasoning.record import Runs, recorded
 from casemate.reasoning.replay import Replay, replay
 from casemate.reasoning.run import Reasoner
 from casemate.settings import Settings
 from casemate.store.blobs import Blobs, FolderBlobs, S3Blobs
 from casemate.store.database import Database
-from casemate.store.folder import DataFolder, disk_problem, write_durably
+from casemate.store.folder import DataFolder, disk_problem
 from casemate.store.keyring import Keyring, master_key
 
 if TYPE_CHECKING:
@@ -56,13 +56,6 @@ if TYPE_CHECKING:
     from casemate.models.manifest import Manifest
 
 _KEY_FILE = "ledger.key"
-
-
-class _SealedKey(msgspec.Struct, forbid_unknown_fields=True):
-    """The ledger's signing key as it lies in the data folder."""
-
-    origin: str
-    sealed: bytes
 
 
 class Installation:
@@ -79,10 +72,18 @@ class Installation:
         self.blobs: Blobs = (
             S3Blobs.at(settings.blobs) if settings.blobs else FolderBlobs(folder.blobs)
         )
-        self.log = Log.open(folder.ledger, self._signer())
+        self._key_file = KeyFile(folder.path / _KEY_FILE, self.keyring)
+        keys = self._keys()
+        self.log = Log.open(
+            ObjectShelf.at(settings.ledger) if settings.ledger else folder.ledger,
+            keys.current,
+            keys.also,
+            least=0 if folder.fresh else max(1, recorded(self.database)),
+        )
         closing.callback(self.log.close)
         self.ledger = Ledger(self.log)
         self.gate = Gate.open(folder, self.database, self.ledger, settings, clock=_now)
+        self.rotation = Rotation(self.log, self._key_file, self.gate)
         country = self.gate.country
         self.models = Models(self.database, self.gate, folder.models)
         self.witnessing = self._witnessing(closing)
@@ -269,28 +270,17 @@ class Installation:
         self.bundles.recover()
         self.forgetting.recover()
 
-    def _signer(self) -> Signer:
-        path = self.folder.path / _KEY_FILE
+    def _keys(self) -> Keys:
         if self.folder.fresh:
             origin = self.settings.origin or f"casemate.local/{secrets.token_hex(4)}"
-            signer = Signer.generate(origin)
-            sealed = self.keyring.seal("ledger", signer.seed, about=origin)
-            write_durably(path, msgspec.json.encode(_SealedKey(origin, sealed)))
-            return signer
-        try:
-            kept = msgspec.json.decode(path.read_bytes(), type=_SealedKey)
-        except (OSError, msgspec.DecodeError):
+            return self._key_file.make(origin)
+        keys = self._key_file.read()
+        if self.settings.origin not in ("", keys.current.name):
             raise Invalid(
-                "The ledger's signing key is missing or damaged.", "Restore it from a backup."
-            ) from None
-        if self.settings.origin not in ("", kept.origin):
-            raise Invalid(
-                f"The ledger's origin is {kept.origin} and cannot be changed.",
+                f"The ledger's origin is {keys.current.name} and cannot be changed.",
                 "Take the setting `origin` out, or start a new data folder.",
             )
-        return Signer.from_seed(
-            kept.origin, self.keyring.open("ledger", kept.sealed, about=kept.origin)
-        )
+        return keys
 
 
 def _now() -> datetime:

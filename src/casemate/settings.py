@@ -43,6 +43,10 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
             description="Name of the ledger, a host or path you control; fixed at first start.",
         ),
     ] = ""
+    ledger: Annotated[
+        str,
+        Meta(description="Where the ledger's files lie: empty for the data folder, or s3://…"),
+    ] = ""
     blobs: Annotated[
         str,
         Meta(description="Where documents' originals lie: empty for the data folder, or s3://…"),

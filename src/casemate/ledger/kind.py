@@ -140,6 +140,15 @@ MEANINGS: dict[str, Meaning] = {
             "hold.lifted": ("Legal hold lifted", _DELETE, 2),
         },
     ),
+    **_thing(
+        "key of the ledger",
+        "keys",
+        {
+            "ledger.key_added": ("Second key signs the ledger", _CREATE, 3),
+            "ledger.key_retired": ("Old key of the ledger retired", _DELETE, 3),
+            "ledger.key_withdrawn": ("New key of the ledger given up", _DELETE, 3),
+        },
+    ),
     **_thing("retention", "tenant", {"retention.applied": ("Old content erased", _DELETE, 2)}),
     # engines
     "engine.started": Meaning("Engine started", LIFECYCLE, _START),

@@ -51,17 +51,34 @@ class Log:
         self._sequencer = Sequencer(self._sequence)
 
     @classmethod
-    def open(cls, place: Path | Shelf, signer: Signer, also: Sequence[Signer] = ()) -> Log:
+    def open(
+        cls,
+        place: Path | Shelf,
+        signer: Signer,
+        also: Sequence[Signer] = (),
+        *,
+        least: int = 0,
+    ) -> Log:
         """Open the log in a folder or on another shelf; an empty place becomes an empty log.
 
         also: more keys that sign every checkpoint from now on, while the log changes its key.
-        The checkpoint is the authority: what lies beyond it was never released and is removed.
+        least: how many entries are known to have been released; a log that has fewer has lost
+        some, and going on would make a second history of them. The checkpoint is the authority:
+        what lies beyond it was never released and is removed.
         Raises Invalid if the log belongs to another key or origin, or the place holds something
-        else; Tampered, naming the file, if it is damaged; Unavailable if the storage refuses.
+        else; Tampered, naming the file, if it is damaged, or if it holds fewer entries than
+        ``least``; Unavailable if the storage refuses.
         """
         shelf = FolderShelf(place) if isinstance(place, Path) else place
         signers = _signers(signer, also)
         raw = shelf.claim()
+        size = 0 if raw is None else shelf_.open_checkpoint(raw, signers).size
+        if size < least:
+            raise Tampered(
+                f"The ledger holds {size:,} entries, but at least {least:,} were recorded.",
+                "Restore ledger and database from the same backup, or name the ledger's right "
+                "place; then check it with its witnesses.",
+            )
         if raw is None:
             edge = Edge()
             raw = Checkpoint(signer.name, 0, edge.root).sign(signers)
@@ -116,6 +133,10 @@ class Log:
     def checkpoint(self) -> bytes:
         """The current signed checkpoint."""
         return self._state.checkpoint
+
+    def signed(self, note: bytes) -> bool:
+        """Whether a key that signs now is named on this note; the signature is not checked."""
+        return bool(shelf_.keys_on(note) & shelf_.keys_of(self._signers))
 
     def append(self, entry: bytes) -> Future[int]:
         """Append one entry; the future gives its index once it is durable and released.

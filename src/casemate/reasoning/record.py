@@ -69,6 +69,19 @@ class Opened:
     subject: str
 
 
+def recorded(database: Database) -> int:
+    """How many entries the ledger held at least when the newest run was recorded."""
+    with database.read() as connection:
+        found = connection.execute(
+            sa.select(
+                sa.func.max(runs.c.since),
+                sa.func.max(runs.c.admitted) + 1,
+                sa.func.max(runs.c.finished) + 1,
+            )
+        ).one()
+    return max((one for one in found if one is not None), default=0)
+
+
 class Runs:
     """Writes and reads records of runs."""
 
