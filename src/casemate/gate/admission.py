@@ -20,6 +20,7 @@ from casemate.gate.caller import Caller
 from casemate.gate.country import Country
 from casemate.gate.key import Keys
 from casemate.gate.label import Label
+from casemate.gate.memory import Memory
 from casemate.gate.password import Passwords
 from casemate.gate.perimeter import Perimeter
 from casemate.gate.policy import ACTIONS, Decision, Kind, PolicySet
@@ -82,9 +83,10 @@ class Gate:
         self.acts = rights.acts
         self.perimeter = perimeter
         self.quota = Quota(settings.concurrent_runs)
+        self.memory = Memory(database.rights_changes)
         passwords = passwords or Passwords(random)
-        self.principals = Principals(database, country, rights, passwords, random)
-        self.keys = Keys(database, self.principals, rights, random)
+        self.principals = Principals(database, country, rights, passwords, random, self.memory)
+        self.keys = Keys(database, self.principals, rights, random, self.memory)
         self.sessions = Sessions(
             database,
             self.principals,
@@ -94,8 +96,8 @@ class Gate:
             link_minutes=settings.link_minutes,
             session_hours=settings.session_hours,
         )
-        self._reaches = Reaches(database, country, rights)
-        self.use_cases = UseCases(database, country, rights, self._reaches)
+        self._reaches = Reaches(database, country, rights, self.memory)
+        self.use_cases = UseCases(database, country, rights, self._reaches, self.memory)
         self.approved_model: Callable[[str], str] = _no_registry
 
     @classmethod

@@ -19,6 +19,7 @@ from casemate.errors import Conflict, Invalid, NotFound, Refused, Unsupported
 from casemate.gate.acts import digest
 from casemate.gate.country import RETENTION_FLOOR_DAYS
 from casemate.gate.label import Label
+from casemate.gate.memory import Memory
 from casemate.gate.policy import Decision, Resource
 from casemate.gate.principal import Principal
 from casemate.gate.right import Rights, installation
@@ -63,12 +64,18 @@ class UseCases:
     """Registers use cases and moves them through their life; each move is recorded."""
 
     def __init__(
-        self, database: Database, country: Country, rights: Rights, reaches: Reaches
+        self,
+        database: Database,
+        country: Country,
+        rights: Rights,
+        reaches: Reaches,
+        memory: Memory,
     ) -> None:
         self._database = database
         self._country = country
         self._rights = rights
         self._reaches = reaches
+        self._memory = memory
 
     def register(
         self,
@@ -149,7 +156,10 @@ class UseCases:
         return found
 
     def of_tenant(self, tenant: str, id: str) -> UseCase:
-        """For the gate itself: no rights asked. Raises NotFound."""
+        """For the gate itself: no rights asked. As of now. Raises NotFound."""
+        return self._memory.recall(("use case", tenant, id), lambda: self._read(tenant, id))
+
+    def _read(self, tenant: str, id: str) -> UseCase:
         with self._database.read() as connection:
             return self._of(connection, tenant, id)
 
