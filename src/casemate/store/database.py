@@ -189,17 +189,17 @@ class Database:
 
 
 _CHANGES = "SELECT number FROM rights_changes WHERE id = 1"
+_TRIGGER = (
+    "CREATE TRIGGER IF NOT EXISTS rights_{name}_{act} AFTER {act} ON {name} BEGIN "
+    "UPDATE rights_changes SET number = number + 1 WHERE id = 1; END"
+)
 
 
 def _count_changes(connection: sa.Connection) -> None:
     """Have the database itself count every change of ``RIGHTS_TABLES``: no writer can forget to."""
     for table in RIGHTS_TABLES:
         for act in ("INSERT", "UPDATE", "DELETE"):
-            connection.exec_driver_sql(
-                f"CREATE TRIGGER IF NOT EXISTS rights_{table.name}_{act.lower()} "
-                f"AFTER {act} ON {table.name} BEGIN "
-                "UPDATE rights_changes SET number = number + 1 WHERE id = 1; END"
-            )
+            connection.exec_driver_sql(_TRIGGER.format(name=table.name, act=act))
 
 
 def _configure(connection: Any, _record: object) -> None:

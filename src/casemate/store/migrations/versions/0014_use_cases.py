@@ -83,9 +83,9 @@ def downgrade() -> None:
     """Undo."""
     for table in (*("rights_changes", "policy_sets", "use_case_decisions", "use_case_versions"),):
         op.drop_table(table)
-    with op.batch_alter_table("use_cases") as table:
-        for name in ("quota", "hours", "proposed_by", "version"):
-            table.drop_column(name)
+    with op.batch_alter_table("use_cases") as batch:
+        for column in ("quota", "hours", "proposed_by", "version"):
+            batch.drop_column(column)
 
 
 def _first_versions() -> None:
