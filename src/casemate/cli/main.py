@@ -23,8 +23,10 @@ from casemate.cli import (
     governance,
     models,
     people,
+    policy,
     questions,
     record,
+    usecase,
     verify,
     witness,
 )
@@ -62,7 +64,7 @@ def up(context: click.Context, data: Path | None, host: str | None, port: int | 
 
 _MODULES = (
     *(questions, documents, people, forget, governance, models, bundle),
-    *(record, verify, witness, demo),
+    *(usecase, policy, record, verify, witness, demo),
 )
 for module in _MODULES:
     for command in module.COMMANDS:
