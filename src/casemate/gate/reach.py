@@ -109,14 +109,21 @@ class Reaches:
             row = connection.execute(query).first()
         if row is None:
             return None
-        labels = [self._country.policy.parse(row.label)] if "label" in table.c else []
-        if kind == "Collection":
-            return _collection(row), labels
+        try:
+            labels = [self._country.policy.parse(row.label)] if "label" in table.c else []
+            if kind == "Collection":
+                return _collection(row), labels
+        except (CasemateError, ValueError):
+            return None
         return Resource(kind, id, tenant, getattr(row, owner)), labels
 
     def _readable(self, caller: Caller, label: Label, row: sa.Row[Any]) -> bool:
-        own = self._country.policy.parse(row.label)
-        permitted = self._rights.decide(caller, "read", _collection(row), labels=[own]).allowed
+        try:
+            own = self._country.policy.parse(row.label)
+            resource = _collection(row)
+        except (CasemateError, ValueError):
+            return False  # what nobody can read the label or the readers of, nobody reads
+        permitted = self._rights.decide(caller, "read", resource, labels=[own]).allowed
         # Asked twice on purpose: whatever the policy files say, labels hold.
         return permitted and label.dominates(own)
 
@@ -143,5 +150,10 @@ class Reaches:
 
 
 def _collection(row: sa.Row[Any]) -> Resource:
-    readers = None if row.readers is None else tuple(json.loads(row.readers))
+    """As policies see it. Raises ValueError if its readers are not what was written."""
+    readers = None if row.readers is None else json.loads(row.readers)
+    if readers is not None:
+        if not isinstance(readers, list) or not all(isinstance(one, str) for one in readers):
+            raise ValueError("readers")
+        readers = tuple(readers)
     return Resource("Collection", row.id, row.tenant, row.owner, readers)
