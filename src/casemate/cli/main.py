@@ -16,6 +16,7 @@ import click
 
 from casemate import __version__
 from casemate.cli import (
+    apply,
     bundle,
     demo,
     documents,
@@ -64,7 +65,7 @@ def up(context: click.Context, data: Path | None, host: str | None, port: int | 
 
 _MODULES = (
     *(questions, documents, people, forget, governance, models, bundle),
-    *(usecase, policy, record, verify, witness, demo),
+    *(usecase, policy, apply, record, verify, witness, demo),
 )
 for module in _MODULES:
     for command in module.COMMANDS:

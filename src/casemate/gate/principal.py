@@ -92,6 +92,18 @@ class Principals:
         with self._database.write() as connection:
             return self.insert_tenant(connection, actor.principal, name)
 
+    def tenants(self, actor: Caller) -> dict[str, str]:
+        """Ids of the tenants that ``actor`` may act for, by name: all for the owner, else one.
+
+        Raises Refused.
+        """
+        self._rights.administer(actor)
+        query = sa.select(tenants.c.name, tenants.c.id)
+        if "owner" not in actor.principal.roles:
+            query = query.where(tenants.c.id == actor.principal.tenant)
+        with self._database.read() as connection:
+            return {row.name: row.id for row in connection.execute(query)}
+
     def change(
         self,
         actor: Caller,

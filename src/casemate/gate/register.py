@@ -215,6 +215,20 @@ class UseCases:
         with self._database.read() as connection:
             return version.everything(connection, self._country, id)
 
+    def latest(self, actor: Caller, id: str) -> Proposal:
+        """What was proposed last, or what is in force; for who administers it.
+
+        Raises Refused, NotFound.
+        """
+        found = self.get(actor, id)
+        self._rights.require(actor, "administer", found.resource())
+        with self._database.read() as connection:
+            return self._last(connection, self._of(connection, found.tenant, id))
+
+    def check_screening(self, screening: Mapping[str, Any]) -> None:
+        """Raise what ``register`` would raise about these answers."""
+        screened(self._country.questions, screening, self._rights.acts.clock().date())
+
     def not_prohibited(self, reason: str) -> dict[str, dict[str, str]]:
         """A screening that answers no, for this one reason, to every question of today."""
         return all_no(self._country.questions, reason, self._rights.acts.clock().date())

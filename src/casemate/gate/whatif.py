@@ -124,4 +124,4 @@ def _reasons(
 def _closed(gate: Gate, use_case: UseCase) -> list[str]:
     if use_case.hours is None or use_case.hours.open_at(gate.acts.clock()):
         return []
-    return [f"It is open {use_case.hours}, and it is closed now."]
+    return [f"But it is open {use_case.hours}, and it is closed now."]
