@@ -33,6 +33,7 @@ from casemate.library.library import Library
 from casemate.models.bundle.bundles import Bundles
 from casemate.models.bundle.carrying import ModelsInBundles
 from casemate.models.registry import Models
+from casemate.oversight.applying import Applying
 from casemate.oversight.forgetting import Forgetting
 from casemate.oversight.hold import Holds
 from casemate.oversight.retention import Retention
@@ -138,6 +139,7 @@ class Installation:
             new_id=_new_id,
             random=secrets.token_bytes,
         )
+        self.applying = Applying(self.gate, self.library)
         self.retention = Retention(self.database, self.gate, self.holds)
         self.forgetting = Forgetting(
             self.database, self.keyring, self.gate, self.ledger, self.library, self.holds

@@ -16,6 +16,7 @@ import click
 
 from casemate import __version__
 from casemate.cli import (
+    apply,
     bundle,
     demo,
     documents,
@@ -23,8 +24,10 @@ from casemate.cli import (
     governance,
     models,
     people,
+    policy,
     questions,
     record,
+    usecase,
     verify,
     witness,
 )
@@ -62,7 +65,7 @@ def up(context: click.Context, data: Path | None, host: str | None, port: int | 
 
 _MODULES = (
     *(questions, documents, people, forget, governance, models, bundle),
-    *(record, verify, witness, demo),
+    *(usecase, policy, apply, record, verify, witness, demo),
 )
 for module in _MODULES:
     for command in module.COMMANDS:

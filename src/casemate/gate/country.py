@@ -19,6 +19,7 @@ import msgspec
 
 from casemate.errors import Invalid
 from casemate.gate.label import Label, LabelPolicy, Level
+from casemate.gate.screening import Question
 from casemate.isolation import LAYERS
 from casemate.language.thesaurus import Thesaurus
 
@@ -56,6 +57,7 @@ class Country:
     time_zone: str  # IANA name; the machine's own time zone data give it meaning
     authorities: tuple[Authority, ...]
     duties: tuple[Duty, ...]
+    questions: tuple[Question, ...]  # about practices that the AI Act prohibits
     retention_floor_days: int
     keep_content_days: int  # how long content is kept even from a person's wish to be forgotten
 
@@ -92,6 +94,7 @@ class Country:
             pack.time_zone,
             tuple(pack.authority),
             tuple(pack.duty),
+            tuple(pack.question),
             pack.retention_floor_days,
             pack.keep_content_days,
         )
@@ -154,6 +157,7 @@ class _Pack(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     policy: _Policy
     authority: list[Authority]
     duty: list[Duty]
+    question: list[Question]
     keep_content_days: int = 0
 
 
@@ -191,6 +195,7 @@ def _holes(pack: _Pack, id: str) -> Iterable[str]:
     ):
         for twice in sorted({one for one in ids if ids.count(one) > 1}):
             yield f"{kind} {twice!r} is there twice"
+    yield from _unasked(pack)
     for level in policy.level:
         if not re.fullmatch(r"[a-z](?:[a-z0-9-]*[a-z0-9])?", level.id):
             yield f"level id {level.id!r} is not lower-case letters, digits and hyphens"
@@ -217,6 +222,19 @@ def _holes(pack: _Pack, id: str) -> Iterable[str]:
     # Only its form: a small machine has no time zone data, and need not have any to start.
     if not re.fullmatch(r"[A-Z][A-Za-z_]+(?:/[A-Z][A-Za-z_-]+)+", pack.time_zone):
         yield f"time_zone {pack.time_zone!r} is not an IANA name"
+
+
+def _unasked(pack: _Pack) -> Iterable[str]:
+    # Without questions everything would pass the screening.
+    if not pack.question:
+        yield "there is no question about prohibited practices (AI Act, Article 5)"
+    versions = [(one.id, one.version) for one in pack.question]
+    for id, version in sorted({one for one in versions if versions.count(one) > 1}):
+        yield f"version {version} of question {id!r} is there twice"
+    for question in pack.question:
+        if question.version < 1:
+            yield f"question {question.id!r} has a version below 1"
+        yield from _untranslated(f"text of question {question.id!r}", question.text, pack.languages)
 
 
 def _untranslated(what: str, words: Mapping[str, str], languages: Iterable[str]) -> Iterable[str]:

@@ -66,8 +66,25 @@ MEANINGS: dict[str, Meaning] = {
     # what is managed
     **_thing("tenant", "tenant", {"tenant.created": ("Tenant created", _CREATE, 1)}),
     **_thing(
-        "collection", "collection", {"collection.created": ("Collection created", _CREATE, 1)}
+        "collection",
+        "collection",
+        {
+            "collection.created": ("Collection created", _CREATE, 1),
+            "collection.changed": ("Readers of a collection changed", _UPDATE, 2),
+            "collection.removed": ("Collection removed", _DELETE, 1),
+        },
     ),
+    **_thing(
+        "policy set",
+        "after",
+        {
+            "policies.loaded": ("Policies loaded", _UPDATE, 3),
+            "policies.proposed": ("Policies proposed", _CREATE, 2),
+            "policies.approved": ("Policies approved", _ENABLE, 3),
+            "policies.withdrawn": ("Proposed policies taken back", _DELETE, 1),
+        },
+    ),
+    **_thing("declaration", "declaration", {"applied": ("Declaration applied", _UPDATE, 2)}),
     **_thing(
         "documents of a collection",
         "collection",
@@ -81,6 +98,8 @@ MEANINGS: dict[str, Meaning] = {
         "use_case",
         {
             "use_case.registered": ("Use case registered", _CREATE, 1),
+            "use_case.changed": ("Change of a use case proposed", _UPDATE, 1),
+            "use_case.withdrawn": ("Change of a use case taken back", _UPDATE, 1),
             "use_case.approved": ("Use case approved", _ENABLE, 2),
             "use_case.suspended": ("Use case suspended", _DISABLE, 2),
             "use_case.retired": ("Use case retired", _DELETE, 2),

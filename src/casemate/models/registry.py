@@ -170,7 +170,7 @@ class Models:
         Raises NotFound; Refused if it is not approved or its address left the perimeter;
         Tampered if its manifest is not the one that was approved.
         """
-        found = self._one(id)
+        found = self._gate.memory.recall(("model", id), lambda: self._one(id))
         if found.state != "approved":
             raise Refused(
                 f"Model {id} is {found.state}, not approved.",
