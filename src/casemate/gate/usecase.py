@@ -277,8 +277,8 @@ class UseCases:
             (not draft.models, "A use case needs a model.", "Name at least one, e.g. quote."),
             (len(set(draft.models)) != len(draft.models), "A model is named twice.",
              "Name each once."),
-            (draft.ceiling.policy != self._country.policy,
-             f"A ceiling here belongs to label policy {self._country.policy.id}.",
+            (draft.ceiling.policy.scale != self._country.policy.scale,
+             f"A ceiling here is of a label policy of country pack {self._country.id}.",
              "Give one of its levels."),
             (not floor <= draft.retention_days <= _LONGEST_RETENTION,
              f"Use case {draft.id} would keep its records for {draft.retention_days} days; the "
