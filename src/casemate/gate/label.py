@@ -42,6 +42,11 @@ class Level:
     names: Mapping[str, str]
     isolation: frozenset[str] = frozenset()
 
+    @property
+    def classification(self) -> str:
+        """How labels that travel say it: TOP SECRET."""
+        return self.id.replace("-", " ").upper()
+
 
 @dataclass(frozen=True)
 class Exchange:
@@ -119,6 +124,16 @@ class LabelPolicy:
                 f"Labels here begin with {', '.join(f'{one}:' for one in self.scale.policies)}",
             )
         return found
+
+    def readable(self, text: str | None, clearance: Label) -> bool:
+        """Whether ``clearance`` covers what is stored under the label ``text``.
+
+        What has no label, or one that means nothing here, is above everybody.
+        """
+        try:
+            return text is not None and clearance.dominates(self.parse(text))
+        except Invalid:
+            return False
 
     def lowest(self) -> Label:
         """The label that everything of this policy dominates."""

@@ -10,7 +10,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from casemate.errors import CasemateError, NotFound, Refused
+from casemate.errors import CasemateError, Invalid, NotFound, Refused
 from casemate.gate.caller import Caller
 from casemate.gate.country import Country
 from casemate.gate.label import Label
@@ -99,16 +99,21 @@ class Reaches:
             row = connection.execute(query).first()
         if row is None:
             return None
-        labels = [self._country.policy.parse(row.label)] if "label" in table.c else []
+        try:
+            labels = [self._country.policy.parse(row.label)] if "label" in table.c else []
+        except Invalid:
+            return None  # what nobody can read is, to everybody, not there
         if kind == "Collection":
             return _collection(row), labels
         return Resource(kind, id, tenant, getattr(row, owner)), labels
 
     def _readable(self, caller: Caller, label: Label, row: sa.Row[Any]) -> bool:
+        if not self._country.policy.readable(row.label, label):
+            return False
         own = self._country.policy.parse(row.label)
         permitted = self._rights.decide(caller, "read", _collection(row), labels=[own]).allowed
         # Asked twice on purpose: whatever the policy files say, labels hold.
-        return permitted and label.dominates(own)
+        return permitted
 
     def _unusable(self, caller: Caller, use_case: UseCase, name: str) -> CasemateError:
         # Looked for whether it is there or not, so that hidden and absent take the same time.

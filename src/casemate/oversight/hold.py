@@ -237,8 +237,7 @@ class Holds:
             )
             with self._database.read() as connection:
                 label = connection.execute(query).scalar()
-            policy = self._gate.country.policy
-            if label and caller.principal.clearance.dominates(policy.parse(label)):
+            if self._gate.country.policy.readable(label, caller.principal.clearance):
                 return target, target, {"run": target}
         if kind not in KINDS:
             raise Invalid("That cannot be held.", f"Hold one of: {', '.join(KINDS)}.")

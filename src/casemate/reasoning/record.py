@@ -318,9 +318,7 @@ class Runs:
                 sa.select(runs.c.label).where(runs.c.principal == caller.principal.id).distinct()
             ).scalars()
             readable = [
-                text
-                for text in labels
-                if caller.principal.clearance.dominates(self._policy.parse(text))
+                text for text in labels if self._policy.readable(text, caller.principal.clearance)
             ]
         own = [runs.c.principal == caller.principal.id, runs.c.label.in_(readable)]
         if caller.use_case is not None:  # a key that is bound to one use case
