@@ -29,7 +29,9 @@ from casemate.ledger.log import Log
 from casemate.ledger.note import Signer
 from casemate.ledger.record import Ledger
 from casemate.library.carrying import DocumentsInBundles
+from casemate.library.downgrading import Downgrades
 from casemate.library.index import TantivyIndex
+from casemate.library.labelled import Labelled
 from casemate.library.library import Library
 from casemate.models.bundle.bundles import Bundles
 from casemate.models.bundle.carrying import ModelsInBundles
@@ -106,6 +108,10 @@ class Installation:
             new_id=_new_id,
             most_bytes=settings.upload_mebibytes << 20,
             thesaurus=country.thesaurus,
+        )
+        self.labelled = Labelled(self.library, self.gate, self.log.vkey.split("+", 1)[0])
+        self.downgrades = Downgrades(
+            self.database, self.gate, self.library, clock=_stamp, new_id=_new_id
         )
         self.carried_models = ModelsInBundles(self.models, self.database)
         self.carried_documents = DocumentsInBundles(self.library)

@@ -21,6 +21,7 @@ from casemate.cli import (
     documents,
     forget,
     governance,
+    labels,
     models,
     people,
     questions,
@@ -61,7 +62,7 @@ def up(context: click.Context, data: Path | None, host: str | None, port: int | 
 
 
 _MODULES = (
-    *(questions, documents, people, forget, governance, models, bundle),
+    *(questions, documents, labels, people, forget, governance, models, bundle),
     *(record, verify, witness, demo),
 )
 for module in _MODULES:

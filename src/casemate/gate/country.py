@@ -59,6 +59,7 @@ class Country:
     duties: tuple[Duty, ...]
     retention_floor_days: int
     keep_content_days: int  # how long content is kept even from a person's wish to be forgotten
+    label_review_years: int = 5  # after which a label is looked at again, if nobody says when
 
     @classmethod
     def load(cls, id: str) -> Self:
@@ -95,6 +96,7 @@ class Country:
             tuple(pack.duty),
             pack.retention_floor_days,
             pack.keep_content_days,
+            pack.label_review_years,
         )
 
     def isolation(self, label: Label) -> frozenset[str]:
@@ -114,6 +116,12 @@ class Country:
                 if scale.height(policy.id, level.id) <= label.height
             )
         )
+
+    def review(self, created: datetime.datetime) -> datetime.datetime:
+        """When a label given at ``created`` is to be looked at again, if nobody said when."""
+        leap = (created.month, created.day) == (2, 29)
+        day = 28 if leap else created.day  # not every year has the 29th of February
+        return created.replace(year=created.year + self.label_review_years, day=day)
 
     def thesaurus(self) -> Thesaurus:
         """The pack's thesaurus, read on first use; an empty one if it ships none.
@@ -172,6 +180,7 @@ class _Pack(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     authority: list[Authority]
     duty: list[Duty]
     keep_content_days: int = 0
+    label_review_years: int = 5
     other: list[_Policy] = []  # policies whose labels are understood as well
     equivalences: list[list[str]] = []  # rungs, lowest first; none where there is one policy
     communities: dict[str, str] = {}  # three-letter codes by the two-letter ones
@@ -244,6 +253,8 @@ def _holes(pack: _Pack, id: str) -> Iterable[str]:
             yield f"{code!r} is not a community code"
     if pack.retention_floor_days < RETENTION_FLOOR_DAYS:
         yield f"retention_floor_days is below {RETENTION_FLOOR_DAYS} (AI Act, Article 26(6))"
+    if not 1 <= pack.label_review_years <= 100:
+        yield "label_review_years is not from 1 to 100"
     if pack.keep_content_days < 0:
         yield "keep_content_days is below 0"
     # Only its form: a small machine has no time zone data, and need not have any to start.

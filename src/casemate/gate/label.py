@@ -286,7 +286,9 @@ class Label:
         if self.also:
             parts.append(", ".join(sorted(self.also)).upper())
         if self.compartments:
-            parts.append(", ".join(sorted(self.compartments)).upper())
+            own = f"{self.policy.id}."
+            shown = sorted(part.removeprefix(own) for part in self.compartments)
+            parts.append(", ".join(shown).upper())
         if self.releasable_to is not None:
             release = self.policy.release_words
             # One's own country first: so do people write it, and it is what they look for.

@@ -160,7 +160,7 @@ def test_what_only_informs_is_passed_over() -> None:
         ),
         ("<slab:GenericValue>ALPHA</slab:GenericValue>", "", "cannot be honoured"),
         ("<slab:GenericValue>ALPHA</slab:GenericValue>", "ALPHA", "text of its own"),
-        (">ALPHA</slab:GenericValue>", ">A<slab:IntegerValue/></slab:GenericValue>", "IntegerValue"),
+        (">ALPHA</slab:GenericValue>", "><slab:IntegerValue/></slab:GenericValue>", "IntegerValue"),
         (
             "</slab:CreationDateTime>",
             "</slab:CreationDateTime><slab:SuccessionHandling><slab:SuccessionDateTime>"

@@ -281,6 +281,7 @@ def test_what_is_left_of_a_clearance_is_said_in_the_words_of_the_house() -> None
 
 def test_the_marking_of_a_mixture_names_the_other_policies() -> None:
     assert LU.parse("secret+eu+nato").marking() == "SECRET LUX // EU, NATO"
+    assert LU.parse("nato:secret/nato.atomal").marking() == "NATO SECRET // ATOMAL"
     assert LU.parse("nato:top-secret").marking("fr") == "COSMIC TOP SECRET"
     assert LU.parse("eu:restricted").marking("de") == "RESTREINT UE/EU RESTRICTED"
     assert LU.parse("internal:internal").marking("lb") == "INTERN"
