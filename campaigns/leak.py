@@ -67,7 +67,7 @@ class Came:
 @dataclass
 class Report:
     calls: Counter[str] = field(default_factory=Counter)
-    statuses: Counter[int] = field(default_factory=Counter)
+    statuses: Counter[str] = field(default_factory=Counter)
     seen: int = 0  # secrets that their asker may know
     findings: list[str] = field(default_factory=list)
     times: dict[str, list[tuple[float, float]]] = field(default_factory=lambda: defaultdict(list))
@@ -130,7 +130,7 @@ class Campaign:
         if body is not None and not isinstance(body, bytes):
             sent["content-type"] = "application/json"
         came = self._loop.run_until_complete(_through(self._app, method, path, sent, raw))
-        self.report.statuses[came.status] += 1
+        self.report.statuses[f"{surface.split(':')[0]} {came.status}"] += 1
         asked = path + raw.decode("utf-8", "replace")
         told = came.body.decode("utf-8", "replace") + repr(came.headers)
         self._look(surface, person, asked, told)
@@ -298,8 +298,10 @@ class Campaign:
             self.report.findings.append(f"operator: {path} opened to {by} {person.name}")
 
     def _act(self, person: Person) -> None:
-        """As a command would: the owner of the folder acts as somebody of the home tenant."""
+        """As a command would that acts as this person."""
         arguments: dict[str, Any] = {}
+        home = [one for one in self.world.people if one.tenant == person.tenant]
+        colleague = self._dice.choice([home[0], *home])
         name = self._dice.choice(_ACTS)
         paper = self._hidden_paper(person) or self._dice.choice(self.world.papers)
         if self._dice.random() < 0.5:
@@ -310,8 +312,8 @@ class Campaign:
                     ("label.export", {"collection": paper.shelf.name}),
                     ("search", {"query": self._question(), "use_case": self._use_case(person)}),
                     ("usecase.show", {"id": f"{person.tenant}-use-0"}),
-                    ("ledger.search", {"filters": {}, "limit": 50}),
-                    ("forget.plan", {"name": person.name}),
+                    ("ledger.search", {"limit": 50}),
+                    ("forget.plan", {"name": colleague.name, "basis": "gdpr-17-1-a"}),
                 )
             )
         told = self._loop.run_until_complete(self._performed(person, name, arguments))

@@ -186,6 +186,8 @@ def build(installation: Installation, sizes: Sizes, dice: random.Random) -> Worl
         by_shelf[shelf.id] = by_shelf.get(shelf.id, 0) + 1
     for shelf in world.shelves:
         _papers(world, shelf, by_shelf.get(shelf.id, 0), dice)
+        if dice.random() < 0.3:
+            _a_hold(world, shelf, dice)
     return world
 
 
@@ -200,7 +202,7 @@ def _a_tenant(world: World, name: str, number: int, sizes: Sizes, dice: random.R
     for place in range(share):
         roles, clearance = {"user"}, a_mark(dice, clearance=True)
         if place < 2:  # the chief, and the second person
-            roles, clearance = {"admin", "user"}, EVERYTHING
+            roles, clearance = {"admin", "auditor", "user"}, EVERYTHING
         elif place == 2:
             roles = {"auditor", "user"} if dice.random() < 0.5 else {"auditor"}
         elif dice.random() < 0.1:
@@ -285,6 +287,16 @@ def _papers(world: World, shelf: Shelf, number: int, dice: random.Random) -> Non
         world.papers.append(Paper(added.document, shelf, added.name, topic, secrets))
         for secret in secrets:
             world.kept[secret] = shelf
+
+
+def _a_hold(world: World, shelf: Shelf, dice: random.Random) -> None:
+    """A legal hold on a collection, whose reason tells something of what is in it."""
+    reason = a_secret(dice, "kp")
+    chief = next(one for one in world.people if one.id == shelf.owner)
+    world.installation.holds.place(
+        world.caller(chief), "collection", shelf.name, f"About {reason}.", "open"
+    )
+    world.kept[reason] = shelf
 
 
 def described(world: World) -> str:

@@ -41,6 +41,7 @@ from casemate.oversight.hold import Holds
 from casemate.oversight.retention import Retention
 from casemate.oversight.review import Reviews
 from casemate.oversight.witnessing import Witnessing, load_policy, poster
+from casemate.reasoning.conversation import high_water
 from casemate.reasoning.event import Event, Request
 from casemate.reasoning.explain import Explanation, explain
 from casemate.reasoning.record import Runs
@@ -208,6 +209,9 @@ class Installation:
             policy = self.gate.country.policy
             asked = policy.parse(request.label) if request.label else policy.lowest()
             label = asked.join(policy.parse(manifest.label))
+            label = await asyncio.to_thread(
+                high_water, self.runs, admission, request.history, label
+            )
             events = self._reasoner.run(admission, request, engine, manifest.digest(), label)
             async with aclosing(events):
                 async for event in events:
