@@ -21,7 +21,7 @@ import msgspec
 from casemate import settings as settings_
 from casemate.engines.engine import Engine
 from casemate.engines.registry import Engines
-from casemate.errors import Invalid, NotFound
+from casemate.errors import Invalid, NotFound, Refused
 from casemate.gate.acts import stamp
 from casemate.gate.admission import Gate
 from casemate.ledger.cosigning import Cosigning
@@ -262,10 +262,17 @@ class Installation:
             raise NotFound("This run has no answer.", "Only a run that ended with one has.")
         recorded = self.runs.get(caller, run)
         # Generation needs a right to it, also where it repeats what was said before.
-        self.gate.admit(caller, use_case=recorded.use_case, model=recorded.model)
-        _, engine = self._model(recorded.model)
+        admission = self.gate.admit(caller, use_case=recorded.use_case, model=recorded.model)
+        manifest, engine = self._model(recorded.model)
+        policy = self.gate.country.policy
+        label = policy.parse(recorded.label).join(policy.parse(manifest.label))
+        if not admission.label.dominates(label):
+            raise Refused(
+                "This run is above what you may use here by now.",
+                "Ask whoever gave you access.",
+            )
         self.gate.acts.record("run.repeated", caller.principal, run=run)
-        return contents, engine, self.gate.country.policy.parse(recorded.label)
+        return contents, engine, label
 
     def _start(self) -> None:
         if self.folder.fresh:
