@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Self
 from casemate import settings as settings_
 from casemate.engines.engine import Engine
 from casemate.engines.registry import Engines
-from casemate.errors import Invalid, NotFound
+from casemate.errors import Invalid, NotFound, Refused
 from casemate.gate.acts import stamp
 from casemate.gate.admission import Gate
 from casemate.ledger.cosigning import Cosigning
@@ -28,7 +28,9 @@ from casemate.ledger.log import Log
 from casemate.ledger.object_shelf import ObjectShelf
 from casemate.ledger.record import Ledger
 from casemate.library.carrying import DocumentsInBundles
+from casemate.library.downgrading import Downgrades
 from casemate.library.index import TantivyIndex
+from casemate.library.labelled import Labelled
 from casemate.library.library import Library
 from casemate.models.bundle.bundles import Bundles
 from casemate.models.bundle.carrying import ModelsInBundles
@@ -40,6 +42,7 @@ from casemate.oversight.retention import Retention
 from casemate.oversight.review import Reviews
 from casemate.oversight.rotation import Rotation
 from casemate.oversight.witnessing import Witnessing, load_policy, poster
+from casemate.reasoning.conversation import high_water
 from casemate.reasoning.event import Event, Request
 from casemate.reasoning.explain import Explanation, explain
 from casemate.reasoning.record import Runs, recorded
@@ -108,6 +111,10 @@ class Installation:
             new_id=_new_id,
             most_bytes=settings.upload_mebibytes << 20,
             thesaurus=country.thesaurus,
+        )
+        self.labelled = Labelled(self.library, self.gate, self.log.vkey.split("+", 1)[0])
+        self.downgrades = Downgrades(
+            self.database, self.gate, self.library, clock=_stamp, new_id=_new_id
         )
         self.carried_models = ModelsInBundles(self.models, self.database)
         self.carried_documents = DocumentsInBundles(self.library)
@@ -205,6 +212,9 @@ class Installation:
             policy = self.gate.country.policy
             asked = policy.parse(request.label) if request.label else policy.lowest()
             label = asked.join(policy.parse(manifest.label))
+            label = await asyncio.to_thread(
+                high_water, self.runs, admission, request.history, label
+            )
             events = self._reasoner.run(admission, request, engine, manifest.digest(), label)
             async with aclosing(events):
                 async for event in events:
@@ -255,10 +265,17 @@ class Installation:
             raise NotFound("This run has no answer.", "Only a run that ended with one has.")
         recorded = self.runs.get(caller, run)
         # Generation needs a right to it, also where it repeats what was said before.
-        self.gate.admit(caller, use_case=recorded.use_case, model=recorded.model)
-        _, engine = self._model(recorded.model)
+        admission = self.gate.admit(caller, use_case=recorded.use_case, model=recorded.model)
+        manifest, engine = self._model(recorded.model)
+        policy = self.gate.country.policy
+        label = policy.parse(recorded.label).join(policy.parse(manifest.label))
+        if not admission.label.dominates(label):
+            raise Refused(
+                "This run is above what you may use here by now.",
+                "Ask whoever gave you access.",
+            )
         self.gate.acts.record("run.repeated", caller.principal, run=run)
-        return contents, engine, self.gate.country.policy.parse(recorded.label)
+        return contents, engine, label
 
     def _start(self) -> None:
         if self.folder.fresh:

@@ -22,6 +22,7 @@ from casemate.cli import (
     documents,
     forget,
     governance,
+    labels,
     models,
     people,
     policy,
@@ -64,7 +65,7 @@ def up(context: click.Context, data: Path | None, host: str | None, port: int | 
 
 
 _MODULES = (
-    *(questions, documents, people, forget, governance, models, bundle),
+    *(questions, documents, labels, people, forget, governance, models, bundle),
     *(usecase, policy, apply, record, verify, witness, demo),
 )
 for module in _MODULES:

@@ -94,6 +94,15 @@ MEANINGS: dict[str, Meaning] = {
         },
     ),
     **_thing(
+        "label of a document",
+        "document",
+        {
+            "downgrade.requested": ("Downgrade requested", OTHER, 2),
+            "downgrade.approved": ("Downgrade approved", _UPDATE, 3),
+            "downgrade.rejected": ("Downgrade rejected", OTHER, 2),
+        },
+    ),
+    **_thing(
         "use case",
         "use_case",
         {

@@ -114,10 +114,14 @@ class Library:
         *,
         label: str | None = None,
         readers: tuple[str, ...] | None = None,
+        originator: str | None = None,
+        review: str | None = None,
     ) -> Collection:
         """Make an empty collection; without ``label`` it is of the policy's lowest level.
 
-        ``readers``: names of principals of the tenant and "role:NAME"; None: the whole tenant.
+        ``originator`` gave the label if it came from elsewhere ("kind:name"); it is to be looked
+        at again at ``review`` (UTC). ``readers``: names of principals of the tenant and
+        "role:NAME"; None: the whole tenant.
         Raises Invalid for a bad name, label or role, Refused if the caller's clearance does not
         dominate the label, NotFound for a reader whom there is not, Conflict if the name is taken.
         """
@@ -138,6 +142,9 @@ class Library:
             wanted,
             caller.principal.id,
             None if known is None else tuple(known),
+            self._clock(),
+            originator,
+            review,
         )
         with self._database.write() as connection:
             taken = connection.execute(
@@ -158,7 +165,9 @@ class Library:
                     readers=None
                     if known is None
                     else msgspec.json.encode(list(known.values())).decode(),
-                    created=self._clock(),
+                    created=made.created,
+                    originator=originator,
+                    review=review,
                 )
             )
             # Last before the commit, like every act at the gate (see gate/acts.py).
@@ -409,6 +418,9 @@ class Library:
             label=self._gate.country.policy.parse(row.label),
             owner=row.owner,
             readers=None if readers is None else tuple(names.get(one, one) for one in readers),
+            created=row.created,
+            originator=row.originator,
+            review=row.review,
         )
 
     def _readers(self, caller: Caller, readers: Iterable[str]) -> dict[str, str]:

@@ -18,7 +18,7 @@ Act = Callable[["Installation", "Caller", Mapping[str, Any]], AsyncIterator[Item
 
 _MODULES = (
     *("asking", "bundle", "documents", "forget", "governance", "models", "people", "pull"),
-    *("apply", "ledger", "policy", "record", "usecase"),
+    *("apply", "labels", "ledger", "policy", "record", "usecase"),
 )
 _acts: dict[str, Act] = {}
 
