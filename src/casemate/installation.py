@@ -22,8 +22,10 @@ from casemate import settings as settings_
 from casemate.engines.engine import Engine
 from casemate.engines.registry import Engines
 from casemate.errors import Invalid, NotFound
+from casemate.gate import guard
 from casemate.gate.acts import stamp
 from casemate.gate.admission import Gate
+from casemate.gate.refusal import Telling
 from casemate.ledger.cosigning import Cosigning
 from casemate.ledger.log import Log
 from casemate.ledger.note import Signer
@@ -45,7 +47,7 @@ from casemate.reasoning.record import Runs
 from casemate.reasoning.replay import Replay, replay
 from casemate.reasoning.run import Reasoner
 from casemate.settings import Settings
-from casemate.store.blobs import Blobs, FolderBlobs, S3Blobs
+from casemate.store.blobs import Blobs, FolderBlobs, S3Blobs, bucket_of
 from casemate.store.database import Database
 from casemate.store.folder import DataFolder, disk_problem, write_durably
 from casemate.store.keyring import Keyring, master_key
@@ -76,13 +78,13 @@ class Installation:
         closing.callback(self.database.close)
         master = master_key(folder.master_key, make=folder.fresh)
         self.keyring = Keyring(master, self.database)
-        self.blobs: Blobs = (
-            S3Blobs.at(settings.blobs) if settings.blobs else FolderBlobs(folder.blobs)
-        )
+        self.blobs = self._blobs()
         self.log = Log.open(folder.ledger, self._signer())
         closing.callback(self.log.close)
         self.ledger = Ledger(self.log)
         self.gate = Gate.open(folder, self.database, self.ledger, settings, clock=_now)
+        if guard.standing():
+            closing.callback(Telling(self.gate.acts).close)
         country = self.gate.country
         self.models = Models(self.database, self.gate, folder.models)
         self.witnessing = self._witnessing(closing)
@@ -106,6 +108,7 @@ class Installation:
             new_id=_new_id,
             most_bytes=settings.upload_mebibytes << 20,
             thesaurus=country.thesaurus,
+            may_hold=self._may_hold,
         )
         self.carried_models = ModelsInBundles(self.models, self.database)
         self.carried_documents = DocumentsInBundles(self.library)
@@ -242,6 +245,22 @@ class Installation:
         closing.callback(witnessing.close)
         return witnessing
 
+    def _blobs(self) -> Blobs:
+        chosen = self.settings
+        if not chosen.blobs:
+            return FolderBlobs(self.folder.blobs)
+        return S3Blobs.at(
+            chosen.blobs,
+            chosen.blobs_endpoint,
+            lambda: self._may_hold(self.gate.country.policy.lowest()),
+        )
+
+    def _may_hold(self, label: Label) -> None:
+        """Raise Refused if originals of ``label`` may not go to the bucket, where there is one."""
+        if self.settings.blobs:
+            bucket, _ = bucket_of(self.settings.blobs)
+            self.gate.perimeter.bucket(bucket, self.settings.blobs_endpoint, label)
+
     def _model(self, id: str) -> tuple[Manifest, Engine]:
         manifest = self.models.approved(id)
         return manifest, self.engines.of(manifest)
@@ -261,8 +280,10 @@ class Installation:
         if self.folder.fresh:
             self.gate.first_start(_account())
             self.models.register_builtin()
+            self.gate.perimeter.settle()
             self.folder.finish_creation()
             return
+        self.gate.perimeter.settle()
         self.models.recover()
         self.runs.recover()
         self.library.recover()

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterable
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Protocol, Self
 
@@ -21,6 +23,9 @@ from casemate.errors import Invalid, NotFound, Tampered, Unavailable
 from casemate.store.folder import disk_problem
 
 _AT_ONCE = 8  # blobs written at the same time
+_BUCKET = re.compile(r"s3://([a-z0-9][a-z0-9.-]{1,61}[a-z0-9])(?:/([A-Za-z0-9._/-]*))?")
+# The library that talks to buckets obeys what it finds there: proxies, and servers of its own.
+_OBEYED = re.compile(r"(?i)AWS_.*|(?:HTTPS?|ALL|NO)_PROXY")
 
 
 class Blobs(Protocol):
@@ -94,23 +99,52 @@ class FolderBlobs:
 
 
 class S3Blobs:
-    """Blobs in an S3-compatible bucket; credentials come from the AWS_… variables."""
+    """Blobs in an S3-compatible bucket.
 
-    def __init__(self, store: S3Store) -> None:
+    ``allowed`` is asked before each request and raises if the bucket may not be used (any more).
+    """
+
+    def __init__(self, store: S3Store, allowed: Callable[[], object] = lambda: None) -> None:
         self._store = store
+        self._allowed = allowed
 
     @classmethod
-    def at(cls, address: str) -> Self:
-        """Open ``s3://bucket/prefix``. Raises Invalid if the address is not one."""
-        if not address.startswith("s3://"):
+    def at(
+        cls,
+        address: str,
+        endpoint: str,
+        allowed: Callable[[], object],
+        environment: MutableMapping[str, str] = os.environ,
+    ) -> Self:
+        """Open ``s3://bucket/prefix`` at the server ``endpoint``, an http or https address.
+
+        Of ``environment`` the key (AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_SESSION_TOKEN)
+        and AWS_REGION count and nothing else: without a key the library would ask the machine's
+        metadata service for one, and another variable could name another server or a proxy.
+        Raises Invalid if an address is not one or the key is missing.
+        """
+        bucket, prefix = bucket_of(address)
+        if not re.fullmatch(r"https?://[^\s/?#@]+/?", endpoint):
             raise Invalid(
-                "The setting `blobs` is not an s3:// address.",
-                "Leave it empty for the data folder, or give s3://bucket/prefix.",
+                "The setting `blobs_endpoint` is not the address of a server.",
+                "Give https://, a host, and its port if it is not 443.",
             )
-        return cls(S3Store.from_url(address))
+        key = _key(environment)
+        region = environment.get("AWS_REGION", "us-east-1")
+        with _without(environment):
+            store = S3Store(
+                bucket,
+                prefix=prefix or None,
+                endpoint=endpoint.rstrip("/"),
+                region=region,
+                client_options={"allow_http": endpoint.startswith("http://")},
+                **key,  # type: ignore[arg-type]
+            )
+        return cls(store, allowed)
 
     def put(self, content: bytes) -> str:
         """See Blobs."""
+        self._allowed()
         digest = digest_of(content)
         try:
             obstore.put(self._store, _path(digest), content)
@@ -125,16 +159,56 @@ class S3Blobs:
 
     def get(self, digest: str) -> bytes:
         """See Blobs."""
+        self._allowed()
         return _get(self._store, digest)
 
     def delete(self, digest: str) -> None:
         """See Blobs."""
+        self._allowed()
         try:
             obstore.delete(self._store, _path(digest))
         except FileNotFoundError:
             return
         except BaseError as problem:
             raise _unavailable() from problem
+
+
+def bucket_of(address: str) -> tuple[str, str]:
+    """Bucket and prefix of ``s3://bucket/prefix``. Raises Invalid."""
+    found = _BUCKET.fullmatch(address)
+    if found is None:
+        raise Invalid(
+            "The setting `blobs` is not an s3:// address.",
+            "Leave it empty for the data folder, or give s3://bucket/prefix.",
+        )
+    return found[1], found[2] or ""
+
+
+def _key(environment: Mapping[str, str]) -> dict[str, str]:
+    names = {
+        "access_key_id": "AWS_ACCESS_KEY_ID",
+        "secret_access_key": "AWS_SECRET_ACCESS_KEY",
+        "session_token": "AWS_SESSION_TOKEN",
+    }
+    key = {name: environment[given] for name, given in names.items() if environment.get(given)}
+    if not {"access_key_id", "secret_access_key"} <= set(key):
+        raise Invalid(
+            "There is no key for the bucket.",
+            "Set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY in the environment.",
+        )
+    return key
+
+
+@contextmanager
+def _without(environment: MutableMapping[str, str]) -> Iterator[None]:
+    """The environment without what the library obeys, while it is set up."""
+    taken = {name: text for name, text in environment.items() if _OBEYED.fullmatch(name)}
+    for name in taken:
+        del environment[name]
+    try:
+        yield
+    finally:
+        environment.update(taken)
 
 
 def _path(digest: str) -> str:
