@@ -12,6 +12,7 @@ import time
 from collections.abc import AsyncGenerator
 from contextlib import ExitStack, aclosing
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
@@ -25,6 +26,7 @@ from casemate.errors import Invalid, NotFound
 from casemate.gate import guard
 from casemate.gate.acts import stamp
 from casemate.gate.admission import Gate
+from casemate.gate.configured import Configured
 from casemate.gate.refusal import Telling
 from casemate.ledger.cosigning import Cosigning
 from casemate.ledger.log import Log
@@ -227,6 +229,36 @@ class Installation:
                 continue
         with self.gate.quota.run(caller.principal):
             return await replay(run, contents, engine, label, now, self.settings.run_seconds)
+
+    def configured(self) -> list[Configured]:
+        """Every address that this installation was told to use, with its place or the problem."""
+        perimeter = self.gate.perimeter
+        found = self._chosen()
+        for model in self.models.list(self.gate.owner()):
+            if model.manifest.address is not None and model.state != "withdrawn":
+                address, label = model.manifest.address, model.label
+                look = partial(perimeter.declared, address, label)
+                found.append(Configured.of(f"model {model.manifest.name} at", address, look))
+        return found
+
+    def require_inside(self) -> None:
+        """Raise Refused if an address in the settings lies outside the perimeter."""
+        for one in self._chosen():
+            one.require()
+
+    def _chosen(self) -> list[Configured]:
+        """What the settings name. What people register is refused when it is registered."""
+        perimeter, lowest = self.gate.perimeter, self.gate.country.policy.lowest()
+        found = [
+            Configured.of("witness", address, partial(perimeter.declared, address, lowest))
+            for address in (() if self.witnessing is None else self.witnessing.addresses)
+        ]
+        if self.settings.blobs:
+            bucket, _ = bucket_of(self.settings.blobs)
+            endpoint = self.settings.blobs_endpoint
+            look = partial(perimeter.bucket, bucket, endpoint, lowest)
+            found.append(Configured.of("bucket", f"{self.settings.blobs} at {endpoint}", look))
+        return found
 
     def _witnessing(self, closing: ExitStack) -> Witnessing | None:
         if not self.settings.witnesses:

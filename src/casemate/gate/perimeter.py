@@ -96,6 +96,11 @@ class Perimeter:
         return self._places
 
     @property
+    def digest(self) -> str:
+        """Of the places, as entries of the ledger name it."""
+        return _digest(self._places)
+
+    @property
     def edited(self) -> bool:
         """Whether the file differs from what is in force. Raises Unavailable."""
         return _read(self._path) != self._content

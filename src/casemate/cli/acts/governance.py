@@ -1,4 +1,4 @@
-"""Acts that decide what is allowed: use cases, policies, the perimeter."""
+"""Acts that decide what is allowed: use cases, policies."""
 
 from __future__ import annotations
 
@@ -94,47 +94,6 @@ async def policy_check(
         "digest": now.digest,
         "in_force": now.digest == installation.gate.policies.digest,
     }
-
-
-@act("perimeter.list")
-async def perimeter_list(
-    installation: Installation, caller: Caller, arguments: Mapping[str, Any]
-) -> AsyncIterator[Item]:
-    """Yield the declared places."""
-    for place in installation.gate.perimeter.places:
-        yield {
-            "name": place.name,
-            "host": place.host,
-            "ports": list(place.ports),
-            "jurisdiction": place.jurisdiction,
-            "ceiling": str(place.ceiling),
-        }
-
-
-@act("perimeter.add")
-async def perimeter_add(
-    installation: Installation, caller: Caller, arguments: Mapping[str, Any]
-) -> AsyncIterator[Item]:
-    """Declare a place."""
-    policy = installation.gate.country.policy
-    installation.gate.perimeter.add(
-        caller,
-        name=arguments["name"],
-        host=arguments["host"],
-        ports=arguments.get("ports") or (),
-        jurisdiction=arguments["jurisdiction"],
-        ceiling=policy.parse(arguments["ceiling"]),
-    )
-    yield {"name": arguments["name"], "state": "declared"}
-
-
-@act("perimeter.remove")
-async def perimeter_remove(
-    installation: Installation, caller: Caller, arguments: Mapping[str, Any]
-) -> AsyncIterator[Item]:
-    """Take a place out."""
-    installation.gate.perimeter.remove(caller, arguments["name"])
-    yield {"name": arguments["name"], "state": "removed"}
 
 
 def _use_case(installation: Installation, caller: Caller, use_case: UseCase) -> Item:
