@@ -32,7 +32,7 @@ async def checkpoint(face: Face, request: Request) -> Response:
 
 async def key(face: Face, request: Request) -> Response:
     """The key that verifies the log's signatures, as a vkey line; two while the key changes."""
-    return _text("".join(f"{one}\n" for one in face.installation.log.vkeys).encode())
+    return _text("".join(f"{one}\n" for one in face.installation.ledger.vkeys).encode())
 
 
 async def tile(face: Face, request: Request) -> Response:

@@ -158,6 +158,7 @@ MEANINGS: dict[str, Meaning] = {
         {
             "perimeter.added": ("Perimeter opened to a place", _CREATE, 3),
             "perimeter.removed": ("Perimeter closed to a place", _DELETE, 2),
+            "perimeter.changed": ("Perimeter changed in its file", _UPDATE, 3),
         },
     ),
     **_thing(
@@ -182,6 +183,7 @@ MEANINGS: dict[str, Meaning] = {
     "engine.started": Meaning("Engine started", LIFECYCLE, _START),
     "engine.stopped": Meaning("Engine stopped", LIFECYCLE, _STOP),
     # what should never happen
+    "connection.refused": Meaning("Attempt to reach outside the perimeter", FINDING, OTHER, 3),
     "model.tampered": Meaning("Model files are not as approved", FINDING, _NEW_FINDING, 5),
     "ledger.split_view": Meaning("Ledger shown in two histories", FINDING, _NEW_FINDING, 5),
 }

@@ -19,10 +19,10 @@ from typing import TYPE_CHECKING, Self
 import msgspec
 import obstore
 from obstore.exceptions import AlreadyExistsError, BaseError, PreconditionError
-from obstore.store import S3Store
 
 from casemate.errors import Invalid, Tampered, Unavailable
 from casemate.ledger.shelf import CHECKPOINT, RESTORE, SECOND_WRITER, STOP_OTHERS
+from casemate.store.bucket import open_bucket
 
 if TYPE_CHECKING:
     from obstore import UpdateVersion
@@ -71,17 +71,9 @@ class ObjectShelf:
         self._writing = ThreadPoolExecutor(_AT_ONCE, "shelf")
 
     @classmethod
-    def at(cls, address: str) -> Self:
-        """A shelf at ``s3://bucket/prefix``; credentials come from the AWS_… variables.
-
-        Raises Invalid if the address is not one.
-        """
-        if not address.startswith("s3://"):
-            raise Invalid(
-                "The ledger's place is not an s3:// address.",
-                "Leave it empty for the data folder, or give s3://bucket/prefix.",
-            )
-        return cls(S3Store.from_url(address))
+    def at(cls, address: str, endpoint: str) -> Self:
+        """A shelf at ``s3://bucket/prefix`` of the server ``endpoint``, as ``open_bucket``."""
+        return cls(open_bucket(address, endpoint))
 
     def claim(self) -> bytes | None:
         """See Shelf. From here on, a writer before this one can commit no more."""

@@ -30,6 +30,7 @@ from casemate.store.tables import collections, documents, principals, use_cases
 if TYPE_CHECKING:
     from casemate.gate.admission import Admission, Gate
     from casemate.gate.caller import Caller
+    from casemate.gate.label import Label
     from casemate.ledger.record import Ledger
 
 T = TypeVar("T")
@@ -54,7 +55,9 @@ class Library:
         new_id: Callable[[str], str],
         most_bytes: int,
         thesaurus: Callable[[], Thesaurus],
+        may_hold: Callable[[Label], object] = lambda label: None,
     ) -> None:
+        """``may_hold`` raises Refused if originals of a label may not lie where blobs lie."""
         self._database = database
         self._blobs = blobs
         self._index = index
@@ -62,6 +65,7 @@ class Library:
         self._ledger = ledger
         self._clock = clock
         self._new_id = new_id
+        self._may_hold = may_hold
         self._search = Search(database, index, gate.country.policy, thesaurus)
         self._importing = Importing(
             database, blobs, index, clock=clock, new_id=new_id, most_bytes=most_bytes
@@ -133,6 +137,7 @@ class Library:
                 "That label is above your clearance.",
                 "Choose one that your clearance dominates.",
             )
+        self._may_hold(wanted)
         self._gate.require(caller, "add", label=wanted, resource="collection")
         known = None if readers is None else self._readers(caller, readers)
         made = Collection(
@@ -275,6 +280,7 @@ class Library:
         """
         into = self.collection(caller, collection)
         self._gate.require(caller, "add", label=into.label, resource=f"collection:{into.id}")
+        self._may_hold(into.label)
 
         def record(ids: list[str]) -> None:
             if self._gate.principals.by_id(caller.principal.id).disabled:

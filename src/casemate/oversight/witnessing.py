@@ -101,6 +101,11 @@ class Witnessing:
         }
 
     @property
+    def addresses(self) -> tuple[str, ...]:
+        """Where the witnesses are."""
+        return tuple(witness.address for witness in self._policy.witnesses)
+
+    @property
     def problems(self) -> Mapping[str, str]:
         """What last went wrong with each witness, by name; for the operator."""
         return dict(self._problems)

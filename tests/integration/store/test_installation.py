@@ -11,7 +11,6 @@ from house_builders import DOG_TAX, FEES, House, a_house
 
 from casemate.errors import Invalid, NotFound, Tampered
 from casemate.installation import Installation
-from casemate.store.blobs import FolderBlobs, S3Blobs, digest_of
 
 
 def test_a_first_start_makes_it_usable_and_nothing_more(house: House) -> None:
@@ -126,28 +125,3 @@ def test_no_file_is_open_to_others_whatever_the_umask(tmp_path: Path) -> None:
     finally:
         os.umask(before)
     assert (tmp_path / "data").stat().st_mode & 0o077 == 0
-
-
-# Blobs in a bucket
-
-
-def test_blobs_in_a_bucket_behave_as_in_a_folder(bucket: str, tmp_path: Path) -> None:
-    for blobs in (S3Blobs.at(bucket), FolderBlobs(tmp_path)):
-        digest = blobs.put(b"content")
-        assert digest == digest_of(b"content") == blobs.put(b"content")
-        assert blobs.get(digest) == b"content"
-        blobs.delete(digest)
-        blobs.delete(digest)
-        with pytest.raises(NotFound):
-            blobs.get(digest)
-
-
-def test_an_installation_keeps_its_originals_in_a_bucket(bucket: str, tmp_path: Path) -> None:
-    with a_house(tmp_path / "data", blobs=bucket) as house:
-        house.add("notes", fees=FEES)
-        (document,) = house.installation.library.documents(house.owner)
-        assert not (house.folder / "blobs").exists()
-        assert house.installation.library.original(house.owner, document.id) == FEES.encode()
-        house.installation.library.delete(house.owner, document.id)
-        with pytest.raises(NotFound):
-            house.installation.blobs.get(document.digest)

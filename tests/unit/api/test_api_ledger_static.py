@@ -46,7 +46,7 @@ def served(log):
     """The installation whose log this is, open to everyone."""
     installation = FakeInstallation(OPEN)
     installation.ledger.log = log
-    installation.ledger.vkey = log.vkey
+    installation.ledger.vkey, installation.ledger.vkeys = log.vkey, log.vkeys
     return installation
 
 

@@ -231,8 +231,8 @@ def test_a_store_without_conditional_writes_is_refused(tmp_path):
 
 @pytest.mark.parametrize("address", ["", "ledger", "file:///tmp/x", "https://example.org/x"])
 def test_only_an_s3_address_is_a_bucket(address):
-    with pytest.raises(Invalid, match="s3://"):
-        ObjectShelf.at(address)
+    with pytest.raises(Invalid, match="bucket"):
+        ObjectShelf.at(address, "https://s3.example.lu")
 
 
 def test_the_lock_says_who_writes_and_what_was_decided_and_no_more(bucket):
