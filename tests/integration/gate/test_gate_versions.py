@@ -34,6 +34,7 @@ def test_a_change_of_an_approved_use_case_waits_while_the_approved_one_goes_on(
     changed = change(world, "office", retention_days=800)
     assert (changed.state, changed.version, changed.pending) == ("approved", 1, 2)
     assert changed.retention_days == 400
+    assert world.gate.use_cases.get(world.owner, "office").pending == 2
     assert world.gate.admit(world.owner, use_case="office").use_case.retention_days == 400
     approved = world.gate.use_cases.approve(admin, "office", reason="The archive asks for it.")
     assert (approved.version, approved.pending, approved.retention_days) == (2, None, 800)
