@@ -28,7 +28,8 @@ class Memory:
     def recall(self, key: Hashable, read: Callable[[], T]) -> T:
         """What ``read`` gives, or gave since the last change. What it raises is not kept.
 
-        One key always belongs to one kind of value.
+        One key always belongs to one kind of value. ``read`` looks at nothing that changes but
+        ``store.tables.RIGHTS_TABLES``: a change elsewhere is not counted.
         """
         # Counted before it is read: a change that comes in between makes the value newer than its
         # count, never older, and the next call reads it again.

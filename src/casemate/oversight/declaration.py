@@ -21,16 +21,19 @@ _Role = Literal["owner", "admin", "auditor", "user"]
 _PLACE = re.compile(r" - at `\$\.?(.*)`$")
 
 
-class WantedTenant(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+class TenantBody(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """An organisation. It is never taken away."""
 
+
+class WantedTenant(TenantBody, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """The same, with its name."""
+
     name: _Name
 
 
-class WantedPrincipal(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+class PrincipalBody(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """A person or a service. New ones are users with the lowest clearance unless it says more."""
 
-    name: _Name
     tenant: _Name | None = None  # for the owner; without it, the tenant of who applies
     kind: Literal["person", "service"] | None = None
     roles: list[_Role] | None = None
@@ -38,19 +41,29 @@ class WantedPrincipal(Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     state: Literal["active", "disabled"] = "active"
 
 
-class WantedCollection(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """A collection. ``readers``: names of people and ``role:NAME``, or everyone of the tenant."""
+class WantedPrincipal(PrincipalBody, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """The same, with its name."""
 
     name: _Name
+
+
+class CollectionBody(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """A collection. ``readers``: names of people and ``role:NAME``, or everyone of the tenant."""
+
     label: str | None = None
     readers: list[_Name] | Literal["everyone"] | None = None
     state: Literal["present", "absent"] = "present"
 
 
-class WantedUseCase(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+class WantedCollection(CollectionBody, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """The same, with its name."""
+
+    name: _Name
+
+
+class UseCaseBody(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """A use case. ``collections``: names, or all. Another person approves what is new in it."""
 
-    id: _Name
     purpose: str | None = None
     legal_basis: str | None = None
     risk: str | None = None
@@ -65,6 +78,12 @@ class WantedUseCase(Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
     not_prohibited: str | None = None  # a reason: no to every question of the screening
     state: Literal["registered", "suspended", "retired"] = "registered"
     reason: str = ""  # of a suspension, or of its end
+
+
+class WantedUseCase(UseCaseBody, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """The same, with its id."""
+
+    id: _Name
 
 
 class WantedPolicies(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

@@ -317,5 +317,7 @@ forgettings = sa.Table(
     Column("done", Integer),  # index of the entry that proves it; null: to be finished
 )
 
-RIGHTS_TABLES = (principals, keys, use_cases, collections, models, policy_sets)
+RIGHTS_TABLES = (
+    *(principals, keys, use_cases, use_case_versions, collections, models, policy_sets),
+)
 """What an admission depends on: a change of any row here is counted in ``rights_changes``."""

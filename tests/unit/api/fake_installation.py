@@ -241,6 +241,7 @@ def a_use_case(id, *, models=("quote",), collections=None, state="approved"):
         collections=collections,
         ceiling="U",
         oversight="none",
+        hours=None,
     )
 
 

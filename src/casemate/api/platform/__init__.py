@@ -12,8 +12,9 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from casemate.api.body import upload_limit
-from casemate.api.platform import account, library, openapi, runs, shapes
+from casemate.api.platform import account, administration, library, openapi, runs, shapes
 from casemate.api.resource import Face, Operation, Query, json_response
+from casemate.oversight import applying, declaration
 from casemate.reasoning import event
 from casemate.reasoning.explain import Explanation
 
@@ -32,6 +33,78 @@ OPERATIONS = (
     Operation("GET", "/api/openapi.json", describe),
     Operation("GET", "/api/whoami", account.whoami, answers=shapes.Who),
     Operation("GET", "/api/use-cases", account.use_cases, answers=shapes.UseCases),
+    Operation(
+        "PUT",
+        "/api/use-cases/{id}",
+        administration.put_use_case,
+        body=declaration.UseCaseBody,
+        answers=applying.Change,
+    ),
+    Operation(
+        "POST",
+        "/api/use-cases/{id}/approve",
+        administration.approve_use_case,
+        body=shapes.Approval,
+        answers=shapes.DecidedShape,
+    ),
+    Operation(
+        "POST",
+        "/api/use-cases/{id}/suspend",
+        administration.suspend_use_case,
+        body=shapes.Reason,
+        answers=shapes.DecidedShape,
+    ),
+    Operation(
+        "POST",
+        "/api/use-cases/{id}/retire",
+        administration.retire_use_case,
+        body=shapes.Reason,
+        answers=shapes.DecidedShape,
+    ),
+    Operation(
+        "POST",
+        "/api/apply",
+        administration.apply,
+        body=declaration.Declaration,
+        answers=shapes.Applied,
+        query=(Query("dry_run", "true: say what would be done, and do nothing."),),
+    ),
+    Operation(
+        "PUT",
+        "/api/tenants/{name}",
+        administration.put_tenant,
+        body=declaration.TenantBody,
+        answers=applying.Change,
+    ),
+    Operation(
+        "PUT",
+        "/api/principals/{name}",
+        administration.put_principal,
+        body=declaration.PrincipalBody,
+        answers=applying.Change,
+    ),
+    Operation(
+        "PUT",
+        "/api/collections/{name}",
+        administration.put_collection,
+        body=declaration.CollectionBody,
+        answers=applying.Change,
+    ),
+    Operation("GET", "/api/policies", administration.policies, answers=shapes.PolicySets),
+    Operation(
+        "PUT",
+        "/api/policies",
+        administration.put_policies,
+        body=declaration.WantedPolicies,
+        answers=applying.Change,
+    ),
+    Operation(
+        "POST",
+        "/api/policies/approve",
+        administration.approve_policies,
+        body=shapes.Digest,
+        answers=shapes.DecidedShape,
+    ),
     Operation("GET", "/api/models", account.models, answers=shapes.Models),
     Operation("GET", "/api/collections", library.collections, answers=shapes.Collections),
     Operation(

@@ -42,6 +42,7 @@ async def use_cases(face: Face, request: Request) -> Response:
             else [names[id] for id in one.collections if id in names],
             ceiling=str(one.ceiling),
             oversight=one.oversight,
+            hours=None if one.hours is None else str(one.hours),
         )
         for one in found
         if caller.use_case in (None, one.id)

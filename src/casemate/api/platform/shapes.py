@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import msgspec
 from msgspec import Meta, Struct
 
+from casemate.oversight.applying import Change
 from casemate.reasoning.event import Admitted, Answer, Finished, Step
 
 if TYPE_CHECKING:
@@ -253,12 +254,63 @@ class UseCaseShape(Struct, frozen=True, kw_only=True):
     collections: list[str] | None
     ceiling: str
     oversight: str
+    hours: str | None = None  # opening hours, or always
 
 
 class UseCases(Struct, frozen=True):
     """Use cases by id."""
 
     use_cases: list[UseCaseShape]
+
+
+class Reason(Struct, frozen=True, forbid_unknown_fields=True):
+    """Why something is decided."""
+
+    reason: str
+
+
+class Approval(Struct, frozen=True, forbid_unknown_fields=True):
+    """An approval: why, and the version that was looked at."""
+
+    reason: str = ""
+    version: int | None = None
+
+
+class Digest(Struct, frozen=True, forbid_unknown_fields=True):
+    """Which set of policies is meant."""
+
+    digest: str
+
+
+class DecidedShape(Struct, frozen=True, kw_only=True):
+    """What a use case, or a set of policies, is after a decision."""
+
+    id: str
+    state: str
+    version: int | None
+    pending: int | None
+    before: str | None
+
+
+class Applied(Struct, frozen=True):
+    """What became of each item of a declaration, in its order."""
+
+    changes: list[Change]
+
+
+class PolicySetShape(Struct, frozen=True, kw_only=True):
+    """A set of policy files."""
+
+    digest: str
+    state: str
+    proposed: str
+    files: dict[str, str]
+
+
+class PolicySets(Struct, frozen=True):
+    """The policies in force, and those proposed."""
+
+    policies: list[PolicySetShape]
 
 
 class ModelShape(Struct, frozen=True, kw_only=True):
