@@ -109,6 +109,38 @@ def perimeter_rules(obj: dict[str, Any], /, as_json: bool, **arguments: Any) -> 
         click.echo(found["text"], nl=False)
 
 
+@perimeter.command("prove")
+@show.data_option
+@show.json_option
+@click.pass_obj
+def perimeter_prove(obj: dict[str, Any], as_json: bool) -> int:
+    """Try to get out in every way we know; exit 1 if one leads out.
+
+    The report says what stopped each way. It is kept in the data folder, and its digest in the
+    ledger. Where a server runs on the folder, it is the server that tries.
+    """
+    (found,) = line.act(obj["data"], "perimeter.prove", {})
+    if as_json:
+        show.one(found, as_json=True)
+    else:
+        _proof(found)
+    return int(found["open"] > 0)
+
+
+def _proof(found: Any) -> None:
+    show.table(found["ways"], ("where", "way", "outcome", "layer", "detail"))
+    counts = ", ".join(f"{found[one]} {one}" for one in ("stopped", "open", "unproven", "inside"))
+    click.echo(f"\n{counts}.")
+    if found["open"]:
+        click.echo(
+            "What is open to compiled code is closed by the kernel: load the rules that "
+            "`casemate perimeter rules` prints."
+        )
+    if found["unproven"]:
+        click.echo("Unproven: nothing came out, but for want of a way, or for a reason unknown.")
+    click.echo(f"Report {found['report']}, kept as {found['kept']}; entry {found['entry']}.")
+
+
 def _list(found: Any, as_json: bool) -> None:
     show.items(
         found,

@@ -158,6 +158,7 @@ MEANINGS: dict[str, Meaning] = {
         {
             "perimeter.added": ("Perimeter opened to a place", _CREATE, 3),
             "perimeter.removed": ("Perimeter closed to a place", _DELETE, 2),
+            "perimeter.proved": ("Perimeter tried out", _READ, 1),
             "perimeter.changed": ("Perimeter changed in its file", _UPDATE, 3),
         },
     ),

@@ -1,12 +1,17 @@
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from casemate.errors import Invalid, Refused, Unavailable
+from casemate.gate.address import Address
 from casemate.gate.country import Country
 from casemate.gate.perimeter import Perimeter
+from casemate.gate.place import Entry, checked, declared, written
 
 LU = Country.load("lu")
 OPEN = LU.policy.lowest()
@@ -295,3 +300,142 @@ def test_two_places_of_one_name_or_one_address_are_refused(tmp_path: Path) -> No
 def test_a_perimeter_opened_to_look_cannot_be_changed(tmp_path: Path) -> None:
     with pytest.raises(Refused, match="looking only"):
         a_perimeter(tmp_path).remove(None, "one")  # type: ignore[arg-type]
+
+
+# Buckets, networks that names are pinned to, datagrams
+
+
+PINNED = ONE.replace("ports = [8000]", 'ports = [8000]\nwithin = ["10.1.0.0/16", "2001:db8::/32"]')
+
+
+@pytest.mark.parametrize("answer", ["10.1.2.3", "2001:db8::7"])
+def test_a_pinned_name_leads_into_its_networks(tmp_path: Path, answer: str) -> None:
+    perimeter = a_perimeter(tmp_path, PINNED, answer)
+    assert perimeter.route("http://llm.example.lu:8000/", OPEN).addresses == (answer,)
+
+
+@pytest.mark.parametrize("answer", ["10.2.0.1", "8.8.8.8", "2001:db9::1"])
+def test_a_pinned_name_that_leads_out_of_its_networks_is_refused(
+    tmp_path: Path, answer: str
+) -> None:
+    perimeter = a_perimeter(tmp_path, PINNED, "10.1.2.3", answer)
+    with pytest.raises(Refused, match="out of the networks"):
+        perimeter.route("http://llm.example.lu:8000/", OPEN)
+
+
+BUCKET = ONE + 'bucket = "letters"\n'
+
+
+def test_a_declared_bucket_is_that_bucket_at_that_server_and_nothing_else(tmp_path: Path) -> None:
+    perimeter = a_perimeter(tmp_path, BUCKET)
+    server = "http://llm.example.lu:8000"
+    assert perimeter.bucket("letters", server, OPEN).name == "one"
+    for bucket, endpoint in (("other", server), ("letters", "http://llm.example.lu"), ("", server)):
+        with pytest.raises(Refused):
+            perimeter.bucket(bucket, endpoint, OPEN)
+    with pytest.raises(Refused):
+        perimeter.declared(f"{server}/letters/x", OPEN)
+    with pytest.raises(Refused, match="ceiling"):
+        perimeter.bucket("letters", server, LU.policy.parse("secret"))
+
+
+def test_a_server_that_is_declared_is_not_thereby_declared_for_buckets(tmp_path: Path) -> None:
+    with pytest.raises(Refused):
+        a_perimeter(tmp_path, ONE).bucket("letters", "http://llm.example.lu:8000", OPEN)
+
+
+def test_datagrams_and_connections_are_declared_apart(tmp_path: Path) -> None:
+    perimeter = a_perimeter(tmp_path, ONE + 'transports = ["udp"]\n')
+    assert perimeter.declared("udp://llm.example.lu:8000", OPEN).name == "one"
+    for url in ("tcp://llm.example.lu:8000", "tls://llm.example.lu:8000", "udp://llm.example.lu:9"):
+        with pytest.raises(Refused):
+            perimeter.declared(url, OPEN)
+
+
+@pytest.mark.parametrize(
+    ("url", "port"), [("ldap://llm.example.lu", 389), ("ldaps://llm.example.lu/", 636)]
+)
+def test_directories_have_their_usual_ports(tmp_path: Path, url: str, port: int) -> None:
+    perimeter = a_perimeter(tmp_path, ONE.replace("8000", str(port)))
+    assert perimeter.route(url, OPEN).port == port
+
+
+def test_an_address_without_a_usual_port_names_one(tmp_path: Path) -> None:
+    with pytest.raises(Refused, match="names its port"):
+        a_perimeter(tmp_path, ONE).declared("tls://llm.example.lu", OPEN)
+
+
+@pytest.mark.parametrize(
+    ("line", "wrong"),
+    [
+        ('within = ["10.1.0.1/16"]', "is not a network"),
+        ('within = ["everywhere"]', "is not a network"),
+        ('transports = ["sctp"]', "transports"),
+        ("transports = []", "transports"),
+        ('bucket = "Letters"', "name of a bucket"),
+        ('bucket = "letters/x"', "name of a bucket"),
+        ('bucket = "10.0.0.1"', "name of a bucket"),
+        ('bucket = "a..b"', "name of a bucket"),
+        ('color = "red"', "color"),
+    ],
+)
+def test_what_is_wrong_in_a_place_is_named(tmp_path: Path, line: str, wrong: str) -> None:
+    with pytest.raises(Invalid, match=wrong):
+        a_perimeter(tmp_path, ONE + line)
+
+
+def test_an_address_is_not_pinned_and_a_socket_has_no_bucket(tmp_path: Path) -> None:
+    with pytest.raises(Invalid, match="leads nowhere else"):
+        a_perimeter(tmp_path, PINNED.replace("llm.example.lu", "10.1.2.3"))
+    socket = ONE.replace("llm.example.lu", "/run/x.sock").replace("ports = [8000]", "")
+    with pytest.raises(Invalid, match="neither networks nor a bucket"):
+        a_perimeter(tmp_path, socket + 'bucket = "letters"')
+
+
+labels = st.sampled_from(["unclassified", "restricted", "secret"])
+
+
+@given(
+    name=st.from_regex(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,10}[A-Za-z0-9])?", fullmatch=True),
+    host=st.sampled_from(["llm.example.lu", "10.1.0.0/16", "2001:db8::1", "/run/x.sock"]),
+    ports=st.sets(st.integers(1, 65535), min_size=1, max_size=4),
+    within=st.lists(st.sampled_from(["10.0.0.0/8", "2001:db8::/32"]), unique=True),
+    transports=st.sampled_from([["tcp"], ["udp"], ["tcp", "udp"]]),
+    bucket=st.sampled_from(["", "letters"]),
+    ceiling=labels,
+)
+def test_what_is_written_is_read_back_the_same(
+    name: str,
+    host: str,
+    ports: set[int],
+    within: list[str],
+    transports: list[str],
+    bucket: str,
+    ceiling: str,
+) -> None:
+    if host.startswith("/"):
+        ports, within, bucket, transports = set(), [], "", ["tcp"]
+    if host != "llm.example.lu":
+        within = []
+    entry = Entry(name, host, "LU", f"lu:{ceiling}", list(ports), within, tuple(transports), bucket)
+    place = checked(entry, LU)
+    assert declared(written([place]), LU) == (place,)
+
+
+@given(st.binary(max_size=200) | st.text(max_size=200).map(str.encode))
+def test_any_file_gives_places_or_one_named_error(content: bytes) -> None:
+    with contextlib.suppress(Invalid):
+        declared(content, LU)
+
+
+@given(st.text(max_size=80) | st.from_regex(r"https?://[0-9a-fx.:\[\]%@]{1,40}(/.*)?"))
+def test_any_address_leads_to_a_plain_place_or_is_refused(url: str) -> None:
+    try:
+        found = Address.parse(url)
+    except Refused:
+        return
+    if found.ip is not None:
+        assert str(found.ip) == found.host
+        assert not found.ip.is_link_local
+        assert not found.ip.is_multicast
+        assert not found.ip.is_unspecified

@@ -103,6 +103,27 @@ async def perimeter_rules(
     yield {"format": arguments["format"], "perimeter": perimeter.digest, "text": text}
 
 
+@act("perimeter.prove")
+async def perimeter_prove(
+    installation: Installation, caller: Caller, arguments: Mapping[str, Any]
+) -> AsyncIterator[Item]:
+    """Try to get out in every way; yield what came of it."""
+    from casemate.oversight.proving import FOLDER, Proving
+
+    gate = installation.gate
+    gate.require(caller, "audit")
+    lowest = gate.country.policy.lowest()
+    proving = Proving(gate.perimeter, gate.acts, installation.folder.path, lowest)
+    proof = await proving.prove(caller)
+    yield {
+        "report": proof.digest,
+        "kept": f"{FOLDER}/{proof.digest.removeprefix('sha256:')}.json",
+        "entry": proof.entry,
+        **proof.counts,
+        "ways": [asdict(way) for way in proof.ways],
+    }
+
+
 def _shown(place: Place) -> Item:
     return {"within": [], "transports": ["tcp"], "bucket": "", **place.plain()}
 
