@@ -21,9 +21,9 @@ import msgspec
 from casemate import settings as settings_
 from casemate.engines.engine import Engine
 from casemate.engines.registry import Engines
-from casemate.errors import Invalid, NotFound
+from casemate.errors import CasemateError, Invalid, NotFound
 from casemate.gate.acts import stamp
-from casemate.gate.admission import Gate
+from casemate.gate.admission import Admission, Gate
 from casemate.ledger.cosigning import Cosigning
 from casemate.ledger.log import Log
 from casemate.ledger.note import Signer
@@ -39,7 +39,7 @@ from casemate.oversight.hold import Holds
 from casemate.oversight.retention import Retention
 from casemate.oversight.review import Reviews
 from casemate.oversight.witnessing import Witnessing, load_policy, poster
-from casemate.reasoning.event import Event, Request
+from casemate.reasoning.event import Admitted, Event, Request
 from casemate.reasoning.explain import Explanation, explain
 from casemate.reasoning.record import Runs
 from casemate.reasoning.replay import Replay, replay
@@ -83,6 +83,7 @@ class Installation:
         closing.callback(self.log.close)
         self.ledger = Ledger(self.log)
         self.gate = Gate.open(folder, self.database, self.ledger, settings, clock=_now)
+        closing.callback(self.gate.standing.close)
         country = self.gate.country
         self.models = Models(self.database, self.gate, folder.models)
         self.witnessing = self._witnessing(closing)
@@ -197,33 +198,46 @@ class Installation:
             collections=request.collections,
             model=request.model,
         )
-        with self.gate.quota.run(caller.principal):
+        with self.gate.quota.run(caller.principal), self.gate.watching(admission) as watch:
             manifest, engine = await asyncio.to_thread(self._model, admission.model)
             policy = self.gate.country.policy
             asked = policy.parse(request.label) if request.label else policy.lowest()
             label = asked.join(policy.parse(manifest.label))
             events = self._reasoner.run(admission, request, engine, manifest.digest(), label)
-            async with aclosing(events):
-                async for event in events:
-                    yield event
+            run = ""
+            try:
+                async with aclosing(events), aclosing(watch.during(events)) as permitted:
+                    async for event in permitted:
+                        run = run or (event.run if isinstance(event, Admitted) else "")
+                        yield event
+            except CasemateError as problem:
+                if run and problem is watch.problem:
+                    await asyncio.to_thread(self._stopped, admission, run)
+                raise
 
     async def explain(self, caller: Caller, run: str) -> Explanation:
         """Which passages each sentence of a run depends on."""
-        contents, engine, label = await asyncio.to_thread(self._recorded, caller, run)
-        with self.gate.quota.run(caller.principal):
-            return await explain(run, contents, engine, label, self.settings.run_seconds)
+        admission, contents, engine, label = await asyncio.to_thread(self._recorded, caller, run)
+        with self.gate.quota.run(caller.principal), self.gate.watching(admission) as watch:
+            async with watch.held():
+                return await explain(run, contents, engine, label, self.settings.run_seconds)
 
     async def replay(self, caller: Caller, run: str) -> Replay:
         """Run a run again and say what differs."""
-        contents, engine, label = await asyncio.to_thread(self._recorded, caller, run)
+        admission, contents, engine, label = await asyncio.to_thread(self._recorded, caller, run)
         now = {}
         for id in {source["document_id"] for source in contents["sources"]}:
             try:
                 now[id] = (await asyncio.to_thread(self.library.document, caller, id)).digest
             except NotFound:
                 continue
-        with self.gate.quota.run(caller.principal):
-            return await replay(run, contents, engine, label, now, self.settings.run_seconds)
+        with self.gate.quota.run(caller.principal), self.gate.watching(admission) as watch:
+            async with watch.held():
+                return await replay(run, contents, engine, label, now, self.settings.run_seconds)
+
+    def _stopped(self, admission: Admission, run: str) -> None:
+        pseudonym = admission.principal.pseudonym
+        self.gate.acts.record("run.stopped", None, run=run, subject=pseudonym)
 
     def _witnessing(self, closing: ExitStack) -> Witnessing | None:
         if not self.settings.witnesses:
@@ -246,16 +260,19 @@ class Installation:
         manifest = self.models.approved(id)
         return manifest, self.engines.of(manifest)
 
-    def _recorded(self, caller: Caller, run: str) -> tuple[dict[str, Any], Engine, Label]:
+    def _recorded(
+        self, caller: Caller, run: str
+    ) -> tuple[Admission, dict[str, Any], Engine, Label]:
         contents = self.runs.contents(caller, run)
         if "answer" not in contents:
             raise NotFound("This run has no answer.", "Only a run that ended with one has.")
         recorded = self.runs.get(caller, run)
         # Generation needs a right to it, also where it repeats what was said before.
-        self.gate.admit(caller, use_case=recorded.use_case, model=recorded.model)
+        admission = self.gate.admit(caller, use_case=recorded.use_case, model=recorded.model)
         _, engine = self._model(recorded.model)
         self.gate.acts.record("run.repeated", caller.principal, run=run)
-        return contents, engine, self.gate.country.policy.parse(recorded.label)
+        label = self.gate.country.policy.parse(recorded.label)
+        return admission, contents, engine, label
 
     def _start(self) -> None:
         if self.folder.fresh:

@@ -7,7 +7,8 @@ is the only thing that carries rights past it.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Self
 
@@ -28,6 +29,7 @@ from casemate.gate.quota import Quota
 from casemate.gate.reach import Reach, Reaches
 from casemate.gate.right import Rights, installation
 from casemate.gate.session import Sessions
+from casemate.gate.standing import Standing, Watch
 from casemate.gate.token import Random
 from casemate.gate.usecase import UseCase, UseCases
 from casemate.settings import Settings
@@ -82,6 +84,7 @@ class Gate:
         self.acts = rights.acts
         self.perimeter = perimeter
         self.quota = Quota(settings.concurrent_runs)
+        self.standing = Standing(database.rights_version)
         passwords = passwords or Passwords(random)
         self.principals = Principals(database, country, rights, passwords, random)
         self.keys = Keys(database, self.principals, rights, random)
@@ -201,6 +204,29 @@ class Gate:
             digest,
         )
 
+    @contextmanager
+    def watching(self, admission: Admission) -> Iterator[Watch]:
+        """Ask again whether ``admission`` would be given, as long as the block lasts."""
+        with self.standing.watching(lambda: self._confirm(admission)) as watch:
+            yield watch
+
+    def _confirm(self, admission: Admission) -> None:
+        """Raise if what was admitted would not be admitted now."""
+        caller = admission.caller
+        own = {"key": self.keys.stands, "session": self.sessions.stands}.get(caller.via)
+        if own is not None and not own(caller.credential):
+            raise _taken_back()
+        try:
+            now = self.admit(caller, use_case=admission.use_case.id, model=admission.model)
+        except Unauthenticated:
+            raise _taken_back() from None
+        if (
+            not now.label.dominates(admission.label)
+            or not set(now.collections).issuperset(admission.collections)
+            or now.model_digest != admission.model_digest
+        ):
+            raise Refused("What you may use here has changed meanwhile.", "Ask again.")
+
     def require(
         self,
         caller: Caller,
@@ -310,6 +336,13 @@ class Gate:
             self.country.retention_floor_days,
             "approved",
         )
+
+
+def _taken_back() -> Refused:
+    return Refused(
+        "Your access was taken back while this was going on.",
+        "Ask an administrator of your installation.",
+    )
 
 
 def _absent(kind: str) -> NotFound:

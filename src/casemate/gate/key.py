@@ -10,6 +10,7 @@ import hmac
 import re
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import Any
 
 import sqlalchemy as sa
 
@@ -134,10 +135,19 @@ class Keys:
         right = hmac.compare_digest(fingerprint(hidden), stored)
         if form is None or row is None or not right:
             raise _unknown()
-        ended = row.expires is not None and row.expires <= self._rights.acts.now()
-        if ended or row.revoked is not None or row.off is not None:
+        if self._ended(row):
             raise _unknown()
-        return Caller(self._principals.by_id(row.principal), row.use_case, "key")
+        return Caller(self._principals.by_id(row.principal), row.use_case, "key", id)
+
+    def stands(self, id: str) -> bool:
+        """Whether the key of this id still opens anything."""
+        with self._database.read() as connection:
+            row = connection.execute(_HOLDER.params(id=id)).first()
+        return row is not None and not self._ended(row)
+
+    def _ended(self, row: sa.Row[Any]) -> bool:
+        expired = row.expires is not None and row.expires <= self._rights.acts.now()
+        return expired or row.revoked is not None or row.off is not None
 
     def _holder(self, id: str) -> str | None:
         with self._database.read() as connection:

@@ -114,11 +114,15 @@ class Sessions:
 
     def caller(self, session_token: str) -> Caller:
         """Who is signed in. Raises Unauthenticated if nobody is."""
-        with self._database.read() as connection:
-            row = connection.execute(_HOLDER.params(hash=fingerprint(session_token))).first()
-        if row is None or row.session_ends <= self._rights.acts.now():
+        hash = fingerprint(session_token)
+        row = self._holder(hash)
+        if row is None:
             raise Unauthenticated("You are not signed in, or no longer.", "Sign in again.")
-        return Caller(self._principals.read(row), None, "session")
+        return Caller(self._principals.read(row), None, "session", hash)
+
+    def stands(self, hash: str) -> bool:
+        """Whether the session of this fingerprint is still open."""
+        return self._holder(hash) is not None
 
     def sign_out(self, session_token: str) -> None:
         """End a session; no error if it has ended."""
@@ -126,6 +130,11 @@ class Sessions:
             connection.execute(
                 sessions.delete().where(sessions.c.hash == fingerprint(session_token))
             )
+
+    def _holder(self, hash: str) -> sa.Row[Any] | None:
+        with self._database.read() as connection:
+            row = connection.execute(_HOLDER.params(hash=hash)).first()
+        return None if row is None or row.session_ends <= self._rights.acts.now() else row
 
     def _attempt(self, name: str) -> tuple[sa.Row[Any] | None, bool]:
         """The row of ``name``, and whether it may be tried now.

@@ -49,6 +49,7 @@ MEANINGS: dict[str, Meaning] = {
     "run.admitted": Meaning("Question admitted", API, _CREATE),
     "run.finished": Meaning("Run finished", API, _UPDATE),
     "run.reviewed": Meaning("Run reviewed", API, _UPDATE),
+    "run.stopped": Meaning("Run stopped: its right was taken back", API, OTHER, 3),
     "run.repeated": Meaning("Run repeated", API, _READ),
     "refused": Meaning("Act refused", API, OTHER, 2),
     "acted.as": Meaning("Owner acted as somebody else", API, OTHER, 3),

@@ -19,7 +19,7 @@ from sqlalchemy import event
 from sqlalchemy.exc import DatabaseError, OperationalError
 
 from casemate.errors import CasemateError, Invalid, Tampered, Unavailable
-from casemate.store.tables import REVISION
+from casemate.store.tables import REVISION, RIGHTS, rights_version
 
 _WAITING = 30_000  # milliseconds that one process waits for another
 _FOLDING = 2_000  # writers wait as long, so it is short
@@ -48,6 +48,7 @@ class Database:
         )
         event.listen(engine, "connect", _configure)
         event.listen(engine, "begin", _begin)
+        event.listen(engine, "after_execute", _count_rights)
         database = cls(engine)
         try:
             database._migrate()
@@ -80,6 +81,12 @@ class Database:
                 yield connection
         except DatabaseError as problem:
             raise _plain(problem) from problem
+
+    def rights_version(self) -> int:
+        """A number that grows, for every process, whenever rights may have been taken away."""
+        with self.read() as connection:
+            version: int = connection.execute(_VERSION).scalar_one()
+            return version
 
     def check(self) -> None:
         """Read every page. Raises Tampered if SQLite finds damage."""
@@ -155,6 +162,19 @@ class Database:
             config.attributes["connection"] = connection
             with connection.begin():
                 command.upgrade(config, "head")
+
+
+_VERSION = sa.select(rights_version.c.version)
+
+
+def _count_rights(connection: sa.Connection, statement: object, *_: object) -> None:
+    """Count up in the transaction that takes rights away, whoever writes it.
+
+    Here and not where each right is changed, because one forgotten place would be a right that
+    outlives its end; and not as a trigger, because a migration that copies a table loses those.
+    """
+    if isinstance(statement, sa.Update | sa.Delete) and str(statement.table) in RIGHTS:
+        connection.execute(rights_version.update().values(version=rights_version.c.version + 1))
 
 
 def _configure(connection: Any, _record: object) -> None:

@@ -9,7 +9,7 @@ import sqlalchemy as sa
 
 from casemate.errors import Invalid, Tampered
 from casemate.store.database import Database
-from casemate.store.tables import REVISION, metadata, tenants
+from casemate.store.tables import REVISION, RIGHTS, metadata, tenants
 
 
 def test_an_empty_place_gets_the_whole_schema(database: Database) -> None:
@@ -190,3 +190,20 @@ def test_many_threads_may_read_at_a_time(database: Database) -> None:
     for thread in threads:
         thread.join(60)
     assert len(found) == 40
+
+
+def test_the_count_of_rights_grows_with_what_may_take_them_and_with_nothing_else(
+    database: Database,
+) -> None:
+    def grown(statement: sa.Executable) -> int:
+        before = database.rights_version()
+        with database.write() as connection:
+            connection.execute(statement)
+        return database.rights_version() - before
+
+    for name in RIGHTS:
+        table = metadata.tables[name]
+        assert grown(table.delete()) == 1
+        assert grown(table.update().values({next(iter(table.c)): "x"})) == 1
+    assert grown(metadata.tables["runs"].delete()) == 0
+    assert grown(metadata.tables["tenants"].insert().values(id="t", name="t")) == 0
