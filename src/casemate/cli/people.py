@@ -9,7 +9,7 @@ import click
 
 from casemate.cli import line, show
 
-_ROLES = click.Choice(["owner", "admin", "auditor", "user"])
+_ROLES = click.Choice(["owner", "admin", "auditor", "user", "provisioner"])
 
 
 @click.group()

@@ -19,12 +19,15 @@ from casemate.gate import perimeter
 from casemate.gate.acts import Acts, Clock, Recorder
 from casemate.gate.caller import Caller
 from casemate.gate.country import Country
+from casemate.gate.directory import Declared, declared, meaning
+from casemate.gate.group import Groups
 from casemate.gate.key import Keys
 from casemate.gate.label import Label
 from casemate.gate.password import Passwords
 from casemate.gate.perimeter import Perimeter
 from casemate.gate.policy import ACTIONS, Decision, Kind, PolicySet
-from casemate.gate.principal import ROLES, Principal, Principals
+from casemate.gate.principal import Principal, Principals
+from casemate.gate.provisioning import People
 from casemate.gate.quota import Quota
 from casemate.gate.reach import Reach, Reaches
 from casemate.gate.right import Rights, installation
@@ -40,6 +43,7 @@ from casemate.store.tables import principals, tenants, use_cases
 DOCUMENTS = "documents"  # the use case made at first start
 QUOTE = "quote"  # the model that is always there
 
+_FIRST_ROLES = frozenset({"owner", "admin", "auditor", "user"})
 _RUNS = frozenset({"ask", "search"})
 _KINDS: dict[str, Kind] = {
     "installation": "Installation",
@@ -77,6 +81,7 @@ class Gate:
         settings: Settings,
         random: Random = os.urandom,
         passwords: Passwords | None = None,
+        directory: Declared | None = None,
     ) -> None:
         self.database = database
         self.country = country
@@ -97,6 +102,9 @@ class Gate:
             link_minutes=settings.link_minutes,
             session_hours=settings.session_hours,
         )
+        means = meaning(directory or Declared(), country)
+        self.people = People(database, self.principals, rights, means, random)
+        self.groups = Groups(database, self.people, rights, random)
         self._reaches = Reaches(database, country, rights)
         self.use_cases = UseCases(database, country, rights, self._reaches)
         self.approved_model: Callable[[str], str] = _no_registry
@@ -122,7 +130,8 @@ class Gate:
             PolicySet.install(folder.policies)
         rights = Rights(PolicySet.load(folder.policies), Acts(ledger, clock))
         places = Perimeter.load(folder.path / perimeter.FILE, country, rights)
-        return cls(database, country, rights, places, settings, random, passwords)
+        known = declared(folder.path)
+        return cls(database, country, rights, places, settings, random, passwords, known)
 
     @property
     def policies(self) -> PolicySet:
@@ -132,9 +141,10 @@ class Gate:
     def first_start(self, owner: str, tenant: str = "home") -> Caller:
         """Make tenant, owner and the use case ``documents``; whatever exists is left alone.
 
-        The owner gets every role and the lowest clearance: enough for what is not classified; a
-        higher clearance is a recorded act of the owner's own. ``documents`` is the one use case
-        that no second person approves, because there is none yet. Raises Invalid (a name).
+        The owner gets every role of a person and the lowest clearance: enough for what is not
+        classified; a higher clearance is a recorded act of the owner's own. ``documents`` is the
+        one use case that no second person approves, because there is none yet. Raises Invalid
+        (a name).
         """
         with self.database.write() as connection:
             home = connection.execute(sa.select(tenants.c.id).limit(1)).scalar()
@@ -146,7 +156,7 @@ class Gate:
             if row is None:
                 lowest = self.country.policy.lowest()
                 made = self.principals.insert(
-                    connection, None, owner, "person", ROLES, lowest, tenant=home
+                    connection, None, owner, "person", _FIRST_ROLES, lowest, tenant=home
                 )
             else:
                 made = self.principals.read(row)

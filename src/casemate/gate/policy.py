@@ -27,7 +27,10 @@ if TYPE_CHECKING:
 Kind = Literal["Installation", "Collection", "UseCase", "Model", "Run"]
 
 ACTIONS = frozenset(
-    {"ask", "search", "read", "add", "delete", "administer", "approve", "audit", "review"}
+    {
+        *("ask", "search", "read", "add", "delete"),
+        *("administer", "approve", "audit", "review", "provision"),
+    }
 )
 _REMEMBERED = 8192  # decisions; about 1 kB each
 _REPAIR = "Correct the policy file; until then the policies loaded before stay in force."

@@ -13,7 +13,8 @@ UNCATEGORIZED = 0  # OCSF's base event
 
 # Activities. Each class counts its own; 99 is "other" in all, and then the title says which.
 _CREATE, _READ, _UPDATE, _DELETE, _ENABLE, _DISABLE = 1, 2, 3, 4, 8, 9  # of ENTITY; of API, 1 to 4
-_ACCOUNT_CREATE, _ACCOUNT_PASSWORD, _ACCOUNT_DISABLE, _ACCOUNT_DELETE = 1, 3, 5, 6
+_ACCOUNT_CREATE, _ACCOUNT_ENABLE, _ACCOUNT_PASSWORD = 1, 2, 3
+_ACCOUNT_DISABLE, _ACCOUNT_DELETE = 5, 6
 _LOGON, _START, _STOP, _NEW_FINDING = 1, 3, 4, 1
 OTHER = 99
 
@@ -57,6 +58,8 @@ MEANINGS: dict[str, Meaning] = {
     "principal.created": Meaning("Principal created", ACCOUNT, _ACCOUNT_CREATE),
     "principal.changed": Meaning("Rights changed", ACCOUNT, OTHER, 2),
     "principal.disabled": Meaning("Principal disabled", ACCOUNT, _ACCOUNT_DISABLE),
+    "principal.enabled": Meaning("Principal let in again", ACCOUNT, _ACCOUNT_ENABLE, 2),
+    "principal.removed": Meaning("Principal removed", ACCOUNT, _ACCOUNT_DELETE, 2),
     "principal.password_set": Meaning("Password set", ACCOUNT, _ACCOUNT_PASSWORD),
     "principal.forgetting": Meaning("Forgetting begun", ACCOUNT, OTHER, 2),
     "principal.forgotten": Meaning("Principal forgotten", ACCOUNT, _ACCOUNT_DELETE, 2),
@@ -139,6 +142,15 @@ MEANINGS: dict[str, Meaning] = {
         {
             "hold.placed": ("Legal hold placed", _CREATE, 2),
             "hold.lifted": ("Legal hold lifted", _DELETE, 2),
+        },
+    ),
+    **_thing(
+        "group of a directory",
+        "group",
+        {
+            "group.created": ("Group created", _CREATE, 1),
+            "group.changed": ("Group changed", _UPDATE, 2),
+            "group.removed": ("Group removed", _DELETE, 2),
         },
     ),
     **_thing("retention", "tenant", {"retention.applied": ("Old content erased", _DELETE, 2)}),

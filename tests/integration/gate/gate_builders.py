@@ -121,8 +121,11 @@ class World:
 
 
 @contextmanager
-def a_world(folder: Path):  # type: ignore[no-untyped-def]
-    """An installation in ``folder``, started for the first time by "Anne"."""
+def a_world(folder: Path, directory: str = ""):  # type: ignore[no-untyped-def]
+    """An installation in ``folder``, started for the first time by "Anne".
+
+    ``directory``: the content of its directory.toml.
+    """
     ledger, watch = ListLedger(), Watch()
     counter = itertools.count(1)
 
@@ -132,6 +135,9 @@ def a_world(folder: Path):  # type: ignore[no-untyped-def]
         return hashlib.shake_128(str(next(counter)).encode()).digest(size)
 
     cheap = argon2.PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)
+    if directory:
+        (folder / "data").mkdir()
+        (folder / "data" / "directory.toml").write_text(directory, encoding="utf-8")
     with DataFolder.open(folder / "data") as opened:
         database = Database.open(opened.database)
         try:
