@@ -82,7 +82,9 @@ class Installation:
         self.log = Log.open(folder.ledger, self._signer())
         closing.callback(self.log.close)
         self.ledger = Ledger(self.log)
-        self.gate = Gate.open(folder, self.database, self.ledger, settings, clock=_now)
+        self.gate = Gate.open(
+            folder, self.database, self.ledger, settings, clock=_now, keyring=self.keyring
+        )
         closing.callback(self.gate.standing.close)
         country = self.gate.country
         self.models = Models(self.database, self.gate, folder.models)

@@ -19,10 +19,11 @@ from casemate.gate import perimeter
 from casemate.gate.acts import Acts, Clock, Recorder
 from casemate.gate.caller import Caller
 from casemate.gate.country import Country
-from casemate.gate.directory import Declared, declared, meaning
+from casemate.gate.directory import Declared, Directory, declared, meaning
 from casemate.gate.group import Groups
 from casemate.gate.key import Keys
 from casemate.gate.label import Label
+from casemate.gate.ldap import Ldap
 from casemate.gate.password import Passwords
 from casemate.gate.perimeter import Perimeter
 from casemate.gate.policy import ACTIONS, Decision, Kind, PolicySet
@@ -31,6 +32,7 @@ from casemate.gate.provisioning import People
 from casemate.gate.quota import Quota
 from casemate.gate.reach import Reach, Reaches
 from casemate.gate.right import Rights, installation
+from casemate.gate.second_factor import SecondFactors
 from casemate.gate.session import Sessions
 from casemate.gate.standing import Standing, Watch
 from casemate.gate.token import Random
@@ -38,9 +40,11 @@ from casemate.gate.usecase import UseCase, UseCases
 from casemate.settings import Settings
 from casemate.store.database import Database
 from casemate.store.folder import DataFolder
+from casemate.store.keyring import Keyring
 from casemate.store.tables import principals, tenants, use_cases
 
 DOCUMENTS = "documents"  # the use case made at first start
+LDAP_PASSWORD = "CASEMATE_LDAP_PASSWORD"  # noqa: S105 - the variable's name
 QUOTE = "quote"  # the model that is always there
 
 _FIRST_ROLES = frozenset({"owner", "admin", "auditor", "user"})
@@ -82,6 +86,8 @@ class Gate:
         random: Random = os.urandom,
         passwords: Passwords | None = None,
         directory: Declared | None = None,
+        ldap: Ldap | None = None,
+        keyring: Keyring | None = None,
     ) -> None:
         self.database = database
         self.country = country
@@ -93,18 +99,24 @@ class Gate:
         passwords = passwords or Passwords(random)
         self.principals = Principals(database, country, rights, passwords, random)
         self.keys = Keys(database, self.principals, rights, random)
+        self.second_factors = SecondFactors(database, keyring, self.principals, rights, random)
         self.sessions = Sessions(
             database,
             self.principals,
             rights,
             passwords,
             random,
+            self.second_factors,
             link_minutes=settings.link_minutes,
             session_hours=settings.session_hours,
         )
         means = meaning(directory or Declared(), country)
         self.people = People(database, self.principals, rights, means, random)
         self.groups = Groups(database, self.people, rights, random)
+        if ldap is not None and directory is not None and directory.ldap is not None:
+            self.sessions.directory = Directory(
+                ldap, directory.ldap, means, country, database, self.principals, rights, random
+            )
         self._reaches = Reaches(database, country, rights)
         self.use_cases = UseCases(database, country, rights, self._reaches)
         self.approved_model: Callable[[str], str] = _no_registry
@@ -120,6 +132,7 @@ class Gate:
         clock: Clock,
         random: Random = os.urandom,
         passwords: Passwords | None = None,
+        keyring: Keyring | None = None,
     ) -> Self:
         """The gate of a data folder; a fresh one gets the shipped policies first.
 
@@ -130,8 +143,18 @@ class Gate:
             PolicySet.install(folder.policies)
         rights = Rights(PolicySet.load(folder.policies), Acts(ledger, clock))
         places = Perimeter.load(folder.path / perimeter.FILE, country, rights)
-        known = declared(folder.path)
-        return cls(database, country, rights, places, settings, random, passwords, known)
+        known, lowest, ldap = declared(folder.path), country.policy.lowest(), None
+        if known.ldap is not None:
+            # Who signs in is no content: it may go wherever the perimeter lets anything go.
+            ldap = Ldap(
+                known.ldap,
+                folder.path,
+                lambda url: places.route(url, lowest),
+                password=os.environ.get(LDAP_PASSWORD, ""),
+            )
+        return cls(
+            database, country, rights, places, settings, random, passwords, known, ldap, keyring
+        )
 
     @property
     def policies(self) -> PolicySet:

@@ -162,7 +162,9 @@ class Groups:
             raise Invalid(f"A group has at most {MOST_MEMBERS:,} members.", "Make two groups.")
         wanted = dict.fromkeys(members)
         query = sa.select(provisioned.c.id).where(
-            provisioned.c.tenant == actor.principal.tenant, provisioned.c.id.in_(list(wanted))
+            provisioned.c.tenant == actor.principal.tenant,
+            provisioned.c.source == "scim",
+            provisioned.c.id.in_(list(wanted)),
         )
         known = set(connection.execute(query).scalars())
         for member in wanted:

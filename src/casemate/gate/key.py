@@ -137,7 +137,7 @@ class Keys:
             raise _unknown()
         if self._ended(row):
             raise _unknown()
-        return Caller(self._principals.by_id(row.principal), row.use_case, "key", id)
+        return Caller(self._principals.by_id(row.principal), row.use_case, "key", credential=id)
 
     def stands(self, id: str) -> bool:
         """Whether the key of this id still opens anything."""

@@ -10,12 +10,14 @@ import sqlalchemy as sa
 
 from casemate.errors import Conflict, Invalid, NotFound, Refused
 from casemate.gate.acts import digest
+from casemate.gate.attempts import account
 from casemate.gate.label import Label, clearance
 from casemate.gate.name import checked_name, known_name
 from casemate.gate.password import Passwords, check_strength
 from casemate.gate.token import Random, identifier
 from casemate.store.database import Database
 from casemate.store.tables import (
+    attempts,
     group_members,
     key_uses,
     keys,
@@ -201,8 +203,6 @@ class Principals:
             .values(
                 name="forgotten-" + identifier(self._random),
                 password=None,
-                failures=0,
-                locked_until=None,
             )
         )
         mine = sa.select(keys.c.id).where(keys.c.principal == id)
@@ -211,6 +211,12 @@ class Principals:
         member = sa.select(provisioned.c.id).where(provisioned.c.principal == id)
         connection.execute(group_members.delete().where(group_members.c.member.in_(member)))
         for table in (provisioned, recovery_codes, second_factors):
+            connection.execute(table.delete().where(table.c.principal == id))
+
+    @staticmethod
+    def end_sessions(connection: sa.Connection, id: str) -> None:
+        """End what is open and half open of a principal, in the caller's transaction."""
+        for table in (sessions, sign_in_steps):
             connection.execute(table.delete().where(table.c.principal == id))
 
     def set_password(self, actor: Caller, name: str, password: str) -> None:
@@ -223,11 +229,10 @@ class Principals:
         stored = self._passwords.hash(password)
         with self._database.write() as connection:
             connection.execute(
-                principals.update()
-                .where(principals.c.id == target.id)
-                .values(password=stored, failures=0, locked_until=None)
+                principals.update().where(principals.c.id == target.id).values(password=stored)
             )
-            connection.execute(sessions.delete().where(sessions.c.principal == target.id))
+            connection.execute(attempts.delete().where(attempts.c.subject == account(target.name)))
+            self.end_sessions(connection, target.id)
             self._rights.acts.record(
                 "principal.password_set", actor.principal, subject=target.pseudonym
             )

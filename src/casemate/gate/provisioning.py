@@ -81,7 +81,7 @@ class People:
     ) -> tuple[int, list[Person]]:
         """How many there are (called ``name``), and those of one page, oldest first."""
         self.permit(actor)
-        of_tenant = provisioned.c.tenant == actor.principal.tenant
+        of_tenant = _own(actor)
         wanted = of_tenant if name is None else of_tenant & (provisioned.c.name == folded(name))
         with self._database.read() as connection:
             count = sa.select(sa.func.count()).select_from(provisioned).where(wanted)
@@ -267,7 +267,7 @@ class People:
         return granted.roles, granted.clearance
 
     def _person(self, connection: sa.Connection, actor: Caller, id: str) -> Person:
-        mine = (provisioned.c.id == id) & (provisioned.c.tenant == actor.principal.tenant)
+        mine = (provisioned.c.id == id) & _own(actor)
         row = connection.execute(_PEOPLE.where(mine)).first()
         if row is None:
             raise NotFound("There is nobody with this id.", "List them to find the id.")
@@ -299,6 +299,11 @@ class People:
 _PEOPLE = sa.select(provisioned, principals.c.name.label("called"), principals.c.disabled).join(
     principals
 )
+
+
+def _own(actor: Caller) -> sa.ColumnElement[bool]:
+    """Those whom a program provisioned; whom an LDAP directory lets in is none of its business."""
+    return (provisioned.c.tenant == actor.principal.tenant) & (provisioned.c.source == "scim")
 
 
 def _person(row: sa.Row[Any], within: Sequence[tuple[str, str]]) -> Person:

@@ -66,6 +66,10 @@ MEANINGS: dict[str, Meaning] = {
     "key.created": Meaning("Key created", ACCOUNT, OTHER),
     "key.revoked": Meaning("Key revoked", ACCOUNT, OTHER),
     "link.created": Meaning("Sign-in link created", ACCOUNT, OTHER),
+    "second_factor.enrolled": Meaning("Second factor enrolled", ACCOUNT, OTHER, 2),
+    "second_factor.removed": Meaning("Second factor removed", ACCOUNT, OTHER, 3),
+    "sign_in.locked": Meaning("Closed after failures to sign in", AUTHENTICATION, _LOGON, 3),
+    "sign_in.refused": Meaning("Sign-in refused", AUTHENTICATION, _LOGON, 2),
     "session.opened": Meaning("Session opened", AUTHENTICATION, _LOGON),
     # what is managed
     **_thing("tenant", "tenant", {"tenant.created": ("Tenant created", _CREATE, 1)}),

@@ -22,6 +22,7 @@ from casemate.models.registry import Models
 from casemate.settings import Settings
 from casemate.store.database import Database
 from casemate.store.folder import DataFolder
+from casemate.store.keyring import Keyring
 from casemate.store.tables import collections
 
 PASSWORD = "seven tall herons by the Alzette"
@@ -136,7 +137,7 @@ def a_world(folder: Path, directory: str = ""):  # type: ignore[no-untyped-def]
 
     cheap = argon2.PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)
     if directory:
-        (folder / "data").mkdir()
+        (folder / "data").mkdir(parents=True)
         (folder / "data" / "directory.toml").write_text(directory, encoding="utf-8")
     with DataFolder.open(folder / "data") as opened:
         database = Database.open(opened.database)
@@ -149,6 +150,7 @@ def a_world(folder: Path, directory: str = ""):  # type: ignore[no-untyped-def]
                 clock=watch,
                 random=random,
                 passwords=Passwords(random, cheap),
+                keyring=Keyring(b"\x07" * 32, database),
             )
             models = Models(database, gate, opened.models)
             owner = gate.first_start("Anne")
