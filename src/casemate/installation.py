@@ -20,10 +20,10 @@ from typing import TYPE_CHECKING, Any, Self
 from casemate import settings as settings_
 from casemate.engines.engine import Engine
 from casemate.engines.registry import Engines
-from casemate.errors import Invalid, NotFound, Refused
+from casemate.errors import CasemateError, Invalid, NotFound, Refused
 from casemate.gate import guard, perimeter
 from casemate.gate.acts import stamp
-from casemate.gate.admission import Gate
+from casemate.gate.admission import Admission, Gate
 from casemate.gate.configured import Configured
 from casemate.gate.country import Country
 from casemate.gate.perimeter import Perimeter
@@ -50,7 +50,7 @@ from casemate.oversight.review import Reviews
 from casemate.oversight.rotation import Rotation
 from casemate.oversight.witnessing import Witnessing, load_policy, poster
 from casemate.reasoning.conversation import high_water
-from casemate.reasoning.event import Event, Request
+from casemate.reasoning.event import Admitted, Event, Request
 from casemate.reasoning.explain import Explanation, explain
 from casemate.reasoning.record import Runs, recorded
 from casemate.reasoning.replay import Replay, replay
@@ -92,7 +92,10 @@ class Installation:
         )
         closing.callback(self.log.close)
         self.ledger = Ledger(self.log)
-        self.gate = Gate.open(folder, self.database, self.ledger, settings, clock=_now)
+        self.gate = Gate.open(
+            folder, self.database, self.ledger, settings, clock=_now, keyring=self.keyring
+        )
+        closing.callback(self.gate.standing.close)
         self.rotation = Rotation(self.log, self._key_file, self.gate)
         if guard.standing():
             closing.callback(Telling(self.gate.acts).close)
@@ -216,7 +219,7 @@ class Installation:
             collections=request.collections,
             model=request.model,
         )
-        with self.gate.quota.run(caller.principal):
+        with self.gate.quota.run(caller.principal), self.gate.watching(admission) as watch:
             manifest, engine = await asyncio.to_thread(self._model, admission.model)
             policy = self.gate.country.policy
             asked = policy.parse(request.label) if request.label else policy.lowest()
@@ -225,27 +228,40 @@ class Installation:
                 high_water, self.runs, admission, request.history, label
             )
             events = self._reasoner.run(admission, request, engine, manifest.digest(), label)
-            async with aclosing(events):
-                async for event in events:
-                    yield event
+            run = ""
+            try:
+                async with aclosing(events), aclosing(watch.during(events)) as permitted:
+                    async for event in permitted:
+                        run = run or (event.run if isinstance(event, Admitted) else "")
+                        yield event
+            except CasemateError as problem:
+                if run and problem is watch.problem:
+                    await asyncio.to_thread(self._stopped, admission, run)
+                raise
 
     async def explain(self, caller: Caller, run: str) -> Explanation:
         """Which passages each sentence of a run depends on."""
-        contents, engine, label = await asyncio.to_thread(self._recorded, caller, run)
-        with self.gate.quota.run(caller.principal):
-            return await explain(run, contents, engine, label, self.settings.run_seconds)
+        admission, contents, engine, label = await asyncio.to_thread(self._recorded, caller, run)
+        with self.gate.quota.run(caller.principal), self.gate.watching(admission) as watch:
+            async with watch.held():
+                return await explain(run, contents, engine, label, self.settings.run_seconds)
 
     async def replay(self, caller: Caller, run: str) -> Replay:
         """Run a run again and say what differs."""
-        contents, engine, label = await asyncio.to_thread(self._recorded, caller, run)
+        admission, contents, engine, label = await asyncio.to_thread(self._recorded, caller, run)
         now = {}
         for id in {source["document_id"] for source in contents["sources"]}:
             try:
                 now[id] = (await asyncio.to_thread(self.library.document, caller, id)).digest
             except NotFound:
                 continue
-        with self.gate.quota.run(caller.principal):
-            return await replay(run, contents, engine, label, now, self.settings.run_seconds)
+        with self.gate.quota.run(caller.principal), self.gate.watching(admission) as watch:
+            async with watch.held():
+                return await replay(run, contents, engine, label, now, self.settings.run_seconds)
+
+    def _stopped(self, admission: Admission, run: str) -> None:
+        pseudonym = admission.principal.pseudonym
+        self.gate.acts.record("run.stopped", None, run=run, subject=pseudonym)
 
     def configured(self) -> list[Configured]:
         """Every address that this installation was told to use, with its place or the problem."""
@@ -330,7 +346,9 @@ class Installation:
         manifest = self.models.approved(id)
         return manifest, self.engines.of(manifest)
 
-    def _recorded(self, caller: Caller, run: str) -> tuple[dict[str, Any], Engine, Label]:
+    def _recorded(
+        self, caller: Caller, run: str
+    ) -> tuple[Admission, dict[str, Any], Engine, Label]:
         contents = self.runs.contents(caller, run)
         if "answer" not in contents:
             raise NotFound("This run has no answer.", "Only a run that ended with one has.")
@@ -346,7 +364,7 @@ class Installation:
                 "Ask whoever gave you access.",
             )
         self.gate.acts.record("run.repeated", caller.principal, run=run)
-        return contents, engine, label
+        return admission, contents, engine, label
 
     def _start(self) -> None:
         if self.folder.fresh:

@@ -131,6 +131,7 @@ class Variable:
 
 VARIABLES = (
     Variable("CASEMATE_DATA", "The data folder itself."),
+    Variable("CASEMATE_LDAP_PASSWORD", "Password of the `bind_dn` in directory.toml."),
     Variable("CASEMATE_HUB_TOKEN", "Token for the hub that `casemate model pull` asks."),
     Variable(
         "CASEMATE_REMOTE_KEY_<MODEL>",
@@ -139,7 +140,7 @@ VARIABLES = (
     ),
     Variable("CASEMATE_TRACEBACK", "1: show where something went wrong inside."),
 )
-_OTHERS = re.compile(r"CASEMATE_(?:DATA|HUB_TOKEN|TRACEBACK|REMOTE_KEY_[A-Z0-9_]+)")
+_OTHERS = re.compile(r"CASEMATE_(?:DATA|HUB_TOKEN|LDAP_PASSWORD|TRACEBACK|REMOTE_KEY_[A-Z0-9_]+)")
 
 
 def data_folder(environment: Mapping[str, str] | None = None) -> Path:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from starlette.routing import BaseRoute
 
-from casemate.api import errors, health, ledger, mistral, openai, platform
+from casemate.api import errors, health, ledger, mistral, openai, platform, scim
 from casemate.api.resource import Face, nothing_else, routes_of
 from casemate.api.surroundings import Surroundings
 
@@ -34,6 +34,8 @@ def routes(installation: Installation) -> list[BaseRoute]:
         *nothing_else(mistral.PREFIX, errors.mistral),
         *routes_of(face, platform.OPERATIONS, errors.platform),
         *nothing_else("/api", errors.platform),
+        *routes_of(face, scim.OPERATIONS, errors.scim),
+        *nothing_else(scim.PREFIX, errors.scim),
         *routes_of(face, ledger.OPERATIONS, errors.platform),
         *nothing_else("/ledger", errors.platform),
         *routes_of(face, health.OPERATIONS, errors.platform),

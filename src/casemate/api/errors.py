@@ -1,8 +1,8 @@
 """Errors as programs read them: one fact and one next step, in the shape each dialect expects.
 
-``/v1`` answers in OpenAI's shape, ``/mistral`` in Mistral's, everything else here in Casemate's
-own. What nobody foresaw becomes a plain sentence for the caller and one line without content for
-the operator's log.
+``/v1`` answers in OpenAI's shape, ``/mistral`` in Mistral's, ``/scim`` in SCIM's, everything else
+here in Casemate's own. What nobody foresaw becomes a plain sentence for the caller and one line
+without content for the operator's log.
 """
 
 from __future__ import annotations
@@ -56,6 +56,14 @@ class InvalidParameter(Invalid):
         super().__init__(what, next)
         self.param = param
         self.code = code
+
+
+class ScimProblem(Invalid):
+    """Something that SCIM has a word of its own for: ``scim_type`` (RFC 7644, section 3.12)."""
+
+    def __init__(self, what: str, next: str, scim_type: str) -> None:
+        super().__init__(what, next)
+        self.scim_type = scim_type
 
 
 class UnknownModel(NotFound):
@@ -145,6 +153,19 @@ def platform_body(problem: CasemateError) -> bytes:
     return msgspec.json.encode({"error": {"what": problem.what, "next": problem.next}})
 
 
+def scim_body(problem: CasemateError) -> bytes:
+    """``problem`` as the JSON that SCIM's clients read (RFC 7644, section 3.12)."""
+    told: dict[str, object] = {
+        "schemas": ["urn:ietf:params:scim:api:messages:2.0:Error"],
+        "status": str(problem.status),
+        "detail": str(problem),
+    }
+    kind = {400: "invalidValue", 409: "uniqueness"}.get(problem.status)
+    if kind := getattr(problem, "scim_type", kind):
+        told["scimType"] = kind
+    return msgspec.json.encode(told)
+
+
 def openai(problem: CasemateError) -> Response:
     """``problem`` as a response of ``/v1``."""
     return _response(problem, openai_body(problem))
@@ -163,16 +184,23 @@ def platform(problem: CasemateError) -> Response:
     return _response(problem, platform_body(problem))
 
 
+def scim(problem: CasemateError) -> Response:
+    """``problem`` as a response of ``/scim``."""
+    return _response(problem, scim_body(problem), "application/scim+json")
+
+
 def dialect_of(path: str) -> Dialect:
     """How errors are written at ``path``."""
     if _below(path, "/mistral"):
         return mistral
+    if _below(path, "/scim"):
+        return scim
     return openai if _below(path, "/v1") else platform
 
 
 def belongs(path: str) -> bool:
     """Whether ``path`` is for programs, so that errors there are JSON and never a page."""
-    machines = ("/v1", "/mistral", "/api", "/ledger", "/healthz", "/readyz", "/metrics")
+    machines = ("/v1", "/mistral", "/api", "/scim", "/ledger", "/healthz", "/readyz", "/metrics")
     return any(_below(path, prefix) for prefix in machines)
 
 
@@ -191,7 +219,7 @@ def _below(path: str, prefix: str) -> bool:
     return path == prefix or path.startswith(prefix + "/")
 
 
-def _response(problem: CasemateError, body: bytes) -> Response:
+def _response(problem: CasemateError, body: bytes, media: str = "application/json") -> Response:
     headers = {}
     if problem.status == 401:
         headers["WWW-Authenticate"] = "Bearer"
@@ -202,7 +230,7 @@ def _response(problem: CasemateError, body: bytes) -> Response:
         headers["X-Should-Retry"] = "false"
     if isinstance(problem, MethodNotAllowed):
         headers["Allow"] = problem.allow
-    return Response(body, problem.status, headers, "application/json")
+    return Response(body, problem.status, headers, media)
 
 
 def _place(problem: BaseException) -> str:

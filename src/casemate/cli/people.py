@@ -9,12 +9,12 @@ import click
 
 from casemate.cli import line, show
 
-_ROLES = click.Choice(["owner", "admin", "auditor", "user"])
+_ROLES = click.Choice(["owner", "admin", "auditor", "user", "provisioner"])
 
 
 @click.group()
 def user() -> None:
-    """People and services: create, list, change, disable, password, link."""
+    """People and services: create, list, change, disable, password, totp, link."""
 
 
 @user.command("create")
@@ -102,6 +102,32 @@ def user_password(obj: dict[str, Any], name: str, from_stdin: bool) -> None:
         password = click.prompt("Password", hide_input=True, confirmation_prompt=True)
     (done,) = line.act(obj["data"], "user.password", {"name": name, "password": password})
     click.echo(f"The password of {done['name']} is set; open sessions have ended.")
+
+
+@user.command("totp")
+@show.data_option
+@click.argument("name")
+@click.option("--off", is_flag=True, help="Ask for no codes any more.")
+@show.json_option
+@click.pass_obj
+def user_totp(obj: dict[str, Any], name: str, off: bool, as_json: bool) -> None:
+    """Ask for a code of an authenticator app at each sign-in; sessions end.
+
+    Prints the address for the app, and recovery codes, this once.
+    """
+    if off:
+        (done,) = line.act(obj["data"], "user.totp_off", {"name": name})
+        show.one(done, as_json=as_json)
+        return
+    (made,) = line.act(obj["data"], "user.totp", {"name": name})
+    if as_json:
+        show.json(made)
+        return
+    click.echo("Keep these now; they are not shown again. For the app:", err=True)
+    click.echo(made["address"])
+    click.echo("Recovery codes, each for one sign-in without the app:", err=True)
+    for code in made["recovery_codes"]:
+        click.echo(code)
 
 
 @user.command("link")

@@ -7,7 +7,8 @@ is the only thing that carries rights past it.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Self
@@ -19,29 +20,39 @@ from casemate.gate import perimeter
 from casemate.gate.acts import Acts, Clock, Recorder
 from casemate.gate.caller import Caller
 from casemate.gate.country import Country
+from casemate.gate.directory import Declared, Directory, declared, meaning
 from casemate.gate.enforcement import Enforcement
+from casemate.gate.group import Groups
 from casemate.gate.key import Keys
 from casemate.gate.label import Label
+from casemate.gate.ldap import Ldap
 from casemate.gate.memory import Memory
 from casemate.gate.password import Passwords
 from casemate.gate.perimeter import Perimeter
 from casemate.gate.policy import ACTIONS, KINDS, Decision, PolicySet, Resource
-from casemate.gate.principal import ROLES, Principal, Principals
+from casemate.gate.principal import Principal, Principals
+from casemate.gate.provisioning import People
 from casemate.gate.quota import Quota
 from casemate.gate.reach import Reach, Reaches
 from casemate.gate.register import UseCases
 from casemate.gate.right import RUNS, Rights, installation
 from casemate.gate.screening import Answer, all_no, screened
+from casemate.gate.second_factor import SecondFactors
 from casemate.gate.session import Sessions
+from casemate.gate.standing import Standing, Watch
 from casemate.gate.token import Random
 from casemate.gate.usecase import UseCase
 from casemate.settings import Settings
 from casemate.store.database import Database
 from casemate.store.folder import DataFolder
+from casemate.store.keyring import Keyring
 from casemate.store.tables import principals, tenants, use_cases
 
 DOCUMENTS = "documents"  # the use case made at first start
+LDAP_PASSWORD = "CASEMATE_LDAP_PASSWORD"  # noqa: S105 - the variable's name
 QUOTE = "quote"  # the model that is always there
+
+_FIRST_ROLES = frozenset({"owner", "admin", "auditor", "user"})
 
 
 @dataclass(frozen=True)
@@ -72,6 +83,9 @@ class Gate:
         policy_folder: Path,
         random: Random = os.urandom,
         passwords: Passwords | None = None,
+        directory: Declared | None = None,
+        ldap: Ldap | None = None,
+        keyring: Keyring | None = None,
     ) -> None:
         self.database = database
         self.country = country
@@ -80,18 +94,28 @@ class Gate:
         self.perimeter = perimeter
         self.quota = Quota(settings.concurrent_runs)
         self.memory = Memory(database.rights_changes)
+        self.standing = Standing(database.rights_changes)
         passwords = passwords or Passwords(random)
         self.principals = Principals(database, country, rights, passwords, random, self.memory)
         self.keys = Keys(database, self.principals, rights, random, self.memory)
+        self.second_factors = SecondFactors(database, keyring, self.principals, rights, random)
         self.sessions = Sessions(
             database,
             self.principals,
             rights,
             passwords,
             random,
+            self.second_factors,
             link_minutes=settings.link_minutes,
             session_hours=settings.session_hours,
         )
+        means = meaning(directory or Declared(), country)
+        self.people = People(database, self.principals, rights, means, random)
+        self.groups = Groups(database, self.people, rights, random)
+        if ldap is not None and directory is not None and directory.ldap is not None:
+            self.sessions.directory = Directory(
+                ldap, directory.ldap, means, country, database, self.principals, rights, random
+            )
         self._reaches = Reaches(database, country, rights, self.memory)
         self.use_cases = UseCases(database, country, rights, self._reaches, self.memory, random)
         self.enforcement = Enforcement(database, policy_folder, country, rights, self.memory)
@@ -108,6 +132,7 @@ class Gate:
         clock: Clock,
         random: Random = os.urandom,
         passwords: Passwords | None = None,
+        keyring: Keyring | None = None,
     ) -> Self:
         """The gate of a data folder; a fresh one gets the shipped policies first.
 
@@ -118,7 +143,28 @@ class Gate:
             PolicySet.install(folder.policies)
         rights = Rights(PolicySet.load(folder.policies), Acts(ledger, clock))
         places = Perimeter.load(folder.path / perimeter.FILE, country, rights)
-        gate = cls(database, country, rights, places, settings, folder.policies, random, passwords)
+        known, lowest, ldap = declared(folder.path), country.policy.lowest(), None
+        if known.ldap is not None:
+            # Who signs in is no content: it may go wherever the perimeter lets anything go.
+            ldap = Ldap(
+                known.ldap,
+                folder.path,
+                lambda url: places.route(url, lowest),
+                password=os.environ.get(LDAP_PASSWORD, ""),
+            )
+        gate = cls(
+            database,
+            country,
+            rights,
+            places,
+            settings,
+            folder.policies,
+            random,
+            passwords,
+            known,
+            ldap,
+            keyring,
+        )
         gate.enforcement.start()
         return gate
 
@@ -130,9 +176,10 @@ class Gate:
     def first_start(self, owner: str, tenant: str = "home") -> Caller:
         """Make tenant, owner and the use case ``documents``; whatever exists is left alone.
 
-        The owner gets every role and the lowest clearance: enough for what is not classified; a
-        higher clearance is a recorded act of the owner's own. ``documents`` is the one use case
-        that no second person approves, because there is none yet. Raises Invalid (a name).
+        The owner gets every role of a person and the lowest clearance: enough for what is not
+        classified; a higher clearance is a recorded act of the owner's own. ``documents`` is the
+        one use case that no second person approves, because there is none yet. Raises Invalid
+        (a name).
         """
         with self.database.write() as connection:
             home = connection.execute(sa.select(tenants.c.id).limit(1)).scalar()
@@ -144,7 +191,7 @@ class Gate:
             if row is None:
                 lowest = self.country.policy.lowest()
                 made = self.principals.insert(
-                    connection, None, owner, "person", ROLES, lowest, tenant=home
+                    connection, None, owner, "person", _FIRST_ROLES, lowest, tenant=home
                 )
             else:
                 made = self.principals.read(row)
@@ -201,6 +248,29 @@ class Gate:
             decision,
             digest,
         )
+
+    @contextmanager
+    def watching(self, admission: Admission) -> Iterator[Watch]:
+        """Ask again whether ``admission`` would be given, as long as the block lasts."""
+        with self.standing.watching(lambda: self._confirm(admission)) as watch:
+            yield watch
+
+    def _confirm(self, admission: Admission) -> None:
+        """Raise if what was admitted would not be admitted now."""
+        caller = admission.caller
+        own = {"key": self.keys.stands, "session": self.sessions.stands}.get(caller.via)
+        if own is not None and not own(caller.credential):
+            raise _taken_back()
+        try:
+            now = self.admit(caller, use_case=admission.use_case.id, model=admission.model)
+        except Unauthenticated:
+            raise _taken_back() from None
+        if (
+            not now.label.dominates(admission.label)
+            or not set(now.collections).issuperset(admission.collections)
+            or now.model_digest != admission.model_digest
+        ):
+            raise Refused("What you may use here has changed meanwhile.", "Ask again.")
 
     def require(
         self,
@@ -346,6 +416,13 @@ class Gate:
         today, questions = self.acts.clock().date(), self.country.questions
         reason = "It shows what documents say, in their own words; nobody is judged or observed."
         return screened(questions, all_no(questions, reason, today), today)
+
+
+def _taken_back() -> Refused:
+    return Refused(
+        "Your access was taken back while this was going on.",
+        "Ask an administrator of your installation.",
+    )
 
 
 def _absent(kind: str) -> NotFound:

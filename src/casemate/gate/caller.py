@@ -10,8 +10,13 @@ from casemate.gate.principal import Principal
 
 @dataclass(frozen=True)
 class Caller:
-    """Somebody known. ``use_case``: the only one this caller's key may be used for, if any."""
+    """Somebody known. ``use_case``: the only one this caller's key may be used for, if any.
+
+    credential: what opened the door, so that it can be asked for again: the id of a key, or the
+    fingerprint of a session.
+    """
 
     principal: Principal
     use_case: str | None
     via: Literal["key", "session", "local"]
+    credential: str = ""

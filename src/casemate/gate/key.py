@@ -140,11 +140,19 @@ class Keys:
         right = hmac.compare_digest(fingerprint(hidden), stored)
         if form is None or held is None or not right:
             raise _unknown()
-        # The clock is asked each time: a key expires without anybody changing anything.
-        ended = held.expires is not None and held.expires <= self._rights.acts.now()
-        if ended or held.revoked or held.holder.disabled:
+        if self._ended(held):
             raise _unknown()
-        return Caller(held.holder, held.use_case, "key")
+        return Caller(held.holder, held.use_case, "key", credential=id)
+
+    def stands(self, id: str) -> bool:
+        """Whether the key of this id still opens anything."""
+        held = self._held(id)
+        return held is not None and not self._ended(held)
+
+    def _ended(self, held: _Held) -> bool:
+        # The clock is asked each time: a key expires without anybody changing anything.
+        expired = held.expires is not None and held.expires <= self._rights.acts.now()
+        return expired or held.revoked or held.holder.disabled
 
     def _held(self, id: str) -> _Held | None:
         try:

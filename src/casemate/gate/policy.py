@@ -27,7 +27,10 @@ if TYPE_CHECKING:
 Kind = Literal["Installation", "Collection", "UseCase", "Model", "Run"]
 
 ACTIONS = frozenset(
-    {"ask", "search", "read", "add", "delete", "administer", "approve", "audit", "review"}
+    {
+        *("ask", "search", "read", "add", "delete"),
+        *("administer", "approve", "audit", "review", "provision"),
+    }
 )
 KINDS: Mapping[str, Kind] = {
     "installation": "Installation",

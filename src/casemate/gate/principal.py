@@ -10,20 +10,34 @@ import sqlalchemy as sa
 
 from casemate.errors import Conflict, Invalid, NotFound, Refused
 from casemate.gate.acts import digest
+from casemate.gate.attempts import account
 from casemate.gate.label import Label, clearance
 from casemate.gate.memory import Memory
 from casemate.gate.name import checked_name, known_name
 from casemate.gate.password import Passwords, check_strength
 from casemate.gate.token import Random, identifier
 from casemate.store.database import Database
-from casemate.store.tables import keys, links, principals, sessions, tenants
+from casemate.store.tables import (
+    attempts,
+    group_members,
+    key_uses,
+    keys,
+    links,
+    principals,
+    provisioned,
+    recovery_codes,
+    second_factors,
+    sessions,
+    sign_in_steps,
+    tenants,
+)
 
 if TYPE_CHECKING:
     from casemate.gate.caller import Caller
     from casemate.gate.country import Country
     from casemate.gate.right import Rights
 
-ROLES = frozenset({"owner", "admin", "auditor", "user"})
+ROLES = frozenset({"owner", "admin", "auditor", "user", "provisioner"})
 KINDS = frozenset({"person", "service"})
 
 
@@ -164,6 +178,38 @@ class Principals:
         connection.execute(principals.update().where(mine).values(disabled=now))
         _end_access(connection, id, now)
 
+    def write(
+        self,
+        connection: sa.Connection,
+        id: str,
+        *,
+        name: str | None = None,
+        roles: frozenset[str] | None = None,
+        clearance: Label | None = None,
+        disabled: bool | None = None,
+    ) -> Principal:
+        """Change a principal without asking for rights or recording: for the gate itself.
+
+        Who is disabled loses every way in. Raises Invalid or Conflict for a name.
+        """
+        now = self._rights.acts.now()
+        values: dict[str, str | None] = {}
+        if name is not None:
+            values["name"] = self._free_name(connection, name)
+        if roles is not None:
+            values["roles"] = " ".join(sorted(roles))
+        if clearance is not None:
+            self._check_label(clearance)
+            values["clearance"] = str(clearance)
+        if disabled is not None:
+            values["disabled"] = now if disabled else None
+        this = principals.c.id == id
+        if values:
+            connection.execute(principals.update().where(this).values(**values))
+        if disabled:
+            _end_access(connection, id, now)
+        return self.read(connection.execute(sa.select(principals).where(this)).one())
+
     def strip(self, connection: sa.Connection, id: str) -> None:
         """Leave nothing of a principal but id, pseudonym, roles and clearance: for forgetting."""
         connection.execute(
@@ -172,11 +218,21 @@ class Principals:
             .values(
                 name="forgotten-" + identifier(self._random),
                 password=None,
-                failures=0,
-                locked_until=None,
             )
         )
+        mine = sa.select(keys.c.id).where(keys.c.principal == id)
+        connection.execute(key_uses.delete().where(key_uses.c.key.in_(mine)))
         connection.execute(keys.delete().where(keys.c.principal == id))
+        member = sa.select(provisioned.c.id).where(provisioned.c.principal == id)
+        connection.execute(group_members.delete().where(group_members.c.member.in_(member)))
+        for table in (provisioned, recovery_codes, second_factors):
+            connection.execute(table.delete().where(table.c.principal == id))
+
+    @staticmethod
+    def end_sessions(connection: sa.Connection, id: str) -> None:
+        """End what is open and half open of a principal, in the caller's transaction."""
+        for table in (sessions, sign_in_steps):
+            connection.execute(table.delete().where(table.c.principal == id))
 
     def set_password(self, actor: Caller, name: str, password: str) -> None:
         """Set or replace a password; open sessions end. Raises Invalid, Refused, NotFound."""
@@ -188,11 +244,10 @@ class Principals:
         stored = self._passwords.hash(password)
         with self._database.write() as connection:
             connection.execute(
-                principals.update()
-                .where(principals.c.id == target.id)
-                .values(password=stored, failures=0, locked_until=None)
+                principals.update().where(principals.c.id == target.id).values(password=stored)
             )
-            connection.execute(sessions.delete().where(sessions.c.principal == target.id))
+            connection.execute(attempts.delete().where(attempts.c.subject == account(target.name)))
+            self.end_sessions(connection, target.id)
             self._rights.acts.record(
                 "principal.password_set", actor.principal, subject=target.pseudonym
             )
@@ -246,12 +301,14 @@ class Principals:
         label: Label,
         *,
         tenant: str,
+        **facts: object,
     ) -> Principal:
-        """Write and record a new principal without asking for rights: for the gate itself."""
-        name = checked_name(name)
+        """Write and record a new principal without asking for rights: for the gate itself.
+
+        ``facts`` stand in the entry too.
+        """
+        name = self._free_name(connection, name)
         self._check_label(label)
-        if connection.execute(sa.select(principals.c.id).where(principals.c.name == name)).first():
-            raise Conflict("That name cannot be used: it is taken.", "Choose another.")
         made = Principal(
             "u" + identifier(self._random),
             tenant,
@@ -275,7 +332,7 @@ class Principals:
             )
         )
         self._rights.acts.record(
-            "principal.created", actor, subject=made.pseudonym, after=_digest(made)
+            "principal.created", actor, subject=made.pseudonym, after=state_digest(made), **facts
         )
         return made
 
@@ -299,26 +356,28 @@ class Principals:
         clearance: Label | None = None,
         disabled: bool = False,
     ) -> Principal:
-        now = self._rights.acts.now()
-        values: dict[str, str] = {"disabled": now} if disabled else {}
-        if roles is not None:
-            values["roles"] = " ".join(sorted(roles))
-        if clearance is not None:
-            values["clearance"] = str(clearance)
-        this = principals.c.id == before.id
         with self._database.write() as connection:
-            connection.execute(principals.update().where(this).values(**values))
-            if disabled:
-                _end_access(connection, before.id, now)
-            after = self.read(connection.execute(sa.select(principals).where(this)).one())
+            after = self.write(
+                connection,
+                before.id,
+                roles=roles,
+                clearance=clearance,
+                disabled=disabled or None,
+            )
             self._rights.acts.record(
                 act,
                 actor.principal,
                 subject=before.pseudonym,
-                before=_digest(before),
-                after=_digest(after),
+                before=state_digest(before),
+                after=state_digest(after),
             )
         return after
+
+    def _free_name(self, connection: sa.Connection, name: str) -> str:
+        name = checked_name(name)
+        if connection.execute(sa.select(principals.c.id).where(principals.c.name == name)).first():
+            raise Conflict("That name cannot be used: it is taken.", "Choose another.")
+        return name
 
     def _one(self, condition: sa.ColumnElement[bool]) -> Principal:
         with self._database.read() as connection:
@@ -363,13 +422,14 @@ class Principals:
 
 
 def _end_access(connection: sa.Connection, id: str, now: str) -> None:
-    for table in (sessions, links):
+    for table in (sessions, links, sign_in_steps):
         connection.execute(table.delete().where(table.c.principal == id))
     mine = sa.and_(keys.c.principal == id, keys.c.revoked.is_(None))
     connection.execute(keys.update().where(mine).values(revoked=now))
 
 
-def _digest(principal: Principal) -> str:
+def state_digest(principal: Principal) -> str:
+    """What the ledger says of a principal's rights, before or after a change."""
     # The random id, which the ledger never shows, keeps anyone from guessing what this hides.
     return digest(
         {

@@ -30,6 +30,7 @@ _VERBS = {
     "approve": "approve this",
     "audit": "see the ledger",
     "review": "review runs",
+    "provision": "provision people",
 }
 
 

@@ -1,30 +1,43 @@
-"""Sessions: a person who has signed in, by a one-time link or by password.
+"""Sessions: a person who has signed in, by a one-time link, a password, or a directory.
 
 Links and session tokens are 256 random bits, kept as hashes. A link works once, even when two
-browsers open it at the same moment. Passwords are met with growing pauses (OWASP ASVS 5.0, 6.3.1),
-and an unknown name gets the same answer after the same work as a wrong password.
+browsers open it at the same moment. An unknown name gets the same answer after the same work as a
+wrong password (see ``attempts``). Who has a second factor shows it in a second step.
 """
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 
 import sqlalchemy as sa
 
 from casemate.errors import Refused, Unauthenticated
 from casemate.gate.acts import stamp
+from casemate.gate.attempts import Attempts
 from casemate.gate.caller import Caller
+from casemate.gate.directory import Directory
 from casemate.gate.name import known_name
 from casemate.gate.password import Passwords
 from casemate.gate.principal import Principal, Principals
 from casemate.gate.right import Rights
+from casemate.gate.second_factor import SecondFactors
 from casemate.gate.token import Random, fingerprint, secret
 from casemate.store.database import Database
-from casemate.store.tables import links, principals, sessions
+from casemate.store.tables import links, principals, provisioned, sessions, sign_in_steps
 
-_FREE_ATTEMPTS = 5  # then one minute, two, four, … between attempts
-_LONGEST_PAUSE = timedelta(minutes=15)
+_STEP_MINUTES = 5  # between the first factor and the second
+
+
+class SecondStep(Unauthenticated):
+    """The first factor was right, and a second is asked for; ``ticket`` says who that is."""
+
+    def __init__(self, ticket: str) -> None:
+        super().__init__(
+            "A code is asked for as well.", "Type the code of your app, or a recovery code."
+        )
+        self.ticket = ticket
 
 
 class Sessions:
@@ -37,6 +50,7 @@ class Sessions:
         rights: Rights,
         passwords: Passwords,
         random: Random,
+        factors: SecondFactors,
         *,
         link_minutes: int,
         session_hours: int,
@@ -46,8 +60,11 @@ class Sessions:
         self._rights = rights
         self._passwords = passwords
         self._random = random
+        self._factors = factors
+        self._attempts = Attempts(database, rights.acts, random)
         self._link_life = timedelta(minutes=link_minutes)
         self._session_life = timedelta(hours=session_hours)
+        self.directory: Directory | None = None  # one that knows people's passwords
 
     def link_for(self, principal: Principal, *, actor: Caller | None = None) -> str:
         """A token that signs ``principal`` in once.
@@ -77,48 +94,92 @@ class Sessions:
         return token
 
     def redeem(self, token: str) -> str:
-        """A session token for a sign-in link. Raises Unauthenticated if it is used or too old."""
-        hash = fingerprint(token)
+        """A session token for a sign-in link.
+
+        Raises Unauthenticated if it is used or too old; SecondStep.
+        """
+        hash, opened = fingerprint(token), None
         with self._database.write() as connection:
             row = connection.execute(sa.select(links).where(links.c.hash == hash)).first()
             # The delete decides: whoever's removes the row has the link, everyone else is late.
             used = connection.execute(links.delete().where(links.c.hash == hash)).rowcount
             if row is not None and used == 1 and row.expires > self._rights.acts.now():
-                return self._open(connection, row.principal, "link")
+                opened = self._enter(connection, row.principal, "link")
+        if opened is not None:
+            return _opened(opened)
         raise Unauthenticated(
             "This sign-in link was used already, or is too old.",
             "Get a new one: `casemate up` prints one, and administrators can make one for you.",
         )
 
-    def sign_in(self, name: str, password: str) -> str:
-        """A session token for a name and its password.
+    def sign_in(self, name: str, password: str, address: str = "") -> str:
+        """A session token for a name and its password. ``address``: the IP that asks, if any.
 
         Raises Unauthenticated, with one message for an unknown name, a wrong password, and a
-        name that is closed for a while after failures.
+        name or an address that is closed for a while after failures; SecondStep; Unavailable if
+        a directory is to be asked and is silent.
         """
-        row, open_now = self._attempt(name)
-        usable = row is not None and open_now and row.disabled is None
+        attempt = self._attempts.begin(name, address)
+        with self._database.read() as connection:
+            named = principals.c.name == known_name(name)
+            row = connection.execute(sa.select(principals).where(named)).first()
+        usable = row is not None and attempt.open_now and row.disabled is None
         right = self._passwords.verify(row.password if usable and row else None, password)
-        if row is None or not usable or not right:
-            raise Unauthenticated(
-                "This name and password do not open a session.",
-                "Check both. After several failures a name is closed for some minutes: wait, or "
-                "ask an administrator for a sign-in link.",
-            )
+        id, by = row.id if row is not None and usable and right else None, "password"
+        if id is None and self.directory is not None:
+            id, by = self._from_directory(row, attempt.open_now, name, password), "directory"
+        if id is None:
+            self._attempts.failed(attempt, None if row is None else row.pseudonym)
+            raise _not_opened()
         with self._database.write() as connection:
-            this = sa.and_(principals.c.id == row.id, principals.c.disabled.is_(None))
-            connection.execute(
-                principals.update().where(this).values(failures=0, locked_until=None)
-            )
-            return self._open(connection, row.id, "password")
+            opened = self._enter(connection, id, by)
+            if opened.second:
+                # A right password is no reason to forget wrong codes.
+                self._attempts.taken_back(connection, attempt)
+            else:
+                self._attempts.succeeded(connection, attempt)
+        return _opened(opened)
+
+    def complete(self, ticket: str, code: str, address: str = "") -> str:
+        """A session token for who gave the first factor and now the second.
+
+        Raises Unauthenticated, with one message for a wrong code, a used one, a ticket that is
+        too old or none, and a name or address that is closed for a while.
+        """
+        hash = fingerprint(ticket)
+        query = (
+            sa.select(sign_in_steps, principals.c.name, principals.c.pseudonym)
+            .join(principals)
+            .where(sign_in_steps.c.hash == hash, principals.c.disabled.is_(None))
+        )
+        with self._database.read() as connection:
+            row = connection.execute(query).first()
+        if row is None or row.expires <= self._rights.acts.now():
+            raise _no_step()
+        attempt = self._attempts.begin(row.name, address)
+        used = self._factors.use(row.principal, code) if attempt.open_now else None
+        if used is None:
+            self._attempts.failed(attempt, row.pseudonym)
+            raise _no_step()
+        with self._database.write() as connection:
+            # The delete decides, as with a link: one ticket opens one session.
+            mine = sign_in_steps.c.hash == hash
+            if connection.execute(sign_in_steps.delete().where(mine)).rowcount != 1:
+                raise _no_step()
+            self._attempts.succeeded(connection, attempt)
+            return self._open(connection, row.principal, f"{row.by}+{used}")
 
     def caller(self, session_token: str) -> Caller:
         """Who is signed in. Raises Unauthenticated if nobody is."""
-        with self._database.read() as connection:
-            row = connection.execute(_HOLDER.params(hash=fingerprint(session_token))).first()
-        if row is None or row.session_ends <= self._rights.acts.now():
+        hash = fingerprint(session_token)
+        row = self._holder(hash)
+        if row is None:
             raise Unauthenticated("You are not signed in, or no longer.", "Sign in again.")
-        return Caller(self._principals.read(row), None, "session")
+        return Caller(self._principals.read(row), None, "session", credential=hash)
+
+    def stands(self, hash: str) -> bool:
+        """Whether the session of this fingerprint is still open."""
+        return self._holder(hash) is not None
 
     def sign_out(self, session_token: str) -> None:
         """End a session; no error if it has ended."""
@@ -127,34 +188,45 @@ class Sessions:
                 sessions.delete().where(sessions.c.hash == fingerprint(session_token))
             )
 
-    def _attempt(self, name: str) -> tuple[sa.Row[Any] | None, bool]:
-        """The row of ``name``, and whether it may be tried now.
+    def _holder(self, hash: str) -> sa.Row[Any] | None:
+        with self._database.read() as connection:
+            row = connection.execute(_HOLDER.params(hash=hash)).first()
+        return None if row is None or row.session_ends <= self._rights.acts.now() else row
 
-        The attempt is counted before the password is looked at: guesses sent all at once would
-        otherwise all pass under the limit.
-        """
-        now = self._rights.acts.clock()
-        with self._database.write() as connection:
-            row = connection.execute(
-                sa.select(principals).where(principals.c.name == known_name(name))
-            ).first()
-            if row is None or (row.locked_until is not None and row.locked_until > stamp(now)):
-                # The same kind of write for a name that does not count: a commit that changes
-                # nothing would be faster and tell which names exist.
-                first = sa.select(sa.func.min(principals.c.id)).scalar_subquery()
-                connection.execute(
-                    principals.update()
-                    .where(principals.c.id == first)
-                    .values(failures=principals.c.failures)
-                )
-                return row, False
-            failures = row.failures + 1
-            connection.execute(
-                principals.update()
-                .where(principals.c.id == row.id)
-                .values(failures=failures, locked_until=_pause_after(failures, now))
+    def _from_directory(
+        self, row: sa.Row[Any] | None, open_now: bool, name: str, password: str
+    ) -> str | None:
+        """The principal whom the directory lets in. It is asked as much whoever it is."""
+        if self.directory is None:
+            return None
+        if not open_now or (row is not None and self._made_here(row.id)):
+            # Nobody's password here is anybody's business there.
+            self.directory.pretend(name)
+            return None
+        who = self.directory.enter(name, password)
+        return None if who is None else who.id
+
+    def _made_here(self, principal: str) -> bool:
+        query = sa.select(provisioned.c.id).where(provisioned.c.principal == principal)
+        with self._database.read() as connection:
+            return connection.execute(query).first() is None
+
+    def _enter(self, connection: sa.Connection, principal: str, by: str) -> _Entered:
+        """A session for who gave the first factor; or, where there is a second, a ticket."""
+        if not self._factors.wanted(connection, principal):
+            return _Entered(self._open(connection, principal, by), second=False)
+        ticket, now = secret(self._random), self._rights.acts.clock()
+        old = sign_in_steps.c.expires <= stamp(now)
+        connection.execute(sign_in_steps.delete().where(old))
+        connection.execute(
+            sign_in_steps.insert().values(
+                hash=fingerprint(ticket),
+                principal=principal,
+                by=by,
+                expires=stamp(now + timedelta(minutes=_STEP_MINUTES)),
             )
-            return row, True
+        )
+        return _Entered(ticket, second=True)
 
     def _open(self, connection: sa.Connection, principal: str, by: str) -> str:
         token, now = secret(self._random), self._rights.acts.clock()
@@ -183,8 +255,32 @@ _HOLDER = (
 )
 
 
-def _pause_after(failures: int, now: datetime) -> str | None:
-    if failures < _FREE_ATTEMPTS:
-        return None
-    doublings = min(failures - _FREE_ATTEMPTS, 10)
-    return stamp(now + min(timedelta(minutes=2**doublings), _LONGEST_PAUSE))
+@dataclass(frozen=True)
+class _Entered:
+    """A session's token, or a ticket for the second step."""
+
+    token: str
+    second: bool
+
+
+def _opened(entered: _Entered) -> str:
+    # Raised outside the transaction, which would otherwise take the ticket back.
+    if entered.second:
+        raise SecondStep(entered.token)
+    return entered.token
+
+
+def _not_opened() -> Unauthenticated:
+    return Unauthenticated(
+        "This name and password do not open a session.",
+        "Check both. After several failures a name is closed for some minutes: wait, or ask an "
+        "administrator for a sign-in link.",
+    )
+
+
+def _no_step() -> Unauthenticated:
+    return Unauthenticated(
+        "This code does not open a session.",
+        "Each code works once. Wait for the next, or begin again; after several failures a name "
+        "is closed for some minutes.",
+    )

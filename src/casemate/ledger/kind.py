@@ -13,7 +13,8 @@ UNCATEGORIZED = 0  # OCSF's base event
 
 # Activities. Each class counts its own; 99 is "other" in all, and then the title says which.
 _CREATE, _READ, _UPDATE, _DELETE, _ENABLE, _DISABLE = 1, 2, 3, 4, 8, 9  # of ENTITY; of API, 1 to 4
-_ACCOUNT_CREATE, _ACCOUNT_PASSWORD, _ACCOUNT_DISABLE, _ACCOUNT_DELETE = 1, 3, 5, 6
+_ACCOUNT_CREATE, _ACCOUNT_ENABLE, _ACCOUNT_PASSWORD = 1, 2, 3
+_ACCOUNT_DISABLE, _ACCOUNT_DELETE = 5, 6
 _LOGON, _START, _STOP, _NEW_FINDING = 1, 3, 4, 1
 OTHER = 99
 
@@ -49,6 +50,7 @@ MEANINGS: dict[str, Meaning] = {
     "run.admitted": Meaning("Question admitted", API, _CREATE),
     "run.finished": Meaning("Run finished", API, _UPDATE),
     "run.reviewed": Meaning("Run reviewed", API, _UPDATE),
+    "run.stopped": Meaning("Run stopped: its right was taken back", API, OTHER, 3),
     "run.repeated": Meaning("Run repeated", API, _READ),
     "refused": Meaning("Act refused", API, OTHER, 2),
     "acted.as": Meaning("Owner acted as somebody else", API, OTHER, 3),
@@ -56,12 +58,18 @@ MEANINGS: dict[str, Meaning] = {
     "principal.created": Meaning("Principal created", ACCOUNT, _ACCOUNT_CREATE),
     "principal.changed": Meaning("Rights changed", ACCOUNT, OTHER, 2),
     "principal.disabled": Meaning("Principal disabled", ACCOUNT, _ACCOUNT_DISABLE),
+    "principal.enabled": Meaning("Principal let in again", ACCOUNT, _ACCOUNT_ENABLE, 2),
+    "principal.removed": Meaning("Principal removed", ACCOUNT, _ACCOUNT_DELETE, 2),
     "principal.password_set": Meaning("Password set", ACCOUNT, _ACCOUNT_PASSWORD),
     "principal.forgetting": Meaning("Forgetting begun", ACCOUNT, OTHER, 2),
     "principal.forgotten": Meaning("Principal forgotten", ACCOUNT, _ACCOUNT_DELETE, 2),
     "key.created": Meaning("Key created", ACCOUNT, OTHER),
     "key.revoked": Meaning("Key revoked", ACCOUNT, OTHER),
     "link.created": Meaning("Sign-in link created", ACCOUNT, OTHER),
+    "second_factor.enrolled": Meaning("Second factor enrolled", ACCOUNT, OTHER, 2),
+    "second_factor.removed": Meaning("Second factor removed", ACCOUNT, OTHER, 3),
+    "sign_in.locked": Meaning("Closed after failures to sign in", AUTHENTICATION, _LOGON, 3),
+    "sign_in.refused": Meaning("Sign-in refused", AUTHENTICATION, _LOGON, 2),
     "session.opened": Meaning("Session opened", AUTHENTICATION, _LOGON),
     # what is managed
     **_thing("tenant", "tenant", {"tenant.created": ("Tenant created", _CREATE, 1)}),
@@ -177,6 +185,15 @@ MEANINGS: dict[str, Meaning] = {
             "ledger.key_added": ("Second key signs the ledger", _CREATE, 3),
             "ledger.key_retired": ("Old key of the ledger retired", _DELETE, 3),
             "ledger.key_withdrawn": ("New key of the ledger given up", _DELETE, 3),
+        },
+    ),
+    **_thing(
+        "group of a directory",
+        "group",
+        {
+            "group.created": ("Group created", _CREATE, 1),
+            "group.changed": ("Group changed", _UPDATE, 2),
+            "group.removed": ("Group removed", _DELETE, 2),
         },
     ),
     **_thing("retention", "tenant", {"retention.applied": ("Old content erased", _DELETE, 2)}),

@@ -10,7 +10,7 @@ from __future__ import annotations
 import sqlalchemy as sa
 from sqlalchemy import Column, ForeignKey, Index, Integer, LargeBinary, String, Text
 
-REVISION = "0014"  # the newest file in migrations/versions
+REVISION = "0006"  # the newest file in migrations/versions
 
 metadata = sa.MetaData(
     naming_convention={
@@ -317,7 +317,84 @@ forgettings = sa.Table(
     Column("done", Integer),  # index of the entry that proves it; null: to be finished
 )
 
+attempts = sa.Table(
+    "attempts",
+    metadata,
+    Column("subject", String, primary_key=True),  # digest of a name or of an address
+    Column("stand_in", String, nullable=False),  # what the ledger says of an unknown name
+    Column("failures", Integer, nullable=False),
+    Column("locked_until", String),
+    Column("last", String, nullable=False, index=True),
+)
+
+second_factors = sa.Table(
+    "second_factors",
+    metadata,
+    Column("principal", String, ForeignKey("principals.id"), primary_key=True),
+    Column("sealed", LargeBinary, nullable=False),  # the secret, under the principal's data key
+    Column("last_step", Integer, nullable=False),  # of the newest code that was used
+    Column("created", String, nullable=False),
+)
+
+recovery_codes = sa.Table(
+    "recovery_codes",
+    metadata,
+    Column("hash", String, primary_key=True),
+    Column("principal", String, ForeignKey("principals.id"), nullable=False, index=True),
+)
+
+sign_in_steps = sa.Table(
+    "sign_in_steps",  # people who gave the first factor and not yet the second
+    metadata,
+    Column("hash", String, primary_key=True),
+    Column("principal", String, ForeignKey("principals.id"), nullable=False, index=True),
+    Column("by", String, nullable=False),  # password | link | directory
+    Column("expires", String, nullable=False),
+)
+
+key_uses = sa.Table(
+    "key_uses",
+    metadata,
+    Column("key", String, ForeignKey("keys.id"), primary_key=True),
+    Column("last", String, nullable=False),  # to within a minute or so
+)
+
+provisioned = sa.Table(
+    "provisioned",  # people that a directory makes and ends
+    metadata,
+    Column("id", String, primary_key=True),  # as the directory's programs know them
+    Column("tenant", String, ForeignKey("tenants.id"), nullable=False),
+    Column("principal", String, ForeignKey("principals.id"), nullable=False, unique=True),
+    Column("source", String, nullable=False),  # scim | ldap
+    Column("name", String, nullable=False),  # folded: userName knows no case
+    Column("attributes", Text, nullable=False),  # JSON
+    Column("version", Integer, nullable=False),
+    Column("created", String, nullable=False),
+    Column("changed", String, nullable=False),
+    sa.UniqueConstraint("tenant", "name"),
+)
+
+groups = sa.Table(
+    "groups",
+    metadata,
+    Column("id", String, primary_key=True),
+    Column("tenant", String, ForeignKey("tenants.id"), nullable=False),
+    Column("name", String, nullable=False),  # folded
+    Column("attributes", Text, nullable=False),  # JSON
+    Column("version", Integer, nullable=False),
+    Column("created", String, nullable=False),
+    Column("changed", String, nullable=False),
+    sa.UniqueConstraint("tenant", "name"),
+)
+
+group_members = sa.Table(
+    "group_members",
+    metadata,
+    Column("group", String, ForeignKey("groups.id"), primary_key=True),
+    Column("member", String, ForeignKey("provisioned.id"), primary_key=True, index=True),
+)
+
 RIGHTS_TABLES = (
-    *(principals, keys, use_cases, use_case_versions, collections, models, policy_sets),
+    *(principals, keys, sessions, use_cases, use_case_versions, collections, models, policy_sets),
 )
 """What an admission depends on: a change of any row here is counted in ``rights_changes``."""

@@ -49,6 +49,7 @@ _FAMILIES = {
 # (place, kind) → words; see ``_place`` for what places there are. "" is any place.
 _TOLD: dict[tuple[str, type[CasemateError]], str] = {
     ("sign_in", Unauthenticated): "password",
+    ("code", Unauthenticated): "code",
     ("link", Unauthenticated): "link",
     ("", Unauthenticated): "session",
     ("ask", NotFound): "choice",
@@ -109,7 +110,7 @@ def told(error: CasemateError, words: Words, place: str = "") -> dict[str, Any]:
         "what": words(f"told.{known}") if known else error.what,
         "safe": words(f"error.{family}_safe"),
         "next": words(f"told.{known}_next") if known else error.next,
-        "sign_in": error.status == 401 and place != "sign_in",
+        "sign_in": error.status == 401 and place not in ("sign_in", "code"),
         "tongue": words.language if known else "en",
     }
 

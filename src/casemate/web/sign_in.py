@@ -10,6 +10,7 @@ from starlette.responses import RedirectResponse, Response
 from starlette.routing import BaseRoute, Route
 
 from casemate.errors import CasemateError, Invalid
+from casemate.gate.session import SecondStep
 from casemate.web import errors
 from casemate.web.forms import fields
 from casemate.web.front import SESSION, Front, Reader
@@ -21,11 +22,13 @@ _YEAR = 365 * 24 * 3600
 
 
 def routes(front: Front) -> list[BaseRoute]:
-    """``/sign-in``, ``/sign-in/TOKEN``, ``/sign-out``, ``/language``."""
+    """``/sign-in``, its second step, ``/sign-in/TOKEN``, ``/sign-out``, ``/language``."""
     desk = _Desk(front)
     return [
         Route("/sign-in", front.everyone(desk.form), methods=["GET"]),
         Route("/sign-in", front.everyone(desk.sign_in), methods=["POST"]),
+        Route("/sign-in/code", front.everyone(desk.form), methods=["GET"]),
+        Route("/sign-in/code", front.everyone(desk.code), methods=["POST"]),
         Route("/sign-in/{token}", front.everyone(desk.link), methods=["GET"]),
         Route("/sign-in/{token}", front.everyone(desk.redeem), methods=["POST"]),
         Route("/sign-out", front.everyone(desk.sign_out), methods=["POST"]),
@@ -47,12 +50,29 @@ class _Desk:
         form = await fields(request)
         name, password = form.text("name").strip(), form.text("password")
         after = local_path(form.text("next") or "/")
+        sessions = self._house.gate.sessions
         try:
-            token = await asyncio.to_thread(self._house.gate.sessions.sign_in, name, password)
+            token = await asyncio.to_thread(sessions.sign_in, name, password, _address(request))
+        except SecondStep as step:
+            return reader.page("sign_in_code.html", after=after, ticket=step.ticket, problem=None)
         except CasemateError as error:
             told = errors.told(error, reader.words, "sign_in")
             return reader.page(
                 "sign_in.html", status=error.status, after=after, name=name, problem=told
+            )
+        return self._entered(request, token, after)
+
+    async def code(self, request: Request, reader: Reader) -> Response:
+        form = await fields(request)
+        ticket, code = form.text("ticket"), form.text("code")
+        after = local_path(form.text("next") or "/")
+        sessions = self._house.gate.sessions
+        try:
+            token = await asyncio.to_thread(sessions.complete, ticket, code, _address(request))
+        except CasemateError as error:
+            told = errors.told(error, reader.words, "code")
+            return reader.page(
+                "sign_in_code.html", status=error.status, after=after, ticket=ticket, problem=told
             )
         return self._entered(request, token, after)
 
@@ -62,7 +82,10 @@ class _Desk:
 
     async def redeem(self, request: Request, reader: Reader) -> Response:
         link = request.path_params["token"]
-        token = await asyncio.to_thread(self._house.gate.sessions.redeem, link)
+        try:
+            token = await asyncio.to_thread(self._house.gate.sessions.redeem, link)
+        except SecondStep as step:
+            return reader.page("sign_in_code.html", after="/", ticket=step.ticket, problem=None)
         return self._entered(request, token, "/")
 
     async def sign_out(self, request: Request, reader: Reader) -> Response:
@@ -102,3 +125,8 @@ class _Desk:
             secure=is_https(request, self._house.settings.public_url),
         )
         return response
+
+
+def _address(request: Request) -> str:
+    """Where it comes from: the peer, or whom a proxy on this machine says it speaks for."""
+    return "" if request.client is None else request.client.host

@@ -53,6 +53,7 @@ class ModelServer:
         self.status = 200
         self.headers: dict[str, str] = {}
         self.cut = False  # break the connection instead of ending the response
+        self.holds = False  # keep the response open after the last piece
         self.answers: dict[str, Answer] = {}
         self.asked: list[dict[str, Any]] = []
         self.paths: list[str] = []
@@ -86,7 +87,7 @@ class ModelServer:
         app.router.add_post("/v1/chat/completions", self._answer)
         app.router.add_post("/elsewhere/chat/completions", self._answer)
         app.router.add_post("/{path:.*}", self._answer_whole)
-        runner = web.AppRunner(app, shutdown_timeout=1)
+        runner = web.AppRunner(app, shutdown_timeout=1, handler_cancellation=True)
         self._loop.run_until_complete(runner.setup())
         site = web.TCPSite(runner, "127.0.0.1", 0)
         self._loop.run_until_complete(site.start())
@@ -120,6 +121,8 @@ class ModelServer:
         await response.prepare(request)
         for piece in self.pieces:
             await response.write(piece)
+        if self.holds:
+            await asyncio.Event().wait()  # until the server stops
         if self.cut:
             assert request.transport is not None
             request.transport.close()

@@ -22,6 +22,7 @@ from casemate.models.registry import Models
 from casemate.settings import Settings
 from casemate.store.database import Database
 from casemate.store.folder import DataFolder
+from casemate.store.keyring import Keyring
 from casemate.store.tables import collections
 
 PASSWORD = "seven tall herons by the Alzette"
@@ -122,8 +123,11 @@ class World:
 
 
 @contextmanager
-def a_world(folder: Path):  # type: ignore[no-untyped-def]
-    """An installation in ``folder``, started for the first time by "Anne"."""
+def a_world(folder: Path, directory: str = ""):  # type: ignore[no-untyped-def]
+    """An installation in ``folder``, started for the first time by "Anne".
+
+    ``directory``: the content of its directory.toml.
+    """
     ledger, watch = ListLedger(), Watch()
     counter = itertools.count(1)
 
@@ -133,6 +137,9 @@ def a_world(folder: Path):  # type: ignore[no-untyped-def]
         return hashlib.shake_128(str(next(counter)).encode()).digest(size)
 
     cheap = argon2.PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)
+    if directory:
+        (folder / "data").mkdir(parents=True)
+        (folder / "data" / "directory.toml").write_text(directory, encoding="utf-8")
     with DataFolder.open(folder / "data") as opened:
         database = Database.open(opened.database)
         try:
@@ -144,6 +151,7 @@ def a_world(folder: Path):  # type: ignore[no-untyped-def]
                 clock=watch,
                 random=random,
                 passwords=Passwords(random, cheap),
+                keyring=Keyring(b"\x07" * 32, database),
             )
             models = Models(database, gate, opened.models)
             owner = gate.first_start("Anne")

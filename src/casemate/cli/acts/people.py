@@ -73,6 +73,28 @@ async def user_password(
     yield {"name": arguments["name"], "state": "password set"}
 
 
+@act("user.totp")
+async def user_totp(
+    installation: Installation, caller: Caller, arguments: Mapping[str, Any]
+) -> AsyncIterator[Item]:
+    """Ask for codes of an app at sign-in; what is yielded is shown this once."""
+    made = installation.gate.second_factors.enrol(caller, arguments["name"])
+    yield {
+        "name": arguments["name"],
+        "address": made.address,
+        "recovery_codes": list(made.recovery_codes),
+    }
+
+
+@act("user.totp_off")
+async def user_totp_off(
+    installation: Installation, caller: Caller, arguments: Mapping[str, Any]
+) -> AsyncIterator[Item]:
+    """Ask for no codes any more."""
+    installation.gate.second_factors.remove(caller, arguments["name"])
+    yield {"name": arguments["name"], "state": "no second factor"}
+
+
 @act("user.link")
 async def user_link(
     installation: Installation, caller: Caller, arguments: Mapping[str, Any]

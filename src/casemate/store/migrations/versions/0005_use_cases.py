@@ -7,8 +7,8 @@ import json
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0014"
-down_revision = "0012"
+revision = "0005"
+down_revision = "0004"
 branch_labels = None
 depends_on = None
 

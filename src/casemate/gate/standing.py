@@ -1,0 +1,142 @@
+"""Standing: what was permitted is asked again while it is used, and ends when it is taken back.
+
+A run may take minutes. In the meantime a person can be disabled, a key revoked or a use case
+suspended, also by another process on the same database. Each process that has something open looks
+at one number of the database twice a second; when it has grown, everything that is open is asked
+again, and what no longer stands is cut off.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from typing import TypeVar
+
+from casemate.errors import CasemateError, Unavailable
+
+_SECONDS = 0.5  # between two looks; with the asking again, an end comes within a second
+T = TypeVar("T")
+
+
+class Watch:
+    """One thing that is open, in one event loop. ``check`` raises once it may not be any more."""
+
+    def __init__(self, check: Callable[[], None]) -> None:
+        self.problem: CasemateError | None = None  # why this ended
+        self.asked_at: int | None = None  # the version that was known when it was asked last
+        self._check = check
+        self._loop = asyncio.get_running_loop()
+        self._deadline: asyncio.Timeout | None = None
+
+    async def during(self, items: AsyncIterator[T]) -> AsyncGenerator[T, None]:
+        """The items, as long as this stands. Raises what ``check`` raised."""
+        while True:
+            async with self.held():
+                try:
+                    item = await anext(items)
+                except StopAsyncIteration:
+                    return
+            yield item
+
+    @asynccontextmanager
+    async def held(self) -> AsyncIterator[None]:
+        """A block that is cancelled at once when this ends. Raises what ``check`` raised."""
+        if self.problem is not None:
+            raise self.problem
+        try:
+            async with asyncio.timeout(None) as self._deadline:
+                yield
+        except TimeoutError:
+            if self.problem is None:
+                raise
+            raise self.problem from None
+        finally:
+            self._deadline = None
+
+    def ask_again(self) -> None:
+        """Check, and end this if it no longer stands. Called from any thread."""
+        try:
+            self._check()
+        except CasemateError as problem:
+            self.end(problem)
+
+    def end(self, problem: CasemateError) -> None:
+        """End this with ``problem``. Called from any thread."""
+        try:
+            self._loop.call_soon_threadsafe(self._end, problem)
+        except RuntimeError:
+            return  # the loop has closed, and what was open in it with it
+
+    def _end(self, problem: CasemateError) -> None:
+        if self.problem is None:
+            self.problem = problem
+            if self._deadline is not None:
+                self._deadline.reschedule(self._loop.time())
+
+
+class Standing:
+    """Asks again for everything that is open. ``version`` grows when rights may have gone."""
+
+    def __init__(self, version: Callable[[], int], seconds: float = _SECONDS) -> None:
+        self._version = version
+        self._seconds = seconds
+        self._changing = threading.Condition()
+        self._open: set[Watch] = set()
+        self._looking = False
+        self._thread: threading.Thread | None = None
+
+    @contextmanager
+    def watching(self, check: Callable[[], None]) -> Iterator[Watch]:
+        """Something that is open in this block. ``check``: see ``Watch``; it runs in a thread.
+
+        Asked once in any case, because its right may go between permission and watch.
+        """
+        watch = Watch(check)
+        with self._changing:
+            self._open.add(watch)
+            if not self._looking:
+                self._looking = True
+                self._thread = threading.Thread(target=self._look, name="standing", daemon=True)
+                self._thread.start()
+        try:
+            yield watch
+        finally:
+            with self._changing:
+                self._open.discard(watch)
+                if not self._open:
+                    self._changing.notify()
+
+    def close(self) -> None:
+        """Wait until nobody looks any more; nothing may be open."""
+        if self._thread is not None:
+            self._thread.join()
+
+    def _look(self) -> None:
+        """Look twice a second, in a thread of its own: uploads that fill a pool delay nothing."""
+        while True:
+            with self._changing:
+                if not self._open:
+                    self._looking = False
+                    return
+                watches = tuple(self._open)
+            try:
+                version = self._version()
+                for watch in watches:
+                    if watch.asked_at != version:
+                        watch.ask_again()
+                        watch.asked_at = version
+            except Exception:
+                # Whether they still may is not known, so they may not.
+                for watch in watches:
+                    watch.end(_unknown())
+            with self._changing:
+                if self._open:
+                    self._changing.wait(self._seconds)
+
+
+def _unknown() -> Unavailable:
+    return Unavailable(
+        "It cannot be checked whether this may go on.", "Check the disk, then ask again."
+    )
