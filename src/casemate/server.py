@@ -175,8 +175,7 @@ async def _commands(installation: Installation) -> AsyncIterator[None]:
 
 def _greet(installation: Installation, say: Callable[[str], None]) -> None:
     chosen = installation.settings
-    host = f"[{chosen.host}]" if ":" in chosen.host else chosen.host
-    base = chosen.public_url.rstrip("/") or f"http://{host}:{chosen.port}"
+    base = chosen.base
     owner = installation.gate.owner()
     token = installation.gate.sessions.link_for(owner.principal)
     say(f"Casemate is ready at {base}")

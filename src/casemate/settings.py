@@ -47,6 +47,13 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
         str,
         Meta(description="Where documents' originals lie: empty for the data folder, or s3://…"),
     ] = ""
+    identity_providers: Annotated[
+        str,
+        Meta(
+            description="TOML file of the OpenID Connect providers people may sign in with; "
+            "empty for none."
+        ),
+    ] = ""
     link_minutes: Annotated[
         int, Meta(ge=1, le=1440, description="Minutes for which a sign-in link works, once.")
     ] = 30
@@ -97,6 +104,12 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
         bool, Meta(description="Serve the ledger's tiles to everyone, not to auditors alone.")
     ] = False
 
+    @property
+    def base(self) -> str:
+        """The address that people reach the server under, without a slash at the end."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return self.public_url.rstrip("/") or f"http://{host}:{self.port}"
+
 
 @dataclass(frozen=True)
 class Setting:
@@ -121,13 +134,19 @@ VARIABLES = (
     Variable("CASEMATE_DATA", "The data folder itself."),
     Variable("CASEMATE_HUB_TOKEN", "Token for the hub that `casemate model pull` asks."),
     Variable(
+        "CASEMATE_OIDC_SECRET_<NAME>",
+        "Client secret of an identity provider, if its file says variable:CASEMATE_OIDC_SECRET_….",
+    ),
+    Variable(
         "CASEMATE_REMOTE_KEY_<MODEL>",
         "Key for the server of one remote model: the model's name in capitals, "
         "everything but A to Z and digits as “_”.",
     ),
     Variable("CASEMATE_TRACEBACK", "1: show where something went wrong inside."),
 )
-_OTHERS = re.compile(r"CASEMATE_(?:DATA|HUB_TOKEN|TRACEBACK|REMOTE_KEY_[A-Z0-9_]+)")
+_OTHERS = re.compile(
+    r"CASEMATE_(?:DATA|HUB_TOKEN|TRACEBACK|REMOTE_KEY_[A-Z0-9_]+|OIDC_SECRET_[A-Z0-9_]+)"
+)
 
 
 def data_folder(environment: Mapping[str, str] | None = None) -> Path:

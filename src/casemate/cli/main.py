@@ -23,6 +23,7 @@ from casemate.cli import (
     governance,
     models,
     people,
+    providers,
     questions,
     record,
     verify,
@@ -61,7 +62,7 @@ def up(context: click.Context, data: Path | None, host: str | None, port: int | 
 
 
 _MODULES = (
-    *(questions, documents, people, forget, governance, models, bundle),
+    *(questions, documents, people, providers, forget, governance, models, bundle),
     *(record, verify, witness, demo),
 )
 for module in _MODULES:

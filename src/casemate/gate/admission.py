@@ -7,7 +7,7 @@ is the only thing that carries rights past it.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Self
 
@@ -18,8 +18,11 @@ from casemate.gate import perimeter
 from casemate.gate.acts import Acts, Clock, Recorder
 from casemate.gate.caller import Caller
 from casemate.gate.country import Country
+from casemate.gate.federation import Federation
 from casemate.gate.key import Keys
 from casemate.gate.label import Label
+from casemate.gate.oidc.provider import Provider, load_providers
+from casemate.gate.oidc.sign_ins import SignIns
 from casemate.gate.password import Passwords
 from casemate.gate.perimeter import Perimeter
 from casemate.gate.policy import ACTIONS, Decision, Kind, PolicySet
@@ -75,6 +78,7 @@ class Gate:
         settings: Settings,
         random: Random = os.urandom,
         passwords: Passwords | None = None,
+        providers: Mapping[str, Provider] | None = None,
     ) -> None:
         self.database = database
         self.country = country
@@ -94,6 +98,15 @@ class Gate:
             link_minutes=settings.link_minutes,
             session_hours=settings.session_hours,
         )
+        self.sign_ins = SignIns(
+            providers or {},
+            perimeter,
+            Federation(database, self.principals, self.sessions, rights),
+            database,
+            rights.acts,
+            random,
+            country.policy.lowest(),
+        )
         self._reaches = Reaches(database, country, rights)
         self.use_cases = UseCases(database, country, rights, self._reaches)
         self.approved_model: Callable[[str], str] = _no_registry
@@ -112,14 +125,17 @@ class Gate:
     ) -> Self:
         """The gate of a data folder; a fresh one gets the shipped policies first.
 
-        Raises Invalid naming what is wrong in policies, perimeter or country pack; Unavailable.
+        Raises Invalid naming what is wrong in policies, perimeter, country pack or identity
+        providers; Unavailable.
         """
         country = Country.load(settings.country)
         if folder.fresh:
             PolicySet.install(folder.policies)
         rights = Rights(PolicySet.load(folder.policies), Acts(ledger, clock))
         places = Perimeter.load(folder.path / perimeter.FILE, country, rights)
-        return cls(database, country, rights, places, settings, random, passwords)
+        declared = settings.identity_providers
+        providers = load_providers(folder.path / declared, country) if declared else {}
+        return cls(database, country, rights, places, settings, random, passwords, providers)
 
     @property
     def policies(self) -> PolicySet:

@@ -10,8 +10,13 @@ from casemate.gate.principal import Principal
 
 @dataclass(frozen=True)
 class Caller:
-    """Somebody known. ``use_case``: the only one this caller's key may be used for, if any."""
+    """Somebody known.
+
+    use_case: the only one this caller's key or certificate may be used for, if any. assurance:
+    eIDAS level of the means that a session was opened with (low, substantial or high), if known.
+    """
 
     principal: Principal
     use_case: str | None
-    via: Literal["key", "session", "local"]
+    via: Literal["key", "session", "local", "certificate"]
+    assurance: str | None = None

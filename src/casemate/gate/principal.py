@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
@@ -15,7 +15,15 @@ from casemate.gate.name import checked_name, known_name
 from casemate.gate.password import Passwords, check_strength
 from casemate.gate.token import Random, identifier
 from casemate.store.database import Database
-from casemate.store.tables import keys, links, principals, sessions, tenants
+from casemate.store.tables import (
+    certificates,
+    federated,
+    keys,
+    links,
+    principals,
+    sessions,
+    tenants,
+)
 
 if TYPE_CHECKING:
     from casemate.gate.caller import Caller
@@ -161,7 +169,8 @@ class Principals:
                 locked_until=None,
             )
         )
-        connection.execute(keys.delete().where(keys.c.principal == id))
+        for table in (keys, certificates, federated):
+            connection.execute(table.delete().where(table.c.principal == id))
 
     def set_password(self, actor: Caller, name: str, password: str) -> None:
         """Set or replace a password; open sessions end. Raises Invalid, Refused, NotFound."""
@@ -264,6 +273,30 @@ class Principals:
         )
         return made
 
+    def restate(
+        self,
+        connection: sa.Connection,
+        before: Principal,
+        *,
+        roles: frozenset[str],
+        clearance: Label,
+        provider: str,
+    ) -> Principal:
+        """Write and record the rights that an identity provider gives somebody now."""
+        self._check_label(clearance)
+        after = replace(before, roles=roles, clearance=clearance)
+        values = {"roles": " ".join(sorted(roles)), "clearance": str(clearance)}
+        connection.execute(principals.update().where(principals.c.id == before.id).values(values))
+        self._rights.acts.record(
+            "principal.changed",
+            None,
+            subject=before.pseudonym,
+            before=_digest(before),
+            after=_digest(after),
+            provider=provider,
+        )
+        return after
+
     def insert_tenant(self, connection: sa.Connection, actor: Principal | None, name: str) -> str:
         """Write and record a new tenant without asking for rights; its id. Raises Conflict."""
         name = checked_name(name)
@@ -350,8 +383,9 @@ class Principals:
 def _end_access(connection: sa.Connection, id: str, now: str) -> None:
     for table in (sessions, links):
         connection.execute(table.delete().where(table.c.principal == id))
-    mine = sa.and_(keys.c.principal == id, keys.c.revoked.is_(None))
-    connection.execute(keys.update().where(mine).values(revoked=now))
+    for table in (keys, certificates):
+        mine = sa.and_(table.c.principal == id, table.c.revoked.is_(None))
+        connection.execute(table.update().where(mine).values(revoked=now))
 
 
 def _digest(principal: Principal) -> str:

@@ -14,7 +14,7 @@ UNCATEGORIZED = 0  # OCSF's base event
 # Activities. Each class counts its own; 99 is "other" in all, and then the title says which.
 _CREATE, _READ, _UPDATE, _DELETE, _ENABLE, _DISABLE = 1, 2, 3, 4, 8, 9  # of ENTITY; of API, 1 to 4
 _ACCOUNT_CREATE, _ACCOUNT_PASSWORD, _ACCOUNT_DISABLE, _ACCOUNT_DELETE = 1, 3, 5, 6
-_LOGON, _START, _STOP, _NEW_FINDING = 1, 3, 4, 1
+_LOGON, _LOGOFF, _START, _STOP, _NEW_FINDING = 1, 2, 3, 4, 1
 OTHER = 99
 
 
@@ -63,6 +63,9 @@ MEANINGS: dict[str, Meaning] = {
     "key.revoked": Meaning("Key revoked", ACCOUNT, OTHER),
     "link.created": Meaning("Sign-in link created", ACCOUNT, OTHER),
     "session.opened": Meaning("Session opened", AUTHENTICATION, _LOGON),
+    "session.ended": Meaning("Session ended by its provider", AUTHENTICATION, _LOGOFF),
+    "principal.linked": Meaning("Identity of a provider linked", ACCOUNT, OTHER),
+    "access.withdrawn": Meaning("Access withdrawn by its provider", ACCOUNT, OTHER, 2),
     # what is managed
     **_thing("tenant", "tenant", {"tenant.created": ("Tenant created", _CREATE, 1)}),
     **_thing(

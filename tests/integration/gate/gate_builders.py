@@ -121,7 +121,7 @@ class World:
 
 
 @contextmanager
-def a_world(folder: Path):  # type: ignore[no-untyped-def]
+def a_world(folder: Path, **settings: Any):  # type: ignore[no-untyped-def]
     """An installation in ``folder``, started for the first time by "Anne"."""
     ledger, watch = ListLedger(), Watch()
     counter = itertools.count(1)
@@ -139,7 +139,7 @@ def a_world(folder: Path):  # type: ignore[no-untyped-def]
                 opened,
                 database,
                 ledger,
-                Settings(concurrent_runs=2),
+                Settings(concurrent_runs=2, **settings),
                 clock=watch,
                 random=random,
                 passwords=Passwords(random, cheap),
