@@ -17,6 +17,7 @@ import click
 from casemate import __version__
 from casemate.cli import (
     bundle,
+    certificates,
     demo,
     documents,
     forget,
@@ -62,7 +63,7 @@ def up(context: click.Context, data: Path | None, host: str | None, port: int | 
 
 
 _MODULES = (
-    *(questions, documents, people, providers, forget, governance, models, bundle),
+    *(questions, documents, people, providers, certificates, forget, governance, models, bundle),
     *(record, verify, witness, demo),
 )
 for module in _MODULES:

@@ -17,6 +17,7 @@ from casemate.errors import Invalid, NotFound, Refused, Unauthenticated, Unavail
 from casemate.gate import perimeter
 from casemate.gate.acts import Acts, Clock, Recorder
 from casemate.gate.caller import Caller
+from casemate.gate.certificate import Authorities, Certificates
 from casemate.gate.country import Country
 from casemate.gate.federation import Federation
 from casemate.gate.key import Keys
@@ -79,6 +80,7 @@ class Gate:
         random: Random = os.urandom,
         passwords: Passwords | None = None,
         providers: Mapping[str, Provider] | None = None,
+        authorities: Authorities | None = None,
     ) -> None:
         self.database = database
         self.country = country
@@ -89,6 +91,7 @@ class Gate:
         passwords = passwords or Passwords(random)
         self.principals = Principals(database, country, rights, passwords, random)
         self.keys = Keys(database, self.principals, rights, random)
+        self.certificates = Certificates(database, self.principals, rights, random, authorities)
         self.sessions = Sessions(
             database,
             self.principals,
@@ -125,8 +128,8 @@ class Gate:
     ) -> Self:
         """The gate of a data folder; a fresh one gets the shipped policies first.
 
-        Raises Invalid naming what is wrong in policies, perimeter, country pack or identity
-        providers; Unavailable.
+        Raises Invalid naming what is wrong in policies, perimeter, country pack, identity
+        providers or authorities of client certificates; Unavailable.
         """
         country = Country.load(settings.country)
         if folder.fresh:
@@ -135,7 +138,12 @@ class Gate:
         places = Perimeter.load(folder.path / perimeter.FILE, country, rights)
         declared = settings.identity_providers
         providers = load_providers(folder.path / declared, country) if declared else {}
-        return cls(database, country, rights, places, settings, random, passwords, providers)
+        named = settings.tls_client_ca
+        authorities = Authorities.load(folder.path / named) if named else None
+        return cls(
+            *(database, country, rights, places, settings, random),
+            *(passwords, providers, authorities),
+        )
 
     @property
     def policies(self) -> PolicySet:

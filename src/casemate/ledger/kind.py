@@ -61,6 +61,8 @@ MEANINGS: dict[str, Meaning] = {
     "principal.forgotten": Meaning("Principal forgotten", ACCOUNT, _ACCOUNT_DELETE, 2),
     "key.created": Meaning("Key created", ACCOUNT, OTHER),
     "key.revoked": Meaning("Key revoked", ACCOUNT, OTHER),
+    "certificate.bound": Meaning("Client certificate bound", ACCOUNT, OTHER),
+    "certificate.unbound": Meaning("Client certificate unbound", ACCOUNT, OTHER),
     "link.created": Meaning("Sign-in link created", ACCOUNT, OTHER),
     "session.opened": Meaning("Session opened", AUTHENTICATION, _LOGON),
     "session.ended": Meaning("Session ended by its provider", AUTHENTICATION, _LOGOFF),

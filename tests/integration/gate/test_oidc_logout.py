@@ -122,8 +122,10 @@ def test_signing_out_leads_to_the_provider_that_offers_it(stage: Stage) -> None:
     done = stage.sign_in()
     address = asyncio.run(stage.sign_ins.farewell("ministry", BASE, done.id_token))
     assert address is not None
-    assert address.startswith(f"{stage.liar.issuer}/end?client_id=casemate&post_logout_redirect")
-    assert done.id_token in address
+    assert address.startswith(f"{stage.liar.issuer}/end?id_token_hint={done.id_token}&post_logout")
+    without = asyncio.run(stage.sign_ins.farewell("ministry", BASE, None))
+    assert without is not None
+    assert without.startswith(f"{stage.liar.issuer}/end?client_id=casemate&post_logout")
     assert asyncio.run(stage.sign_ins.farewell("gone", BASE, None)) is None
 
 

@@ -18,7 +18,7 @@ Act = Callable[["Installation", "Caller", Mapping[str, Any]], AsyncIterator[Item
 
 _MODULES = (
     *("asking", "bundle", "documents", "forget", "governance", "models", "people", "pull"),
-    "providers",
+    *("providers", "certificates"),
     *("ledger", "record"),
 )
 _acts: dict[str, Act] = {}

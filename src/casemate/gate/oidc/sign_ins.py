@@ -184,11 +184,9 @@ class SignIns:
             return None
         if address is None:
             return None
-        query = {
-            "client_id": peer.provider.client_id,
-            "post_logout_redirect_uri": f"{base}/sign-in",
-        }
-        return _with(address, query | ({"id_token_hint": id_token} if id_token else {}))
+        # One of the two says who asks; some providers stumble over both.
+        who = {"id_token_hint": id_token} if id_token else {"client_id": peer.provider.client_id}
+        return _with(address, who | {"post_logout_redirect_uri": f"{base}/sign-in"})
 
     async def check(self, name: str) -> Description:
         """What a provider says of itself, asked now, for who sets it up. Raises as ``begin``."""
