@@ -154,7 +154,7 @@ def test_a_page_of_another_site_cannot_use_a_browsers_certificate(office: Office
 
 def test_old_tls_is_not_spoken(office: Office) -> None:
     made = office.client(None)
-    with pytest.warns(DeprecationWarning):
+    with pytest.warns(DeprecationWarning, match="TLSv1_1"):
         made.minimum_version = made.maximum_version = ssl.TLSVersion.TLSv1_1
     connection = http.client.HTTPSConnection("127.0.0.1", office.server.port, context=made)
     with pytest.raises((ssl.SSLError, OSError)):
