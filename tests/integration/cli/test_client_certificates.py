@@ -7,23 +7,14 @@ import datetime
 import http.client
 import json
 import ssl
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
+from certificate_builders import SERVER, Pair, a_certificate, an_authority, loopback
 from house_builders import Server, a_house, a_server, casemate, some_papers
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "gate"))
-from certificate_builders import (
-    SERVER,
-    Pair,
-    a_certificate,
-    an_authority,
-    loopback,
-)
 
 NOW = datetime.datetime.now(datetime.UTC)
 

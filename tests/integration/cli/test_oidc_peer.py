@@ -6,34 +6,17 @@ import html
 import http.cookiejar
 import json
 import re
-import subprocess
-import sys
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlencode, urljoin, urlsplit
 
 import pytest
-from house_builders import Server, a_house, a_server, casemate
+from house_builders import casemate
 from oidc_peer_process import PASSWORD, SECRET
-
-PROVIDER = """
-[[provider]]
-name = "{name}"
-title = "{title}"
-issuer = "{issuer}"
-client_id = "casemate"
-client_secret = "file:ministry.secret"
-tenant = {{ name = "home" }}
-roles = {{ claim = "groups", values = {{ clerks = ["user"] }} }}
-clearance = {{ claim = "clearance" }}
-assurance = {{ minimum = "substantial" }}
-{more}
-"""
+from provider_builders import Place, a_place
 
 
 @dataclass(frozen=True)
@@ -77,77 +60,17 @@ class Browser:
         return self.go(action[1], {"token": token[1], "username": name, "password": PASSWORD})
 
 
-@dataclass
-class Place:
-    """Casemate and the provider, both running."""
-
-    server: Server
-    issuer: str
-    folder: Path
-
-    @property
-    def base(self) -> str:
-        return f"http://127.0.0.1:{self.server.port}"
-
-    def button(self, browser: Browser) -> str:
-        return browser.go(f"{self.base}/sign-in").link("Sign in with Ministry of Specimens")
-
-    def signed_in(self, browser: Browser, name: str = "claire") -> Page:
-        return browser.sign_in(browser.go(self.button(browser)), name)
-
-    def who(self, browser: Browser) -> dict[str, Any]:
-        page = browser.go(f"{self.base}/api/whoami")
-        said: dict[str, Any] = json.loads(page.text)
-        return said
+def button(place: Place, browser: Browser) -> str:
+    return browser.go(f"{place.base}/sign-in").link("Sign in with Ministry of Specimens")
 
 
-@contextmanager
-def a_provider() -> Iterator[tuple[str, subprocess.Popen[str]]]:
-    script = Path(__file__).with_name("oidc_peer_process.py")
-    process = subprocess.Popen(
-        [sys.executable, str(script)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    )
-    try:
-        assert process.stdout is not None
-        yield process.stdout.readline().strip(), process
-    finally:
-        assert process.stdin is not None
-        assert process.stdout is not None
-        process.stdin.close()
-        process.wait(30)
-        process.stdout.close()
+def signed_in(place: Place, browser: Browser, name: str = "claire") -> Page:
+    return browser.sign_in(browser.go(button(place, browser)), name)
 
 
-@contextmanager
-def a_place(folder: Path) -> Iterator[Place]:
-    with a_provider() as (issuer, process):
-        with a_house(folder) as house:
-            house.installation.gate.perimeter.add(
-                house.owner,
-                name="login",
-                host="127.0.0.1",
-                ports=[int(issuer.rpartition(":")[2])],
-                jurisdiction="LU",
-                ceiling=house.label("unclassified"),
-            )
-        (folder / "providers.toml").write_text(
-            PROVIDER.format(issuer=issuer, name="ministry", title="Ministry of Specimens", more="")
-            + PROVIDER.format(issuer=issuer, name="apart", title="Apart", more="userinfo = true")
-        )
-        (folder / "settings.toml").write_text('identity_providers = "providers.toml"\n')
-        secret = folder / "ministry.secret"
-        secret.write_text(SECRET + "\n")
-        secret.chmod(0o600)
-        with a_server(folder) as server:
-            place = Place(server, issuer, folder)
-            told, apart = casemate("provider", "list", "--json", data=folder).fine().json
-            assert process.stdin is not None
-            assert process.stdout is not None
-            after = f"{place.base}/sign-in"
-            process.stdin.write(f"{told['back']} {apart['back']}\n{told['logout']}\n{after}\n")
-            process.stdin.flush()
-            assert process.stdout.readline() == "registered\n"
-            yield place
+def who(place: Place, browser: Browser) -> dict[str, Any]:
+    said: dict[str, Any] = json.loads(browser.go(f"{place.base}/api/whoami").text)
+    return said
 
 
 @pytest.fixture(scope="module")
@@ -158,13 +81,17 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
 
 def test_a_person_signs_in_and_is_who_the_provider_says(place: Place) -> None:
     browser = Browser()
-    page = place.signed_in(browser)
+    page = signed_in(place, browser)
     assert (page.status, urlsplit(page.address).path) == (200, "/sign-in/with/ministry/back")
     assert page.link("Go on") == f"{place.base}/"
     assert 'http-equiv="refresh" content="0;url=/"' in page.text
-    who = place.who(browser)
-    assert (who["name"], who["roles"], who["clearance"]) == ("claire", ["user"], "lu:restricted")
-    assert (who["via"], who["assurance"]) == ("session", "substantial")
+    found = who(place, browser)
+    assert (found["name"], found["roles"], found["clearance"]) == (
+        "claire",
+        ["user"],
+        "lu:restricted",
+    )
+    assert (found["via"], found["assurance"]) == ("session", "substantial")
     assert "claire" in browser.go(f"{place.base}/").text
 
 
@@ -182,7 +109,7 @@ def test_a_person_without_a_right_is_told_so_in_their_language(place: Place) -> 
 
 def test_the_way_back_works_once(place: Place) -> None:
     browser = Browser()
-    page = place.signed_in(browser)
+    page = signed_in(place, browser)
     kept = {cookie.name for cookie in browser.jar}
     assert kept >= {"casemate_session", "casemate_id_token"}
     assert "casemate_sign_in" not in kept
@@ -193,8 +120,8 @@ def test_the_way_back_works_once(place: Place) -> None:
 
 def test_the_code_is_worth_nothing_to_another_browser(place: Place) -> None:
     first, other = Browser(), Browser()
-    login = first.go(place.button(first))
-    other.go(place.button(other))
+    login = first.go(button(place, first))
+    other.go(button(place, other))
     address = _without_following(first, login)
     assert other.go(address).status == 401
     assert other.go(f"{place.base}/api/whoami").status == 401
@@ -203,8 +130,8 @@ def test_the_code_is_worth_nothing_to_another_browser(place: Place) -> None:
 
 def test_signing_out_here_leads_to_signing_out_there_and_back(place: Place) -> None:
     browser = Browser()
-    place.signed_in(browser)
-    assert place.who(browser)["name"] == "claire"
+    signed_in(place, browser)
+    assert who(place, browser)["name"] == "claire"
     page = browser.go(f"{place.base}/sign-out", {})
     assert browser.go(f"{place.base}/api/whoami").status == 401
     there = page.link("Sign out there")
@@ -215,11 +142,11 @@ def test_signing_out_here_leads_to_signing_out_there_and_back(place: Place) -> N
 
 def test_the_providers_logout_token_ends_the_session_at_once(place: Place) -> None:
     browser = Browser()
-    place.signed_in(browser)
+    signed_in(place, browser)
     copy = {one.name: one.value for one in browser.jar if one.domain.startswith("127.0.0.1")}
     hint = copy["casemate_id_token"]
     query = {"id_token_hint": hint, "post_logout_redirect_uri": f"{place.base}/sign-in"}
-    assert place.who(browser)["name"] == "claire"
+    assert who(place, browser)["name"] == "claire"
     browser.go(f"{place.issuer}/session?{urlencode(query)}")
     assert browser.go(f"{place.base}/api/whoami").status == 401
     ended = casemate(
@@ -230,7 +157,7 @@ def test_the_providers_logout_token_ends_the_session_at_once(place: Place) -> No
 
 def test_what_is_no_logout_token_ends_nothing(place: Place) -> None:
     browser = Browser()
-    place.signed_in(browser)
+    signed_in(place, browser)
     form = "application/x-www-form-urlencoded"
     for body, kind, status in (
         (b"logout_token=a.b.c", form, 400),
@@ -248,7 +175,7 @@ def test_what_is_no_logout_token_ends_nothing(place: Place) -> None:
         "POST", "/api/providers/x/logout", body=b"logout_token=a", headers={"Content-Type": form}
     )
     assert answer.status == 404
-    assert place.who(browser)["name"] == "claire"
+    assert who(place, browser)["name"] == "claire"
 
 
 def test_an_operator_sees_whether_a_provider_answers(place: Place) -> None:
@@ -272,7 +199,7 @@ def test_what_the_provider_tells_of_a_person_apart_is_asked_for_where_it_says_so
 ) -> None:
     browser = Browser()
     browser.sign_in(browser.go(f"{place.base}/sign-in/with/apart"), "claire")
-    assert place.who(browser)["clearance"] == "lu:restricted"
+    assert who(place, browser)["clearance"] == "lu:restricted"
 
 
 def _without_following(browser: Browser, login: Page) -> str:

@@ -3,6 +3,8 @@
 Every answer (description, codes, tokens, claims, logout tokens) is the library's. It prints its
 issuer, reads the addresses of its one client (back, logout, after; one a line), and serves until
 its standard input ends.
+
+Usage: python oidc_peer_process.py HOST    (the name of this machine in its addresses)
 """
 
 from __future__ import annotations
@@ -275,10 +277,10 @@ class Handler(BaseHTTPRequestHandler):
         return
 
 
-def main() -> None:
+def main(host: str) -> None:
     warnings.simplefilter("ignore")
     http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    issuer = f"http://127.0.0.1:{http.server_address[1]}"
+    issuer = f"http://{host}:{http.server_address[1]}"
     with TemporaryDirectory() as folder:
         Handler.server_of_others = a_server(issuer, Path(folder))
         serving = threading.Thread(target=http.serve_forever, daemon=True)
@@ -292,4 +294,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    main(*sys.argv[1:])
