@@ -19,7 +19,7 @@ from casemate.gate.principal import Principal, Principals
 from casemate.gate.right import Rights
 from casemate.gate.session import Origin, Sessions
 from casemate.store.database import Database
-from casemate.store.tables import federated, keys, principals, sessions, tenants
+from casemate.store.tables import federated, keys, links, principals, sessions, tenants
 
 
 @dataclass(frozen=True)
@@ -70,7 +70,7 @@ class Federation:
             return self._sessions.open_from(connection, holder.id, origin)
 
     def withdraw(self, provider: str, issuer: str, subject: str) -> None:
-        """Take back what a provider no longer stands for: the person's sessions and keys end.
+        """End what a provider no longer stands for: a person's sessions, links and keys.
 
         Nothing happens if nobody signed in here with that identity.
         """
@@ -81,6 +81,7 @@ class Federation:
             ended = connection.execute(
                 sessions.delete().where(sessions.c.principal == known.id)
             ).rowcount
+            connection.execute(links.delete().where(links.c.principal == known.id))
             mine = sa.and_(keys.c.principal == known.id, keys.c.revoked.is_(None))
             ended += connection.execute(
                 keys.update().where(mine).values(revoked=self._rights.acts.now())

@@ -165,6 +165,15 @@ def test_a_new_key_is_fetched_once_and_then_known(stage: Stage) -> None:
     assert stage.liar.asked.count("/keys") == 2
 
 
+def test_a_key_that_the_provider_took_back_is_not_believed_for_ever(stage: Stage) -> None:
+    stage.sign_in()
+    stage.liar.published = [a_key("second")]
+    assert stage.sign_in()
+    stage.world.watch.pass_by(hours=1)
+    with pytest.raises(Untrusted, match="does not have"):
+        stage.sign_in()
+
+
 def test_tokens_of_unknown_keys_do_not_make_us_ask_without_end(stage: Stage) -> None:
     stage.sign_in()
     stage.world.watch.pass_by(minutes=1)

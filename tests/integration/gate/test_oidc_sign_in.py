@@ -159,8 +159,11 @@ def test_a_tenant_that_does_not_exist_or_changes_is_refused(tmp_path: Path) -> N
             tax = world.gate.principals.create_tenant(world.owner, "Tax")
             assert here.caller(here.sign_in()).principal.tenant == tax
             liar.claims["org"] = "home"
+            before = here.rows(sessions)
+            assert before
             with pytest.raises(Unentitled, match="another tenant"):
                 here.sign_in()
+            assert here.rows(sessions) == []
 
 
 def test_a_level_of_assurance_is_asked_for_needed_and_kept(tmp_path: Path) -> None:

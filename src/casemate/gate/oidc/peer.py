@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import contextlib
 import ssl
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 
 _CONNECT_SECONDS = 5.0
 _SILENCE_SECONDS = 10.0
+_ANSWER_SECONDS = 20.0  # for all of it: pieces that keep coming must end
 _LONGEST_ANSWER = 1 << 20  # bytes
 _MOST_KEYS = 100
 _FRESH_SECONDS = 3600.0  # for which a description is taken as it was
@@ -67,7 +69,7 @@ class Peer:
         self._ways = Ways()
         self._description: tuple[float, Description] | None = None
         self._keys: tuple[Key, ...] = ()
-        self._fetched = float("-inf")  # when keys were last fetched because one was unknown
+        self._fetched = float("-inf")  # when keys were last fetched
         self._fetching = asyncio.Lock()
 
     def anew(self) -> Peer:
@@ -92,24 +94,17 @@ class Peer:
         """What a token says that this provider signed. Raises Untrusted.
 
         A key that is not known makes the provider's keys be fetched again, once for a token, and
-        not again soon: whoever sends tokens must not make us ask without end.
+        not again soon: whoever sends tokens must not make us ask without end. Keys of an hour ago
+        are fetched again too, so that one the provider took back is not believed for ever.
         """
-        try:
-            return token.claims(self._keys)
-        except UnknownKey:
-            pass
-        async with self._fetching:
-            try:
-                return token.claims(self._keys)  # another may have fetched them meanwhile
-            except UnknownKey:
-                pass
-            if self._now() - self._fetched >= _PAUSE_SECONDS:
-                self._keys = await self.published()
-                self._fetched = self._now()
-            try:
+        for patience in (_FRESH_SECONDS, _PAUSE_SECONDS):
+            async with self._fetching:  # one fetches, those who wait for it find what it brought
+                if self._now() - self._fetched >= patience:
+                    self._keys = await self.published()
+                    self._fetched = self._now()
+            with contextlib.suppress(UnknownKey):
                 return token.claims(self._keys)
-            except UnknownKey:
-                raise Untrusted("it is signed with a key that the provider does not have") from None
+        raise Untrusted("it is signed with a key that the provider does not have")
 
     async def redeem(self, code: str, verifier: str, redirect: str) -> Granted:
         """What ``code`` is worth. Raises Untrusted, Refused, Unavailable."""
@@ -196,6 +191,7 @@ class Peer:
         self._ways.allow(await asyncio.to_thread(self._route, address))
         try:
             async with (
+                asyncio.timeout(_ANSWER_SECONDS),
                 session(
                     self._ways, connect_seconds=_CONNECT_SECONDS, silence_seconds=_SILENCE_SECONDS
                 ) as client,

@@ -147,8 +147,7 @@ class SignIns:
             if peer.provider.userinfo:
                 # What was signed wins over what merely came along.
                 told = await peer.userinfo(granted.access_token, subject) | claims
-            said = await asyncio.to_thread(self._entitled, peer.provider, claims, told)
-            session = await asyncio.to_thread(self._federation.sign_in, said)
+            session = await asyncio.to_thread(self._opened, peer.provider, claims, told)
         except CasemateError as problem:
             raise self._noted(name, problem) from None
         return Finished(session, after, granted.id_token)
@@ -205,27 +204,28 @@ class SignIns:
             )
         return peer
 
-    def _entitled(
+    def _opened(
         self, provider: Provider, claims: Mapping[str, Any], told: Mapping[str, Any]
-    ) -> Assertion:
-        """What ``told`` gives the subject of ``claims``, those that the provider signed."""
+    ) -> str:
+        """A session for the subject of ``claims``, which the provider signed, as ``told`` gives."""
         subject, session = id_token.subject(claims), claims.get("sid")
         try:
             given = provider.entitlements.of(told, claims.get("acr"))
+            said = Assertion(
+                provider.name,
+                provider.issuer,
+                subject,
+                given.name,
+                given.tenant,
+                given.roles,
+                given.clearance,
+                given.assurance,
+                session if isinstance(session, str) else None,
+            )
+            return self._federation.sign_in(said)
         except Unentitled:
             self._federation.withdraw(provider.name, provider.issuer, subject)
             raise
-        return Assertion(
-            provider.name,
-            provider.issuer,
-            subject,
-            given.name,
-            given.tenant,
-            given.roles,
-            given.clearance,
-            given.assurance,
-            session if isinstance(session, str) else None,
-        )
 
     def _keep(self, name: str, state: str, browser: str, after: str) -> None:
         now = self._acts.clock()
