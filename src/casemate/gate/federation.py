@@ -14,8 +14,8 @@ import sqlalchemy as sa
 
 from casemate.errors import Conflict, Invalid
 from casemate.gate.label import Label
-from casemate.gate.oidc.refusal import Barred, Unentitled
 from casemate.gate.principal import Principal, Principals
+from casemate.gate.refusal import Barred, Unentitled
 from casemate.gate.right import Rights
 from casemate.gate.session import Origin, Sessions
 from casemate.store.database import Database

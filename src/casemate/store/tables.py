@@ -95,8 +95,8 @@ sign_ins = sa.Table(  # those under way with an identity provider
     Column("expires", String, nullable=False),
 )
 
-logout_tokens = sa.Table(  # those that were used, so that none is used twice
-    "logout_tokens",
+used_tokens = sa.Table(  # of identity providers, so that none is used twice
+    "used_tokens",
     metadata,
     Column("token", String, primary_key=True),  # hash of the issuer and its name for the token
     Column("expires", String, nullable=False),

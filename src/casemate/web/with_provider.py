@@ -12,7 +12,7 @@ from starlette.responses import RedirectResponse, Response
 from starlette.routing import BaseRoute, Route
 
 from casemate.errors import CasemateError
-from casemate.gate.oidc.sign_ins import LIFE
+from casemate.gate.pending import LIFE
 from casemate.web import errors
 from casemate.web.front import SESSION, Front, Reader
 from casemate.web.origin import is_https, local_path

@@ -15,7 +15,7 @@ from gate_builders import Watch, World, a_world
 from oidc_liar import SECRET, Liar, a_key, a_liar
 
 from casemate.gate.oidc.sign_ins import Finished
-from casemate.store.tables import logout_tokens, sessions, sign_ins
+from casemate.store.tables import sessions, sign_ins, used_tokens
 
 BASE = "https://casemate.example"
 PROVIDER = """
@@ -65,7 +65,7 @@ class Stage:
         vars(liar).update(vars(honest))
         world.watch.moment = Watch().moment
         with world.database.write() as connection:
-            for table in (sessions, sign_ins, logout_tokens):
+            for table in (sessions, sign_ins, used_tokens):
                 connection.execute(table.delete())
         self.sign_ins = world.gate.sign_ins = anew(self)
 

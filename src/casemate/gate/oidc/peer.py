@@ -21,8 +21,8 @@ import msgspec
 from casemate.errors import Invalid, Refused, Unavailable
 from casemate.gate.connection import Ways, session
 from casemate.gate.oidc.provider import Provider, check_endpoint
-from casemate.gate.oidc.refusal import Untrusted
 from casemate.gate.oidc.signed import Key, Token, UnknownKey
+from casemate.gate.refusal import Untrusted
 
 if TYPE_CHECKING:
     from casemate.gate.perimeter import Route

@@ -28,7 +28,7 @@ from msgspec import Meta
 
 from casemate.errors import CasemateError, Invalid
 from casemate.gate.address import Address
-from casemate.gate.oidc.entitlement import LEVELS, Entitlements, Path_, Rule, TenantRule
+from casemate.gate.entitlement import LEVELS, Entitlements, Path_, Rule, TenantRule
 from casemate.gate.oidc.secret import Secret
 from casemate.gate.principal import ROLES
 from casemate.store.folder import disk_problem

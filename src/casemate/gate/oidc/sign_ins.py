@@ -27,10 +27,11 @@ from casemate.gate.oidc import id_token
 from casemate.gate.oidc.logout_token import Ended
 from casemate.gate.oidc.peer import Description, Peer
 from casemate.gate.oidc.provider import Provider
-from casemate.gate.oidc.refusal import Cancelled, Late, Unentitled, Untrusted
 from casemate.gate.oidc.signed import Token
-from casemate.gate.token import Random, fingerprint, secret
-from casemate.store.tables import logout_tokens, sign_ins
+from casemate.gate.pending import Pending
+from casemate.gate.refusal import Cancelled, Unentitled, Untrusted
+from casemate.gate.token import Random, secret
+from casemate.store.tables import used_tokens
 
 if TYPE_CHECKING:
     from casemate.gate.acts import Acts
@@ -38,9 +39,7 @@ if TYPE_CHECKING:
     from casemate.gate.perimeter import Perimeter
     from casemate.store.database import Database
 
-LIFE = timedelta(minutes=10)  # to sign in at the provider
 _FAREWELL_SECONDS = 3.0
-_MOST = 10_000  # under way; a crowd pushes the oldest out and fills no disk
 _log = logging.getLogger("casemate.gate.oidc")
 
 
@@ -79,6 +78,7 @@ class SignIns:
         self._database = database
         self._acts = acts
         self._random = random
+        self._pending = Pending(database, acts)
         # What is sent holds nothing that this installation keeps: it may go where anything may.
         self._peers = {
             name: Peer(provider, lambda url: perimeter.route(url, label), self._seconds)
@@ -96,7 +96,7 @@ class SignIns:
         except CasemateError as problem:
             raise self._noted(name, problem) from None
         state, browser = secret(self._random), secret(self._random)
-        await asyncio.to_thread(self._keep, name, state, browser, after)
+        await asyncio.to_thread(self._pending.keep, name, state, browser, after)
         provider = peer.provider
         query = {
             "response_type": "code",
@@ -121,7 +121,7 @@ class SignIns:
         Untrusted; Unentitled, Unassured, Barred; Refused (perimeter); Unavailable.
         """
         peer, state = self._peer(name), answer.get("state", "")
-        after = await asyncio.to_thread(self._used, name, state, browser)
+        after = await asyncio.to_thread(self._pending.use, name, state, browser)
         try:
             description = await peer.description()
             _check_sender(answer, peer.provider, description)
@@ -227,49 +227,16 @@ class SignIns:
             self._federation.withdraw(provider.name, provider.issuer, subject)
             raise
 
-    def _keep(self, name: str, state: str, browser: str, after: str) -> None:
-        now = self._acts.clock()
-        with self._database.write() as connection:
-            connection.execute(sign_ins.delete().where(sign_ins.c.expires <= stamp(now)))
-            newest = sa.select(sign_ins.c.state).order_by(sign_ins.c.expires.desc())
-            crowd = sign_ins.c.state.not_in(newest.limit(_MOST - 1))
-            connection.execute(sign_ins.delete().where(crowd))
-            connection.execute(
-                sign_ins.insert().values(
-                    state=fingerprint(state),
-                    browser=fingerprint(browser),
-                    provider=name,
-                    after=after,
-                    expires=stamp(now + LIFE),
-                )
-            )
-
-    def _used(self, name: str, state: str, browser: str) -> str:
-        """Use a state up; the page to go to then. Raises Late."""
-        this = sign_ins.c.state == fingerprint(state)
-        with self._database.write() as connection:
-            row = connection.execute(sa.select(sign_ins).where(this)).first()
-            if row is None or row.provider != name:
-                raise Late
-            mine = hmac.compare_digest(row.browser, fingerprint(browser))
-            if not mine:
-                # Not used up: a link that somebody else was made to open must not end mine.
-                raise Late
-            connection.execute(sign_ins.delete().where(this))
-        if row.expires <= self._acts.now():
-            raise Late
-        return str(row.after)
-
     def _end(self, provider: Provider, ended: Ended) -> int:
         now = self._acts.clock()
         until = now + timedelta(seconds=max(0.0, ended.until - now.timestamp()))
         used = hashlib.sha256(f"{provider.issuer}\n{ended.id}".encode()).hexdigest()
         with self._database.write() as connection:
-            connection.execute(logout_tokens.delete().where(logout_tokens.c.expires <= stamp(now)))
-            query = sa.select(logout_tokens).where(logout_tokens.c.token == used)
+            connection.execute(used_tokens.delete().where(used_tokens.c.expires <= stamp(now)))
+            query = sa.select(used_tokens).where(used_tokens.c.token == used)
             if connection.execute(query).first() is not None:
                 raise Untrusted("it was used before (jti)")
-            connection.execute(logout_tokens.insert().values(token=used, expires=stamp(until)))
+            connection.execute(used_tokens.insert().values(token=used, expires=stamp(until)))
             return self._federation.end(
                 connection, provider.name, provider.issuer, ended.subject, ended.session
             )

@@ -14,7 +14,7 @@ from typing import Any
 
 import msgspec
 
-from casemate.gate.oidc.refusal import Untrusted
+from casemate.gate.refusal import Untrusted
 
 LONGEST = 64 * 1024  # characters
 _SMALLEST_RSA = 2048  # bits

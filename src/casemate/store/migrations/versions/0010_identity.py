@@ -36,10 +36,10 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("state", name=op.f("pk_sign_ins")),
     )
     op.create_table(
-        "logout_tokens",
+        "used_tokens",
         sa.Column("token", sa.String(), nullable=False),
         sa.Column("expires", sa.String(), nullable=False),
-        sa.PrimaryKeyConstraint("token", name=op.f("pk_logout_tokens")),
+        sa.PrimaryKeyConstraint("token", name=op.f("pk_used_tokens")),
     )
     op.create_table(
         "certificates",
@@ -61,7 +61,7 @@ def upgrade() -> None:
 
 def downgrade() -> None:
     """Undo."""
-    for table in ("certificates", "logout_tokens", "sign_ins", "federated"):
+    for table in ("certificates", "used_tokens", "sign_ins", "federated"):
         op.drop_table(table)
     with op.batch_alter_table("sessions") as sessions:
         for name in ("assurance", "provider_session", "provider"):

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from casemate.errors import Refused
 from casemate.gate.country import Country
-from casemate.gate.oidc.entitlement import LEVELS, Entitlements, Rule, TenantRule
-from casemate.gate.oidc.refusal import Unassured, Unentitled
+from casemate.gate.entitlement import LEVELS, Entitlements, Rule, TenantRule
+from casemate.gate.refusal import Unassured, Unentitled
 
 POLICY = Country.load("lu").policy
 ROLES = {"clerks": frozenset({"user"}), "chiefs": frozenset({"user", "admin"})}
