@@ -11,6 +11,7 @@ import errno
 import os
 import signal
 import socket
+import ssl
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -22,7 +23,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import ASGIApp
 
-from casemate import api, settings, web
+from casemate import api, settings, tls, web
 from casemate.api.witness import app as witness_app
 from casemate.cli import line
 from casemate.errors import CasemateError, Unavailable
@@ -56,6 +57,7 @@ def serve(path: Path, host: str | None, port: int | None, say: Callable[[str], N
     Raises Unavailable if the port is taken, and what ``Installation.open`` raises.
     """
     chosen = settings.load(path, host=host, port=port)
+    tls.context(chosen, path)  # what is wrong with it is said before anything is opened
     listener = _listen(chosen.host, chosen.port)
     with contextlib.closing(listener):
         taken = listener.getsockname()[1]
@@ -101,7 +103,8 @@ async def _run(
     loop.set_default_executor(ThreadPoolExecutor(_THREADS, "casemate"))
     if installation.witnessing is not None:
         installation.witnessing.start()
-    server = _Server(_config(application(installation)))
+    secured = tls.context(installation.settings, installation.folder.path)
+    server = _Server(_config(application(installation), secured=secured))
     async with _commands(installation), _daily(installation):
         try:
             await _serving(server, listener, lambda: _greet(installation, say))
@@ -109,11 +112,16 @@ async def _run(
             await installation.engines.close()
 
 
-def _config(app: ASGIApp, limit_concurrency: int | None = None) -> uvicorn.Config:
+def _config(
+    app: ASGIApp,
+    limit_concurrency: int | None = None,
+    secured: ssl.SSLContext | None = None,
+) -> uvicorn.Config:
     return uvicorn.Config(
         app,
         lifespan="off",
-        http="httptools",
+        http=tls.Protocol,
+        ssl_context_factory=None if secured is None else lambda config, standard: secured,
         loop="asyncio",
         ws="none",
         log_config=None,
@@ -176,8 +184,7 @@ async def _commands(installation: Installation) -> AsyncIterator[None]:
 
 def _greet(installation: Installation, say: Callable[[str], None]) -> None:
     chosen = installation.settings
-    host = f"[{chosen.host}]" if ":" in chosen.host else chosen.host
-    base = chosen.public_url.rstrip("/") or f"http://{host}:{chosen.port}"
+    base = chosen.base
     owner = installation.gate.owner()
     token = installation.gate.sessions.link_for(owner.principal)
     say(f"Casemate is ready at {base}")

@@ -6,10 +6,12 @@ variables, options on the command line. An unknown name is refused, so a typo ne
 
 from __future__ import annotations
 
+import ipaddress
 import os
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -32,6 +34,24 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     public_url: Annotated[
         str,
         Meta(description="Address people reach the server under, when a proxy stands before it."),
+    ] = ""
+    tls_certificate: Annotated[
+        str,
+        Meta(description="PEM file of the server's certificate; empty: plain HTTP, for a proxy."),
+    ] = ""
+    tls_key: Annotated[
+        str, Meta(description="PEM file of its private key, if that is not in the same file.")
+    ] = ""
+    tls_client_ca: Annotated[
+        str,
+        Meta(description="PEM file of the authorities that issue client certificates to services."),
+    ] = ""
+    trusted_proxies: Annotated[
+        str,
+        Meta(
+            description="Addresses or networks, with commas between, of the proxies whose header "
+            "Client-Cert is believed; empty for none."
+        ),
     ] = ""
     country: Annotated[str, Meta(description="Country pack: label policy, languages, duties.")] = (
         "lu"
@@ -58,6 +78,13 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     blobs_endpoint: Annotated[
         str,
         Meta(description="Server of the bucket in `blobs`: https://… or, inside, http://…"),
+    ] = ""
+    identity_providers: Annotated[
+        str,
+        Meta(
+            description="TOML file of the OpenID Connect providers people may sign in with; "
+            "empty for none."
+        ),
     ] = ""
     link_minutes: Annotated[
         int, Meta(ge=1, le=1440, description="Minutes for which a sign-in link works, once.")
@@ -109,6 +136,21 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
         bool, Meta(description="Serve the ledger's tiles to everyone, not to auditors alone.")
     ] = False
 
+    @property
+    def base(self) -> str:
+        """The address that people reach the server under, without a slash at the end."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        scheme = "https" if self.tls_certificate else "http"
+        return self.public_url.rstrip("/") or f"{scheme}://{host}:{self.port}"
+
+    def trusts(self, peer: str) -> bool:
+        """Whether who connects from the address ``peer`` is one of the trusted proxies."""
+        try:
+            address = ipaddress.ip_address(peer)
+        except ValueError:
+            return False
+        return any(address in network for network in _networks(self.trusted_proxies))
+
 
 @dataclass(frozen=True)
 class Setting:
@@ -134,13 +176,20 @@ VARIABLES = (
     Variable("CASEMATE_LDAP_PASSWORD", "Password of the `bind_dn` in directory.toml."),
     Variable("CASEMATE_HUB_TOKEN", "Token for the hub that `casemate model pull` asks."),
     Variable(
+        "CASEMATE_OIDC_SECRET_<NAME>",
+        "Client secret of an identity provider, if its file says variable:CASEMATE_OIDC_SECRET_….",
+    ),
+    Variable(
         "CASEMATE_REMOTE_KEY_<MODEL>",
         "Key for the server of one remote model: the model's name in capitals, "
         "everything but A to Z and digits as “_”.",
     ),
     Variable("CASEMATE_TRACEBACK", "1: show where something went wrong inside."),
 )
-_OTHERS = re.compile(r"CASEMATE_(?:DATA|HUB_TOKEN|LDAP_PASSWORD|TRACEBACK|REMOTE_KEY_[A-Z0-9_]+)")
+_OTHERS = re.compile(
+    r"CASEMATE_(?:DATA|HUB_TOKEN|LDAP_PASSWORD|TRACEBACK|REMOTE_KEY_[A-Z0-9_]+|"
+    r"OIDC_SECRET_[A-Z0-9_]+)"
+)
 
 
 def data_folder(environment: Mapping[str, str] | None = None) -> Path:
@@ -174,7 +223,9 @@ def load(folder: Path, environment: Mapping[str, str] | None = None, **options: 
             )
     values.update({name: value for name, value in options.items() if value is not None})
     try:
-        return msgspec.convert(values, Settings)
+        settings = msgspec.convert(values, Settings)
+        _networks(settings.trusted_proxies)
+        return settings
     except msgspec.ValidationError as problem:
         raise Invalid(
             f"A setting is wrong: {problem}.", "`casemate settings` lists them all."
@@ -193,6 +244,17 @@ def describe(settings: Settings) -> Iterator[Setting]:
             field.default,
             str((extra or {}).get("description", "")),
         )
+
+
+@cache
+def _networks(text: str) -> tuple[ipaddress.IPv4Network | ipaddress.IPv6Network, ...]:
+    try:
+        return tuple(ipaddress.ip_network(one.strip()) for one in text.split(",") if one.strip())
+    except ValueError:
+        raise Invalid(
+            "The setting `trusted_proxies` is wrong.",
+            "Give addresses or networks such as 10.1.0.0/16, with commas between.",
+        ) from None
 
 
 def _variable(field: str) -> str:

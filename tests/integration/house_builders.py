@@ -224,7 +224,7 @@ class Server:
 
     @property
     def port(self) -> int:
-        found = re.search(r"http://127\.0\.0\.1:(\d+)$", self.said[0])
+        found = re.search(r"https?://127\.0\.0\.1:(\d+)$", self.said[0])
         assert found, self.said
         return int(found.group(1))
 

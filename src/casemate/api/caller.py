@@ -1,4 +1,4 @@
-"""Who is asking: the bearer of a key, or a person with a signed-in browser."""
+"""Who is asking: the bearer of a key or certificate, or a person with a signed-in browser."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 
 from starlette.requests import Request
 
+from casemate.api.certificate import presented
 from casemate.errors import Refused
 
 if TYPE_CHECKING:
@@ -19,13 +20,20 @@ _SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
 
 
 async def bearer(installation: Installation, request: Request) -> Caller:
-    """The bearer of the key in the Authorization header. Raises Unauthenticated."""
+    """The bearer of the key in the Authorization header, else the holder of the certificate.
+
+    Raises Unauthenticated; Refused if another site made a browser use its certificate.
+    """
     header = request.headers.get("authorization")
+    if header is None and (shown := presented(request, installation.settings)) is not None:
+        if request.method not in _SAFE and _from_page(request) and not _same_origin(request):
+            raise _elsewhere()
+        return await asyncio.to_thread(installation.gate.certificates.caller, shown)
     return await asyncio.to_thread(installation.gate.caller_from_authorization, header)
 
 
 async def bearer_or_session(installation: Installation, request: Request) -> Caller:
-    """The bearer of a key, else the person whose session the cookie names.
+    """The bearer of a key or certificate, else the person whose session the cookie names.
 
     Raises Unauthenticated; Refused if another site made a browser send its cookie along.
     """
@@ -33,9 +41,7 @@ async def bearer_or_session(installation: Installation, request: Request) -> Cal
     if session is None or "authorization" in request.headers:
         return await bearer(installation, request)
     if request.method not in _SAFE and not _same_origin(request):
-        raise Refused(
-            "This request comes from another site.", "Send it from this one, or with a key."
-        )
+        raise _elsewhere()
     return await asyncio.to_thread(installation.gate.sessions.caller, session)
 
 
@@ -44,6 +50,15 @@ async def auditor(installation: Installation, request: Request) -> Caller:
     caller = await bearer_or_session(installation, request)
     await asyncio.to_thread(installation.gate.require, caller, "audit")
     return caller
+
+
+def _elsewhere() -> Refused:
+    return Refused("This request comes from another site.", "Send it from this one, or with a key.")
+
+
+def _from_page(request: Request) -> bool:
+    """Whether a browser sends this for a page: programs set neither of these."""
+    return "sec-fetch-site" in request.headers or "origin" in request.headers
 
 
 def _same_origin(request: Request) -> bool:

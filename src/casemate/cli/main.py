@@ -18,6 +18,7 @@ from casemate import __version__
 from casemate.cli import (
     apply,
     bundle,
+    certificates,
     demo,
     documents,
     forget,
@@ -26,6 +27,7 @@ from casemate.cli import (
     people,
     perimeter,
     policy,
+    providers,
     questions,
     record,
     usecase,
@@ -65,8 +67,8 @@ def up(context: click.Context, data: Path | None, host: str | None, port: int | 
 
 
 _MODULES = (
-    *(questions, documents, labels, people, forget, perimeter, models, bundle),
-    *(usecase, policy, apply, record, verify, witness, demo),
+    *(questions, documents, labels, people, providers, certificates, forget, perimeter, models),
+    *(bundle, usecase, policy, apply, record, verify, witness, demo),
 )
 for module in _MODULES:
     for command in module.COMMANDS:

@@ -7,7 +7,7 @@ is the only thing that carries rights past it.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -19,14 +19,18 @@ from casemate.errors import Invalid, NotFound, Refused, Unauthenticated, Unavail
 from casemate.gate import perimeter
 from casemate.gate.acts import Acts, Clock, Recorder
 from casemate.gate.caller import Caller
+from casemate.gate.certificate import Authorities, Certificates
 from casemate.gate.country import Country
 from casemate.gate.directory import Declared, Directory, declared, meaning
 from casemate.gate.enforcement import Enforcement
+from casemate.gate.federation import Federation
 from casemate.gate.group import Groups
 from casemate.gate.key import Keys
 from casemate.gate.label import Label
 from casemate.gate.ldap import Ldap
 from casemate.gate.memory import Memory
+from casemate.gate.oidc.provider import Provider, load_providers
+from casemate.gate.oidc.sign_ins import SignIns
 from casemate.gate.password import Passwords
 from casemate.gate.perimeter import Perimeter
 from casemate.gate.policy import ACTIONS, KINDS, Decision, PolicySet, Resource
@@ -86,6 +90,8 @@ class Gate:
         directory: Declared | None = None,
         ldap: Ldap | None = None,
         keyring: Keyring | None = None,
+        providers: Mapping[str, Provider] | None = None,
+        authorities: Authorities | None = None,
     ) -> None:
         self.database = database
         self.country = country
@@ -99,6 +105,7 @@ class Gate:
         self.principals = Principals(database, country, rights, passwords, random, self.memory)
         self.keys = Keys(database, self.principals, rights, random, self.memory)
         self.second_factors = SecondFactors(database, keyring, self.principals, rights, random)
+        self.certificates = Certificates(database, self.principals, rights, random, authorities)
         self.sessions = Sessions(
             database,
             self.principals,
@@ -116,6 +123,15 @@ class Gate:
             self.sessions.directory = Directory(
                 ldap, directory.ldap, means, country, database, self.principals, rights, random
             )
+        self.sign_ins = SignIns(
+            providers or {},
+            perimeter,
+            Federation(database, self.principals, self.sessions, rights),
+            database,
+            rights.acts,
+            random,
+            country.policy.lowest(),
+        )
         self._reaches = Reaches(database, country, rights, self.memory)
         self.use_cases = UseCases(database, country, rights, self._reaches, self.memory, random)
         self.enforcement = Enforcement(database, policy_folder, country, rights, self.memory)
@@ -136,7 +152,8 @@ class Gate:
     ) -> Self:
         """The gate of a data folder; a fresh one gets the shipped policies first.
 
-        Raises Invalid naming what is wrong in policies, perimeter or country pack; Unavailable.
+        Raises Invalid naming what is wrong in policies, perimeter, country pack, identity
+        providers or authorities of client certificates; Unavailable.
         """
         country = Country.load(settings.country)
         if folder.fresh:
@@ -152,18 +169,12 @@ class Gate:
                 lambda url: places.route(url, lowest),
                 password=os.environ.get(LDAP_PASSWORD, ""),
             )
+        file, named = settings.identity_providers, settings.tls_client_ca
         gate = cls(
-            database,
-            country,
-            rights,
-            places,
-            settings,
-            folder.policies,
-            random,
-            passwords,
-            known,
-            ldap,
-            keyring,
+            *(database, country, rights, places, settings, folder.policies),
+            *(random, passwords, known, ldap, keyring),
+            load_providers(folder.path / file, country) if file else {},
+            Authorities.load(folder.path / named) if named else None,
         )
         gate.enforcement.start()
         return gate
@@ -258,7 +269,11 @@ class Gate:
     def _confirm(self, admission: Admission) -> None:
         """Raise if what was admitted would not be admitted now."""
         caller = admission.caller
-        own = {"key": self.keys.stands, "session": self.sessions.stands}.get(caller.via)
+        own = {
+            "key": self.keys.stands,
+            "session": self.sessions.stands,
+            "certificate": self.certificates.stands,
+        }.get(caller.via)
         if own is not None and not own(caller.credential):
             raise _taken_back()
         try:

@@ -80,7 +80,7 @@ class Keys:
         now = self._rights.acts.clock()
         with self._database.write() as connection:
             if use_case is not None:
-                _check_use_case(connection, use_case, target.tenant)
+                check_use_case(connection, use_case, target.tenant)
             connection.execute(
                 keys.insert().values(
                     id=id,
@@ -206,7 +206,8 @@ _HOLDER = (
 )
 
 
-def _check_use_case(connection: sa.Connection, use_case: str, tenant: str) -> None:
+def check_use_case(connection: sa.Connection, use_case: str, tenant: str) -> None:
+    """Raise NotFound unless ``tenant`` has the use case that something is to be bound to."""
     query = sa.select(use_cases.c.id).where(
         use_cases.c.id == use_case, use_cases.c.tenant == tenant
     )

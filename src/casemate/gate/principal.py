@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
@@ -19,6 +19,8 @@ from casemate.gate.token import Random, identifier
 from casemate.store.database import Database
 from casemate.store.tables import (
     attempts,
+    certificates,
+    federated,
     group_members,
     key_uses,
     keys,
@@ -222,10 +224,12 @@ class Principals:
         )
         mine = sa.select(keys.c.id).where(keys.c.principal == id)
         connection.execute(key_uses.delete().where(key_uses.c.key.in_(mine)))
-        connection.execute(keys.delete().where(keys.c.principal == id))
         member = sa.select(provisioned.c.id).where(provisioned.c.principal == id)
         connection.execute(group_members.delete().where(group_members.c.member.in_(member)))
-        for table in (provisioned, recovery_codes, second_factors):
+        for table in (
+            *(keys, certificates, federated),
+            *(provisioned, recovery_codes, second_factors),
+        ):
             connection.execute(table.delete().where(table.c.principal == id))
 
     @staticmethod
@@ -336,6 +340,30 @@ class Principals:
         )
         return made
 
+    def restate(
+        self,
+        connection: sa.Connection,
+        before: Principal,
+        *,
+        roles: frozenset[str],
+        clearance: Label,
+        provider: str,
+    ) -> Principal:
+        """Write and record the rights that an identity provider gives somebody now."""
+        self._check_label(clearance)
+        after = replace(before, roles=roles, clearance=clearance)
+        values = {"roles": " ".join(sorted(roles)), "clearance": str(clearance)}
+        connection.execute(principals.update().where(principals.c.id == before.id).values(values))
+        self._rights.acts.record(
+            "principal.changed",
+            None,
+            subject=before.pseudonym,
+            before=state_digest(before),
+            after=state_digest(after),
+            provider=provider,
+        )
+        return after
+
     def insert_tenant(self, connection: sa.Connection, actor: Principal | None, name: str) -> str:
         """Write and record a new tenant without asking for rights; its id. Raises Conflict."""
         name = checked_name(name)
@@ -424,8 +452,9 @@ class Principals:
 def _end_access(connection: sa.Connection, id: str, now: str) -> None:
     for table in (sessions, links, sign_in_steps):
         connection.execute(table.delete().where(table.c.principal == id))
-    mine = sa.and_(keys.c.principal == id, keys.c.revoked.is_(None))
-    connection.execute(keys.update().where(mine).values(revoked=now))
+    for table in (keys, certificates):
+        mine = sa.and_(table.c.principal == id, table.c.revoked.is_(None))
+        connection.execute(table.update().where(mine).values(revoked=now))
 
 
 def state_digest(principal: Principal) -> str:

@@ -122,7 +122,7 @@ class Rights:
         """
         actor = caller.principal
         if actor.id == target.id:
-            if caller.via == "key":
+            if caller.via in ("key", "certificate"):
                 # A leaked key could otherwise make another, and outlive its revocation.
                 raise Refused("A key cannot do this for its own holder.", "Sign in to do it.")
             return
@@ -142,7 +142,7 @@ class Rights:
         Raises Refused, saying how to get a second person where there is none.
         """
         actor = caller.principal
-        if actor.kind != "person" or caller.via == "key":
+        if actor.kind != "person" or caller.via in ("key", "certificate"):
             raise Refused("An approval is a person's decision.", "Sign in as a person to decide.")
         if actor.id != first:
             return

@@ -40,6 +40,18 @@ class SecondStep(Unauthenticated):
         self.ticket = ticket
 
 
+@dataclass(frozen=True)
+class Origin:
+    """The identity provider that a session was opened through.
+
+    session: hash of the provider's own name for it. assurance: eIDAS level, if known.
+    """
+
+    provider: str
+    session: str | None
+    assurance: str | None
+
+
 class Sessions:
     """Opens, recognises and ends sessions."""
 
@@ -175,11 +187,31 @@ class Sessions:
         row = self._holder(hash)
         if row is None:
             raise Unauthenticated("You are not signed in, or no longer.", "Sign in again.")
-        return Caller(self._principals.read(row), None, "session", credential=hash)
+        return Caller(
+            self._principals.read(row),
+            None,
+            "session",
+            credential=hash,
+            assurance=row.session_assurance,
+        )
 
     def stands(self, hash: str) -> bool:
         """Whether the session of this fingerprint is still open."""
         return self._holder(hash) is not None
+
+    def open_from(self, connection: sa.Connection, principal: str, origin: Origin) -> str:
+        """A session token for whom a provider vouches, in the caller's transaction.
+
+        Raises Unauthenticated if the principal is disabled.
+        """
+        return self._open(connection, principal, "provider", origin)
+
+    def provider_of(self, session_token: str) -> str | None:
+        """The provider that a session was opened through; None for another, or none."""
+        query = sa.select(sessions.c.provider).where(sessions.c.hash == fingerprint(session_token))
+        with self._database.read() as connection:
+            name: str | None = connection.execute(query).scalar()
+            return name
 
     def sign_out(self, session_token: str) -> None:
         """End a session; no error if it has ended."""
@@ -228,7 +260,9 @@ class Sessions:
         )
         return _Entered(ticket, second=True)
 
-    def _open(self, connection: sa.Connection, principal: str, by: str) -> str:
+    def _open(
+        self, connection: sa.Connection, principal: str, by: str, origin: Origin | None = None
+    ) -> str:
         token, now = secret(self._random), self._rights.acts.clock()
         who = self._principals.read(
             connection.execute(sa.select(principals).where(principals.c.id == principal)).one()
@@ -242,14 +276,24 @@ class Sessions:
                 principal=principal,
                 created=stamp(now),
                 expires=stamp(now + self._session_life),
+                provider=origin.provider if origin else None,
+                provider_session=origin.session if origin else None,
+                assurance=origin.assurance if origin else None,
             )
         )
-        self._rights.acts.record("session.opened", who, by=by)
+        through = {"provider": origin.provider} if origin else {}
+        if origin and origin.assurance:
+            through["assurance"] = origin.assurance
+        self._rights.acts.record("session.opened", who, by=by, **through)
         return token
 
 
 _HOLDER = (
-    sa.select(principals, sessions.c.expires.label("session_ends"))
+    sa.select(
+        principals,
+        sessions.c.expires.label("session_ends"),
+        sessions.c.assurance.label("session_assurance"),
+    )
     .join(sessions, sessions.c.principal == principals.c.id)
     .where(sessions.c.hash == sa.bindparam("hash"), principals.c.disabled.is_(None))
 )

@@ -15,7 +15,7 @@ UNCATEGORIZED = 0  # OCSF's base event
 _CREATE, _READ, _UPDATE, _DELETE, _ENABLE, _DISABLE = 1, 2, 3, 4, 8, 9  # of ENTITY; of API, 1 to 4
 _ACCOUNT_CREATE, _ACCOUNT_ENABLE, _ACCOUNT_PASSWORD = 1, 2, 3
 _ACCOUNT_DISABLE, _ACCOUNT_DELETE = 5, 6
-_LOGON, _START, _STOP, _NEW_FINDING = 1, 3, 4, 1
+_LOGON, _LOGOFF, _START, _STOP, _NEW_FINDING = 1, 2, 3, 4, 1
 OTHER = 99
 
 
@@ -65,12 +65,17 @@ MEANINGS: dict[str, Meaning] = {
     "principal.forgotten": Meaning("Principal forgotten", ACCOUNT, _ACCOUNT_DELETE, 2),
     "key.created": Meaning("Key created", ACCOUNT, OTHER),
     "key.revoked": Meaning("Key revoked", ACCOUNT, OTHER),
+    "certificate.bound": Meaning("Client certificate bound", ACCOUNT, OTHER),
+    "certificate.unbound": Meaning("Client certificate unbound", ACCOUNT, OTHER),
     "link.created": Meaning("Sign-in link created", ACCOUNT, OTHER),
     "second_factor.enrolled": Meaning("Second factor enrolled", ACCOUNT, OTHER, 2),
     "second_factor.removed": Meaning("Second factor removed", ACCOUNT, OTHER, 3),
     "sign_in.locked": Meaning("Closed after failures to sign in", AUTHENTICATION, _LOGON, 3),
     "sign_in.refused": Meaning("Sign-in refused", AUTHENTICATION, _LOGON, 2),
     "session.opened": Meaning("Session opened", AUTHENTICATION, _LOGON),
+    "session.ended": Meaning("Session ended by its provider", AUTHENTICATION, _LOGOFF),
+    "principal.linked": Meaning("Identity of a provider linked", ACCOUNT, OTHER),
+    "access.withdrawn": Meaning("Access withdrawn by its provider", ACCOUNT, OTHER, 2),
     # what is managed
     **_thing("tenant", "tenant", {"tenant.created": ("Tenant created", _CREATE, 1)}),
     **_thing(

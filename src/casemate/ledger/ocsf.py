@@ -148,7 +148,8 @@ def _account(known: Meaning, left: Fields, found: Found, origin: str) -> Fields:
 
 def _authentication(known: Meaning, left: Fields, found: Found, origin: str) -> Fields:
     made: Fields = {
-        "user": _actor(left)["user"],
+        # Of a session that another ended, the user is whose it was.
+        "user": {"uid": str(left.pop("subject"))} if "subject" in left else _actor(left)["user"],
         "service": {"name": "Casemate", "uid": origin},
     }
     if "by" in left:

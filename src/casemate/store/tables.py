@@ -10,7 +10,7 @@ from __future__ import annotations
 import sqlalchemy as sa
 from sqlalchemy import Column, ForeignKey, Index, Integer, LargeBinary, String, Text
 
-REVISION = "0006"  # the newest file in migrations/versions
+REVISION = "0007"  # the newest file in migrations/versions
 
 metadata = sa.MetaData(
     naming_convention={
@@ -72,6 +72,47 @@ sessions = sa.Table(
     Column("principal", String, ForeignKey("principals.id"), nullable=False, index=True),
     Column("created", String, nullable=False),
     Column("expires", String, nullable=False),
+    Column("provider", String),  # name of the identity provider it was opened through, if any
+    Column("provider_session", String),  # hash of the provider's own name for it
+    Column("assurance", String),  # eIDAS level of the means: low | substantial | high
+)
+
+federated = sa.Table(  # people whom an identity provider vouches for
+    "federated",
+    metadata,
+    Column("identity", String, primary_key=True),  # hash of the issuer and its name for the person
+    Column("principal", String, ForeignKey("principals.id"), nullable=False, index=True),
+    Column("created", String, nullable=False),
+)
+
+sign_ins = sa.Table(  # those under way with an identity provider
+    "sign_ins",
+    metadata,
+    Column("state", String, primary_key=True),  # hash
+    Column("browser", String, nullable=False),  # hash of the cookie of the browser that began it
+    Column("provider", String, nullable=False),
+    Column("after", Text, nullable=False),  # the page to go to then
+    Column("expires", String, nullable=False),
+)
+
+used_tokens = sa.Table(  # of identity providers, so that none is used twice
+    "used_tokens",
+    metadata,
+    Column("token", String, primary_key=True),  # hash of the issuer and its name for the token
+    Column("expires", String, nullable=False),
+)
+
+certificates = sa.Table(  # client certificates that services come with
+    "certificates",
+    metadata,
+    Column("id", String, primary_key=True),
+    Column("principal", String, ForeignKey("principals.id"), nullable=False, index=True),
+    Column("use_case", String),
+    Column("kind", String, nullable=False),  # thumbprint | subject | dns | uri | email
+    Column("value", String, nullable=False),
+    Column("created", String, nullable=False),
+    Column("revoked", String),
+    Index("ix_certificates_value", "kind", "value"),
 )
 
 use_cases = sa.Table(
@@ -395,6 +436,7 @@ group_members = sa.Table(
 )
 
 RIGHTS_TABLES = (
-    *(principals, keys, sessions, use_cases, use_case_versions, collections, models, policy_sets),
+    *(principals, keys, certificates, sessions, use_cases, use_case_versions, collections),
+    *(models, policy_sets),
 )
 """What an admission depends on: a change of any row here is counted in ``rights_changes``."""

@@ -19,10 +19,13 @@ from casemate.errors import (
     Conflict,
     Invalid,
     NotFound,
+    Refused,
     TooLarge,
     Unauthenticated,
+    Unavailable,
     Unsupported,
 )
+from casemate.gate.sign_in_problem import Barred, Cancelled, Late, Unassured, Unentitled, Untrusted
 from casemate.library.parse import Unreadable
 from casemate.web.page import page as _page
 from casemate.web.page import words_for
@@ -51,6 +54,15 @@ _TOLD: dict[tuple[str, type[CasemateError]], str] = {
     ("sign_in", Unauthenticated): "password",
     ("code", Unauthenticated): "code",
     ("link", Unauthenticated): "link",
+    ("provider", Cancelled): "provider_cancelled",
+    ("provider", Late): "provider_late",
+    ("provider", Untrusted): "provider_untrusted",
+    ("provider", Unentitled): "provider_rights",
+    ("provider", Unassured): "provider_assurance",
+    ("provider", Barred): "provider_barred",
+    ("provider", Refused): "provider_closed",
+    ("provider", NotFound): "provider_unknown",
+    ("provider", Unavailable): "provider_silent",
     ("", Unauthenticated): "session",
     ("ask", NotFound): "choice",
     ("ask", TooLarge): "question",

@@ -24,6 +24,7 @@ from casemate.web.words import Words
 if TYPE_CHECKING:
     from casemate.gate.caller import Caller
     from casemate.gate.label import Label
+    from casemate.gate.oidc.provider import Provider
     from casemate.installation import Installation
 
 SESSION = "casemate_session"
@@ -60,6 +61,11 @@ class Front:
 
     def __init__(self, installation: Installation) -> None:
         self.house = installation
+
+    @property
+    def providers(self) -> list[Provider]:
+        """The identity providers that people may sign in with, as declared."""
+        return list(self.house.gate.sign_ins.providers.values())
 
     def everyone(self, handler: Handler) -> Endpoint:
         """An endpoint that needs no session."""

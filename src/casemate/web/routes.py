@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from starlette.routing import BaseRoute
 
-from casemate.web import ask, assets, documents, runs, sign_in, specimens
+from casemate.web import ask, assets, documents, runs, sign_in, specimens, with_provider
 from casemate.web.front import Front
 
 if TYPE_CHECKING:
@@ -18,6 +18,7 @@ def routes(installation: Installation) -> list[BaseRoute]:
     front = Front(installation)
     return [
         *sign_in.routes(front),
+        *with_provider.routes(front),
         *ask.routes(front),
         *runs.routes(front),
         *documents.routes(front),

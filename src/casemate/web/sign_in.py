@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from urllib.parse import urlsplit
 
 from starlette.requests import Request
@@ -16,6 +17,7 @@ from casemate.web.forms import fields
 from casemate.web.front import SESSION, Front, Reader
 from casemate.web.origin import is_https, local_path
 from casemate.web.page import LANGUAGE
+from casemate.web.with_provider import ID_TOKEN
 from casemate.web.words import LANGUAGES
 
 _YEAR = 365 * 24 * 3600
@@ -38,13 +40,16 @@ def routes(front: Front) -> list[BaseRoute]:
 
 class _Desk:
     def __init__(self, front: Front) -> None:
+        self._front = front
         self._house = front.house
 
     async def form(self, request: Request, reader: Reader) -> Response:
         after = local_path(request.query_params.get("next", "/"))
         if reader.caller is not None:
             return RedirectResponse(after, 303)
-        return reader.page("sign_in.html", after=after, name="", problem=None)
+        return reader.page(
+            "sign_in.html", after=after, name="", problem=None, providers=self._front.providers
+        )
 
     async def sign_in(self, request: Request, reader: Reader) -> Response:
         form = await fields(request)
@@ -58,7 +63,12 @@ class _Desk:
         except CasemateError as error:
             told = errors.told(error, reader.words, "sign_in")
             return reader.page(
-                "sign_in.html", status=error.status, after=after, name=name, problem=told
+                "sign_in.html",
+                status=error.status,
+                after=after,
+                name=name,
+                problem=told,
+                providers=self._front.providers,
             )
         return self._entered(request, token, after)
 
@@ -90,11 +100,31 @@ class _Desk:
 
     async def sign_out(self, request: Request, reader: Reader) -> Response:
         token = request.cookies.get(SESSION)
+        name = None
         if token:
-            await asyncio.to_thread(self._house.gate.sessions.sign_out, token)
-        response = RedirectResponse("/sign-in", 303)
+            sessions = self._house.gate.sessions
+            name = await asyncio.to_thread(sessions.provider_of, token)
+            await asyncio.to_thread(sessions.sign_out, token)
+        response = await self._farewell(request, reader, name)
         response.delete_cookie(SESSION, path="/", httponly=True, samesite="strict")
+        response.delete_cookie(ID_TOKEN, path="/sign-out", httponly=True, samesite="strict")
         return response
+
+    async def _farewell(self, request: Request, reader: Reader, name: str | None) -> Response:
+        """The sign-in page; or, for who came through a provider, a page that goes on to it.
+
+        A page and not a redirect: browsers hold redirects after a form to its `form-action`.
+        """
+        house, address = self._house, None
+        if name is not None:
+            address = await house.gate.sign_ins.farewell(
+                name, house.settings.base, request.cookies.get(ID_TOKEN)
+            )
+        if name is None or address is None:
+            return RedirectResponse("/sign-in", 303)
+        title = house.gate.sign_ins.providers[name].title
+        left = replace(reader, caller=None)
+        return left.page("signed_out.html", address=address, title=title)
 
     async def language(self, request: Request, reader: Reader) -> Response:
         chosen = (await fields(request)).text("language")

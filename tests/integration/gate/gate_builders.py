@@ -123,7 +123,7 @@ class World:
 
 
 @contextmanager
-def a_world(folder: Path, directory: str = ""):  # type: ignore[no-untyped-def]
+def a_world(folder: Path, directory: str = "", **settings: Any):  # type: ignore[no-untyped-def]
     """An installation in ``folder``, started for the first time by "Anne".
 
     ``directory``: the content of its directory.toml.
@@ -147,7 +147,7 @@ def a_world(folder: Path, directory: str = ""):  # type: ignore[no-untyped-def]
                 opened,
                 database,
                 ledger,
-                Settings(concurrent_runs=2),
+                Settings(concurrent_runs=2, **settings),
                 clock=watch,
                 random=random,
                 passwords=Passwords(random, cheap),

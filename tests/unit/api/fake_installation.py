@@ -229,7 +229,7 @@ def held() -> FakeInstallation:
 
 def a_caller(name, *, roles=("user",), use_case=None, via="key"):
     principal = SimpleNamespace(name=name, kind="person", roles=frozenset(roles), clearance="U")
-    return SimpleNamespace(principal=principal, use_case=use_case, via=via)
+    return SimpleNamespace(principal=principal, use_case=use_case, via=via, assurance=None)
 
 
 def a_use_case(id, *, models=("quote",), collections=None, state="approved"):

@@ -12,7 +12,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from casemate.api.body import upload_limit
-from casemate.api.platform import account, administration, library, openapi, runs, shapes
+from casemate.api.platform import account, administration, library, openapi, providers, runs, shapes
 from casemate.api.resource import Face, Operation, Query, json_response
 from casemate.oversight import applying, declaration
 from casemate.reasoning import event
@@ -31,6 +31,12 @@ _RUNS = Annotated[int, Meta(ge=1, le=runs.MOST_RUNS)]
 
 OPERATIONS = (
     Operation("GET", "/api/openapi.json", describe),
+    Operation(
+        "POST",
+        "/api/providers/{name}/logout",
+        providers.logout,
+        body_media=("application/x-www-form-urlencoded",),
+    ),
     Operation("GET", "/api/whoami", account.whoami, answers=shapes.Who),
     Operation("GET", "/api/use-cases", account.use_cases, answers=shapes.UseCases),
     Operation(

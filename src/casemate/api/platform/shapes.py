@@ -25,6 +25,7 @@ class Who(Struct, frozen=True, kw_only=True):
     clearance: str
     use_case: str | None  # the only one this key may be used for
     via: str
+    assurance: str | None  # eIDAS level of the means that a session was opened with, if known
     languages: list[str]
 
     @classmethod
@@ -38,6 +39,7 @@ class Who(Struct, frozen=True, kw_only=True):
             clearance=str(principal.clearance),
             use_case=caller.use_case,
             via=caller.via,
+            assurance=caller.assurance,
             languages=list(languages),
         )
 

@@ -18,7 +18,7 @@ Act = Callable[["Installation", "Caller", Mapping[str, Any]], AsyncIterator[Item
 
 _MODULES = (
     *("asking", "bundle", "documents", "forget", "models", "people", "perimeter", "pull"),
-    *("apply", "labels", "ledger", "policy", "record", "usecase"),
+    *("apply", "certificates", "labels", "ledger", "policy", "providers", "record", "usecase"),
 )
 _acts: dict[str, Act] = {}
 

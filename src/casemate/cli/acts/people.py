@@ -104,12 +104,9 @@ async def user_link(
     name = arguments.get("name")
     target = principals.colleague(caller, name) if name else caller.principal
     token = installation.gate.sessions.link_for(target, actor=caller)
-    base = installation.settings.public_url.rstrip("/") or (
-        f"http://{installation.settings.host}:{installation.settings.port}"
-    )
     yield {
         "name": target.name,
-        "link": f"{base}/sign-in/{token}",
+        "link": f"{installation.settings.base}/sign-in/{token}",
         "minutes": installation.settings.link_minutes,
     }
 

@@ -1,0 +1,97 @@
+"""Signing in with a provider: the way there, and the way back.
+
+The way back comes from another site, so what it starts is still another site's navigation, on
+which browsers leave out a ``SameSite=Strict`` cookie. It therefore ends on a page of ours, which
+goes on by itself.
+"""
+
+from __future__ import annotations
+
+from starlette.requests import Request
+from starlette.responses import RedirectResponse, Response
+from starlette.routing import BaseRoute, Route
+
+from casemate.errors import CasemateError
+from casemate.gate.pending import LIFE
+from casemate.web import errors
+from casemate.web.front import SESSION, Front, Reader
+from casemate.web.origin import is_https, local_path
+
+BROWSER = "casemate_sign_in"  # the secret of the browser that began, until it comes back
+ID_TOKEN = "casemate_id_token"  # noqa: S105 - a cookie's name: what the provider wants at sign-out
+_LARGEST = 3800  # characters that browsers surely keep in a cookie
+
+
+def routes(front: Front) -> list[BaseRoute]:
+    """``/sign-in/with/NAME`` and ``/sign-in/with/NAME/back``."""
+    way = _Way(front)
+    return [
+        Route("/sign-in/with/{name}", front.everyone(way.begin), methods=["GET"]),
+        Route("/sign-in/with/{name}/back", front.everyone(way.finish), methods=["GET"]),
+    ]
+
+
+class _Way:
+    def __init__(self, front: Front) -> None:
+        self._front = front
+        self._settings = front.house.settings
+        self._sign_ins = front.house.gate.sign_ins
+
+    async def begin(self, request: Request, reader: Reader) -> Response:
+        name = request.path_params["name"]
+        after = local_path(request.query_params.get("next", "/"))
+        try:
+            begun = await self._sign_ins.begin(name, self._settings.base, after)
+        except CasemateError as error:
+            return self._failed(error, reader)
+        response = RedirectResponse(begun.address, 303)
+        response.set_cookie(
+            BROWSER,
+            begun.browser,
+            max_age=int(LIFE.total_seconds()),
+            path=f"/sign-in/with/{name}/back",
+            httponly=True,
+            samesite="lax",  # it has to come along from the provider's page
+            secure=self._secure(request),
+        )
+        return response
+
+    async def finish(self, request: Request, reader: Reader) -> Response:
+        name = request.path_params["name"]
+        browser = request.cookies.get(BROWSER, "")
+        try:
+            done = await self._sign_ins.finish(
+                name, self._settings.base, request.query_params, browser
+            )
+        except CasemateError as error:
+            return self._failed(error, reader)
+        response = reader.page("signed_in.html", after=local_path(done.after))
+        secure = self._secure(request)
+        response.set_cookie(
+            SESSION, done.session, path="/", httponly=True, samesite="strict", secure=secure
+        )
+        if len(done.id_token) <= _LARGEST:
+            response.set_cookie(
+                ID_TOKEN,
+                done.id_token,
+                path="/sign-out",
+                httponly=True,
+                samesite="strict",
+                secure=secure,
+            )
+        response.delete_cookie(BROWSER, path=f"/sign-in/with/{name}/back", httponly=True)
+        return response
+
+    def _failed(self, error: CasemateError, reader: Reader) -> Response:
+        told = errors.told(error, reader.words, "provider")
+        return reader.page(
+            "sign_in.html",
+            status=error.status,
+            after="/",
+            name="",
+            problem=told,
+            providers=self._front.providers,
+        )
+
+    def _secure(self, request: Request) -> bool:
+        return is_https(request, self._settings.public_url)

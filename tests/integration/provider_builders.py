@@ -1,0 +1,93 @@
+"""Casemate as it runs, beside an OpenID provider that we did not write."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from house_builders import Server, a_house, a_server, casemate
+from oidc_peer_process import SECRET
+
+PROVIDER = """
+[[provider]]
+name = "{name}"
+title = "{title}"
+issuer = "{issuer}"
+client_id = "casemate"
+client_secret = "file:ministry.secret"
+tenant = {{ name = "home" }}
+roles = {{ claim = "groups", values = {{ clerks = ["user"] }} }}
+clearance = {{ claim = "clearance" }}
+assurance = {{ minimum = "substantial" }}
+{more}
+"""
+
+
+@dataclass
+class Place:
+    """Casemate and the provider, both running."""
+
+    server: Server
+    issuer: str
+    folder: Path
+
+    @property
+    def base(self) -> str:
+        return f"http://127.0.0.1:{self.server.port}"
+
+
+@contextmanager
+def a_provider(host: str = "127.0.0.1") -> Iterator[tuple[str, subprocess.Popen[str]]]:
+    script = Path(__file__).with_name("oidc_peer_process.py")
+    process = subprocess.Popen(
+        [sys.executable, str(script), host],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        assert process.stdout is not None
+        yield process.stdout.readline().strip(), process
+    finally:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        process.stdin.close()
+        process.wait(30)
+        process.stdout.close()
+
+
+@contextmanager
+def a_place(folder: Path, host: str = "127.0.0.1") -> Iterator[Place]:
+    """``host``: what the provider is called, for browsers that tell sites apart by their names."""
+    with a_provider(host) as (issuer, process):
+        with a_house(folder) as house:
+            house.installation.gate.perimeter.add(
+                house.owner,
+                name="login",
+                host=host,
+                ports=[int(issuer.rpartition(":")[2])],
+                jurisdiction="LU",
+                ceiling=house.label("unclassified"),
+            )
+        (folder / "providers.toml").write_text(
+            PROVIDER.format(issuer=issuer, name="ministry", title="Ministry of Specimens", more="")
+            + PROVIDER.format(issuer=issuer, name="apart", title="Apart", more="userinfo = true")
+        )
+        (folder / "settings.toml").write_text('identity_providers = "providers.toml"\n')
+        secret = folder / "ministry.secret"
+        secret.write_text(SECRET + "\n")
+        secret.chmod(0o600)
+        with a_server(folder) as server:
+            place = Place(server, issuer, folder)
+            told, apart = casemate("provider", "list", "--json", data=folder).fine().json
+            assert process.stdin is not None
+            assert process.stdout is not None
+            after = f"{place.base}/sign-in"
+            process.stdin.write(f"{told['back']} {apart['back']}\n{told['logout']}\n{after}\n")
+            process.stdin.flush()
+            assert process.stdout.readline() == "registered\n"
+            yield place
