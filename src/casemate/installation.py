@@ -9,8 +9,9 @@ import asyncio
 import os
 import secrets
 import time
-from collections.abc import AsyncGenerator
-from contextlib import ExitStack, aclosing
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable
+from contextlib import ExitStack, aclosing, asynccontextmanager
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
@@ -20,10 +21,14 @@ import msgspec
 
 from casemate import settings as settings_
 from casemate.engines.engine import Engine
+from casemate.engines.in_turn import CHARACTERS_PER_TOKEN, InTurn
 from casemate.engines.registry import Engines
+from casemate.engines.schedule import Flow
+from casemate.engines.turns import Turns
 from casemate.errors import Invalid, NotFound
 from casemate.gate.acts import stamp
-from casemate.gate.admission import Gate
+from casemate.gate.admission import Admission, Gate
+from casemate.gate.budget import Use
 from casemate.ledger.cosigning import Cosigning
 from casemate.ledger.log import Log
 from casemate.ledger.note import Signer
@@ -52,10 +57,13 @@ from casemate.store.keyring import Keyring, master_key
 
 if TYPE_CHECKING:
     from casemate.gate.caller import Caller
+    from casemate.gate.capacity import Capacity
     from casemate.gate.label import Label
     from casemate.models.manifest import Manifest
 
 _KEY_FILE = "ledger.key"
+# Tokens that a run is expected to read of passages, and to write where nothing is asked.
+_PASSAGES, _USUAL_ANSWER = 1024, 512
 
 
 class _SealedKey(msgspec.Struct, forbid_unknown_fields=True):
@@ -83,6 +91,7 @@ class Installation:
         closing.callback(self.log.close)
         self.ledger = Ledger(self.log)
         self.gate = Gate.open(folder, self.database, self.ledger, settings, clock=_now)
+        closing.callback(self.gate.budgets.close)
         country = self.gate.country
         self.models = Models(self.database, self.gate, folder.models)
         self.witnessing = self._witnessing(closing)
@@ -93,6 +102,8 @@ class Installation:
             acts=self.gate.acts,
             required_layers=country.isolation,
             slots=settings.model_slots,
+            alone=settings.repeatable_runs,
+            waiting=settings.waiting_runs,
         )
         index = TantivyIndex(folder.index)
         closing.callback(index.close)
@@ -149,6 +160,8 @@ class Installation:
             seconds=settings.run_seconds,
             new_seed=lambda: secrets.randbits(31),
             repeatable=settings.repeatable_runs,
+            # As many as there are processors; who is admitted to a run has room to wait here.
+            searches=Turns(os.cpu_count() or 1, 1 << 30, time.monotonic),
         )
 
     @classmethod
@@ -185,10 +198,13 @@ class Installation:
     ) -> None:
         self.close()
 
-    async def ask(self, caller: Caller, request: Request) -> AsyncGenerator[Event, None]:
+    async def ask(
+        self, caller: Caller, request: Request, priority: str | None = None
+    ) -> AsyncGenerator[Event, None]:
         """Answer a question: admission, quota, run. Events as ``reasoning.event`` describes them.
 
-        Raises what the gate refuses before the first event.
+        ``priority``: lower than that of the use case, for work that nobody waits for. Raises what
+        the gate refuses before the first event.
         """
         admission = await asyncio.to_thread(
             self.gate.admit,
@@ -197,8 +213,10 @@ class Installation:
             collections=request.collections,
             model=request.model,
         )
-        with self.gate.quota.run(caller.principal):
-            manifest, engine = await asyncio.to_thread(self._model, admission.model)
+        standing = admission.standing.under(priority)
+        admission = replace(admission, standing=standing)
+        asking = (request.question, *(said for _, said in request.history))
+        async with self._served(admission, asking, request.max_tokens) as (manifest, engine):
             policy = self.gate.country.policy
             asked = policy.parse(request.label) if request.label else policy.lowest()
             label = asked.join(policy.parse(manifest.label))
@@ -209,20 +227,20 @@ class Installation:
 
     async def explain(self, caller: Caller, run: str) -> Explanation:
         """Which passages each sentence of a run depends on."""
-        contents, engine, label = await asyncio.to_thread(self._recorded, caller, run)
-        with self.gate.quota.run(caller.principal):
+        admission, contents, label = await asyncio.to_thread(self._recorded, caller, run)
+        async with self._served(admission, _recorded_texts(contents)) as (_, engine):
             return await explain(run, contents, engine, label, self.settings.run_seconds)
 
     async def replay(self, caller: Caller, run: str) -> Replay:
         """Run a run again and say what differs."""
-        contents, engine, label = await asyncio.to_thread(self._recorded, caller, run)
+        admission, contents, label = await asyncio.to_thread(self._recorded, caller, run)
         now = {}
         for id in {source["document_id"] for source in contents["sources"]}:
             try:
                 now[id] = (await asyncio.to_thread(self.library.document, caller, id)).digest
             except NotFound:
                 continue
-        with self.gate.quota.run(caller.principal):
+        async with self._served(admission, _recorded_texts(contents)) as (_, engine):
             return await replay(run, contents, engine, label, now, self.settings.run_seconds)
 
     def _witnessing(self, closing: ExitStack) -> Witnessing | None:
@@ -242,20 +260,42 @@ class Installation:
         closing.callback(witnessing.close)
         return witnessing
 
-    def _model(self, id: str) -> tuple[Manifest, Engine]:
-        manifest = self.models.approved(id)
-        return manifest, self.engines.of(manifest)
+    @asynccontextmanager
+    async def _served(
+        self, admission: Admission, asking: Iterable[str], most: int | None = None
+    ) -> AsyncIterator[tuple[Manifest, Engine]]:
+        """The model of an admission, for one run: within its quotas, and in its turn.
 
-    def _recorded(self, caller: Caller, run: str) -> tuple[dict[str, Any], Engine, Label]:
+        ``asking``: texts that the model will read; ``most``: tokens that it may write. Raises
+        TooMany.
+        """
+        manifest, engine, capacity = await asyncio.to_thread(self._model, admission.model)
+        turns, flow = self.engines.turns(manifest), Flow.of(admission)
+        turns.slots = capacity.slots
+        written = min(most or _USUAL_ANSWER, engine.profile.answer_tokens)
+        estimate = Use(
+            tokens=sum(map(len, asking)) // CHARACTERS_PER_TOKEN + _PASSAGES + written,
+            gpu_seconds=capacity.gpu_milliseconds(turns.usual_seconds),
+            watt_hours=capacity.joules(turns.usual_seconds),
+        )
+        with turns.place(flow):
+            async with self.gate.budgets.run(admission.asker, estimate) as used:
+                yield manifest, InTurn(engine, turns, flow, capacity, used)
+
+    def _model(self, id: str) -> tuple[Manifest, Engine, Capacity]:
+        manifest = self.models.approved(id)
+        capacity = self.gate.capacities.of(manifest.name, self.engines.slots(manifest))
+        return manifest, self.engines.of(manifest), capacity
+
+    def _recorded(self, caller: Caller, run: str) -> tuple[Admission, dict[str, Any], Label]:
         contents = self.runs.contents(caller, run)
         if "answer" not in contents:
             raise NotFound("This run has no answer.", "Only a run that ended with one has.")
         recorded = self.runs.get(caller, run)
         # Generation needs a right to it, also where it repeats what was said before.
-        self.gate.admit(caller, use_case=recorded.use_case, model=recorded.model)
-        _, engine = self._model(recorded.model)
+        admission = self.gate.admit(caller, use_case=recorded.use_case, model=recorded.model)
         self.gate.acts.record("run.repeated", caller.principal, run=run)
-        return contents, engine, self.gate.country.policy.parse(recorded.label)
+        return admission, contents, self.gate.country.policy.parse(recorded.label)
 
     def _start(self) -> None:
         if self.folder.fresh:
@@ -291,6 +331,10 @@ class Installation:
         return Signer.from_seed(
             kept.origin, self.keyring.open("ledger", kept.sealed, about=kept.origin)
         )
+
+
+def _recorded_texts(contents: dict[str, Any]) -> list[str]:
+    return [contents["question"]["text"], *(one["text"] for one in contents["sources"])]
 
 
 def _now() -> datetime:

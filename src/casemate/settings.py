@@ -62,6 +62,10 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     concurrent_runs: Annotated[
         int, Meta(ge=1, le=10_000, description="Runs one principal may have open at a time.")
     ] = 16
+    waiting_runs: Annotated[
+        int,
+        Meta(ge=8, le=100_000, description="Runs that may wait for one model; more are refused."),
+    ] = 256
     run_rounds: Annotated[
         int,
         Meta(ge=1, le=64, description="Times a model may think and write in a run, searching."),

@@ -24,6 +24,7 @@ from casemate.cli import (
     models,
     people,
     questions,
+    quota,
     record,
     verify,
     witness,
@@ -61,7 +62,7 @@ def up(context: click.Context, data: Path | None, host: str | None, port: int | 
 
 
 _MODULES = (
-    *(questions, documents, people, forget, governance, models, bundle),
+    *(questions, documents, people, forget, governance, quota, models, bundle),
     *(record, verify, witness, demo),
 )
 for module in _MODULES:

@@ -7,6 +7,7 @@ is the only thing that carries rights past it.
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Self
@@ -16,7 +17,9 @@ import sqlalchemy as sa
 from casemate.errors import Invalid, NotFound, Refused, Unauthenticated, Unavailable
 from casemate.gate import perimeter
 from casemate.gate.acts import Acts, Clock, Recorder
+from casemate.gate.budget import Asker, Budgets
 from casemate.gate.caller import Caller
+from casemate.gate.capacity import Capacities
 from casemate.gate.country import Country
 from casemate.gate.key import Keys
 from casemate.gate.label import Label
@@ -24,11 +27,12 @@ from casemate.gate.password import Passwords
 from casemate.gate.perimeter import Perimeter
 from casemate.gate.policy import ACTIONS, Decision, Kind, PolicySet
 from casemate.gate.principal import ROLES, Principal, Principals
-from casemate.gate.quota import Quota
+from casemate.gate.quota import Quotas
 from casemate.gate.reach import Reach, Reaches
 from casemate.gate.right import Rights, installation
 from casemate.gate.session import Sessions
-from casemate.gate.token import Random
+from casemate.gate.share import NO_STANDING, Shares, Standing
+from casemate.gate.token import Random, identifier
 from casemate.gate.usecase import UseCase, UseCases
 from casemate.settings import Settings
 from casemate.store.database import Database
@@ -61,6 +65,12 @@ class Admission:
     collections: tuple[str, ...]  # ids of the collections that it may read now
     decision: Decision
     model_digest: str  # of the approved manifest
+    standing: Standing = NO_STANDING  # among those who wait for an engine
+
+    @property
+    def asker(self) -> Asker:
+        """Whom the run counts for."""
+        return Asker(self.tenant, self.principal.id, self.use_case.id)
 
 
 class Gate:
@@ -81,7 +91,6 @@ class Gate:
         self.rights = rights
         self.acts = rights.acts
         self.perimeter = perimeter
-        self.quota = Quota(settings.concurrent_runs)
         passwords = passwords or Passwords(random)
         self.principals = Principals(database, country, rights, passwords, random)
         self.keys = Keys(database, self.principals, rights, random)
@@ -96,6 +105,16 @@ class Gate:
         )
         self._reaches = Reaches(database, country, rights)
         self.use_cases = UseCases(database, country, rights, self._reaches)
+        self.quotas = Quotas(database, rights, self.principals, self.use_cases, time.monotonic)
+        self.shares = Shares(database, rights, time.monotonic)
+        self.capacities = Capacities(database, rights, time.monotonic)
+        self.budgets = Budgets(
+            database,
+            self.quotas,
+            concurrent=settings.concurrent_runs,
+            holder=identifier(random),
+            clock=self.acts.clock,
+        )
         self.approved_model: Callable[[str], str] = _no_registry
 
     @classmethod
@@ -199,6 +218,7 @@ class Gate:
             self._reaches.selected(caller, label, chosen, collections),
             decision,
             digest,
+            self.shares.standing(principal.tenant, principal.id, chosen.id),
         )
 
     def require(

@@ -12,7 +12,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from casemate.api.body import upload_limit
-from casemate.api.platform import account, library, openapi, runs, shapes
+from casemate.api.platform import account, library, openapi, quota, runs, shapes
 from casemate.api.resource import Face, Operation, Query, json_response
 from casemate.reasoning import event
 from casemate.reasoning.explain import Explanation
@@ -31,6 +31,7 @@ _RUNS = Annotated[int, Meta(ge=1, le=runs.MOST_RUNS)]
 OPERATIONS = (
     Operation("GET", "/api/openapi.json", describe),
     Operation("GET", "/api/whoami", account.whoami, answers=shapes.Who),
+    Operation("GET", "/api/quota", quota.quota, answers=quota.QuotaShape),
     Operation("GET", "/api/use-cases", account.use_cases, answers=shapes.UseCases),
     Operation("GET", "/api/models", account.models, answers=shapes.Models),
     Operation("GET", "/api/collections", library.collections, answers=shapes.Collections),

@@ -17,7 +17,7 @@ Item = Mapping[str, Any]
 Act = Callable[["Installation", "Caller", Mapping[str, Any]], AsyncIterator[Item]]
 
 _MODULES = (
-    *("asking", "bundle", "documents", "forget", "governance", "models", "people", "pull"),
+    *("asking", "bundle", "documents", "forget", "governance", "quota", "models", "people", "pull"),
     *("ledger", "record"),
 )
 _acts: dict[str, Act] = {}
