@@ -26,6 +26,7 @@ from aiohttp import web
 from figures import line
 
 from casemate.gate.caller import Caller
+from casemate.gate.share import PRIORITIES
 from casemate.installation import Installation
 from casemate.library.importing import File
 from casemate.models.manifest import Manifest
@@ -191,7 +192,7 @@ def p95(values: list[float]) -> float:
     return sorted(values)[int(0.95 * len(values))]
 
 
-async def main(count: int, at_once: int) -> None:
+async def main(count: int, at_once: int, priorities: list[str]) -> None:
     app = web.Application()
     app.router.add_post("/v1/chat/completions", complete)
     runner = web.AppRunner(app)
@@ -210,7 +211,7 @@ async def main(count: int, at_once: int) -> None:
             )
             tenant = made.caller("flooding 0").principal.tenant
         connector = aiohttp.TCPConnector(limit=0)
-        for priority in ("batch", "normal", "interactive"):
+        for priority in priorities:
             with Installation.open(data) as house:
                 house.gate.shares.prioritise(house.gate.owner(), tenant, "flooding", priority)
             async with (
@@ -238,5 +239,6 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--questions", type=int, default=40)
     parser.add_argument("--at-once", type=int, default=1000)
+    parser.add_argument("--priority", action="append", choices=PRIORITIES, help="Of the flood.")
     chosen = parser.parse_args()
-    asyncio.run(main(chosen.questions, chosen.at_once))
+    asyncio.run(main(chosen.questions, chosen.at_once, chosen.priority or list(PRIORITIES)))

@@ -128,24 +128,16 @@ class Sampling:
 
 
 @dataclass(frozen=True)
-class Usage:
-    """Tokens that an engine counted: of the prompt, and of what it wrote, thinking included."""
-
-    read: int
-    written: int
-
-
-@dataclass(frozen=True)
 class Token:
-    """A piece of output. ``kind``: text | thinking | call | cut | usage | waiting.
+    """A piece of output. ``kind``: text | thinking | call | cut | count | waiting.
 
     ``evidence`` and ``start`` are set by quoting engines: the number of the passage this text was
     copied from, and the character in that passage where it begins.
     ``call`` is set, and ``text`` empty, where the model calls a tool. A ``cut``, empty too, comes
     last and says that the model was stopped at its bound of tokens, not at an end of its own.
     ``logprob`` is the natural logarithm of the probability, where the engine knows it.
-    ``usage``, of an engine that counts, comes once and without text. While others go first,
-    ``position`` says how many and one; 0 when the engine begins. Both are for whoever accounts.
+    A ``count``, empty too, tells how many tokens were ``read`` and ``written`` in all. Of
+    ``waiting``, ``position`` says how many go first, and one; 0 when the engine begins.
     """
 
     text: str
@@ -155,7 +147,8 @@ class Token:
     id: int | None = None
     logprob: float | None = None
     call: ToolCall | None = None
-    usage: Usage | None = None
+    read: int | None = None
+    written: int | None = None
     position: int | None = None
 
 

@@ -74,11 +74,9 @@ class InTurn:
             try:
                 async with aclosing(self._engine.generate(prompt, sampling)) as tokens:
                     async for token in tokens:
-                        if token.usage is not None:
-                            read, written = token.usage.read, token.usage.written
-                            counted = True
-                            continue
-                        if not counted:
+                        if token.read is not None:
+                            read, written, counted = token.read, token.written or 0, True
+                        elif not counted:
                             written += tokens_of(token)
                         yield token
             finally:

@@ -87,7 +87,7 @@ async def rounds(
                         until, queued = until + clock() - queued, None
                     yield Queued(token.position)
                     continue
-                if token.usage is not None:
+                if token.kind == "count":
                     continue
                 turn.add(token)
                 if left is not None and token.kind != "cut":

@@ -12,7 +12,7 @@ import pytest
 from house_builders import DOG_TAX, FEES, House
 from test_run import kinds, play
 
-from casemate.engines.engine import Token, Usage
+from casemate.engines.engine import Token
 from casemate.errors import TooMany
 from casemate.gate.caller import Caller
 from casemate.gate.limit import Limit
@@ -135,7 +135,7 @@ def test_every_round_of_a_run_is_charged_and_what_the_engine_counts_is_believed(
     tokens = limited(filled, "tokens", "day", 100_000)
     gpu = limited(filled, "gpu_seconds", "day", 100)
     requests = limited(filled, "requests", "day", 100)
-    play(filled, "The dog tax is 40 euros a year. [1]", Token("", "usage", usage=Usage(321, 12)))
+    play(filled, "The dog tax is 40 euros a year. [1]", Token("", "count", read=321, written=12))
     filled.ask(DOG_TAX)
     assert used(filled, tokens) == 333
     assert used(filled, requests) == 1

@@ -7,7 +7,7 @@ from contextlib import ExitStack, aclosing, suppress
 
 import pytest
 
-from casemate.engines.engine import Prompt, Sampling, Token, Usage
+from casemate.engines.engine import Prompt, Sampling, Token
 from casemate.engines.in_turn import InTurn
 from casemate.engines.schedule import Flow
 from casemate.engines.turns import Turns
@@ -195,9 +195,9 @@ def test_tokens_are_counted_by_id_or_by_their_length() -> None:
 
 
 def test_what_an_engine_counts_itself_is_what_counts() -> None:
-    told, used = written(Token("Glass"), Token("", "usage", usage=Usage(900, 80)))
+    told, used = written(Token("Glass"), Token("", "count", read=900, written=80))
     assert used.tokens == 980
-    assert [token.kind for token in told] == ["text"]
+    assert [token.kind for token in told] == ["text", "count"]
 
 
 def test_gpu_seconds_and_energy_are_the_slots_part_of_what_is_declared() -> None:
