@@ -9,6 +9,7 @@ import asyncio
 import contextlib
 import errno
 import os
+import resource
 import signal
 import socket
 import time
@@ -32,6 +33,7 @@ from casemate.ledger.witness import Witness
 _THREADS = 64
 _WITNESS_AT_ONCE = 64  # requests
 _DAY_SECONDS = 86_400
+_BACKLOG = 512  # connections that wait to be accepted
 
 
 def application(installation: Installation) -> ASGIApp:
@@ -57,6 +59,7 @@ def serve(path: Path, host: str | None, port: int | None, say: Callable[[str], N
     """
     chosen = settings.load(path, host=host, port=port)
     listener = _listen(chosen.host, chosen.port)
+    _open_files()
     with contextlib.closing(listener):
         taken = listener.getsockname()[1]
         with Installation.open(path, host=chosen.host, port=taken) as installation:
@@ -79,7 +82,7 @@ def serve_witness(
             say(f"Its key: {witness.vkey}")
             say("Stop with Ctrl-C.")
 
-        config = _config(witness_app(witness), limit_concurrency=_WITNESS_AT_ONCE)
+        config = _config(witness_app(witness), _WITNESS_AT_ONCE, drain=10)
         asyncio.run(_serving(_Server(config), listener, greet))
 
 
@@ -100,7 +103,10 @@ async def _run(
     loop.set_default_executor(ThreadPoolExecutor(_THREADS, "casemate"))
     if installation.witnessing is not None:
         installation.witnessing.start()
-    server = _Server(_config(application(installation)))
+    chosen = installation.settings
+    server = _Server(
+        _config(application(installation), chosen.connections, drain=chosen.drain_seconds)
+    )
     async with _commands(installation), _daily(installation):
         try:
             await _serving(server, listener, lambda: _greet(installation, say))
@@ -108,18 +114,19 @@ async def _run(
             await installation.engines.close()
 
 
-def _config(app: ASGIApp, limit_concurrency: int | None = None) -> uvicorn.Config:
+def _config(app: ASGIApp, connections: int, *, drain: int) -> uvicorn.Config:
+    """``connections``: at one time; ``drain``: seconds that answers in flight have at the end."""
     return uvicorn.Config(
         app,
         lifespan="off",
-        http="httptools",
+        http=api.connection.connections(api.connection.Bounds()),  # type: ignore[arg-type]
         loop="asyncio",
         ws="none",
         log_config=None,
         access_log=False,
         server_header=False,
-        timeout_graceful_shutdown=10,
-        limit_concurrency=limit_concurrency,
+        timeout_graceful_shutdown=drain,
+        limit_concurrency=connections,
     )
 
 
@@ -185,6 +192,14 @@ def _greet(installation: Installation, say: Callable[[str], None]) -> None:
     say("Stop with Ctrl-C.")
 
 
+def _open_files() -> None:
+    """As many open files as the system lets us have: each connection is one."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != hard:
+        with contextlib.suppress(OSError, ValueError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
 def _listen(host: str, port: int) -> socket.socket:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     # The protocol is named because asyncio sends small answers at once only if it is.
@@ -192,7 +207,7 @@ def _listen(host: str, port: int) -> socket.socket:
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listener.bind((host, port))
-        listener.listen(512)
+        listener.listen(_BACKLOG)
     except OSError as problem:
         listener.close()
         if problem.errno == errno.EADDRINUSE:

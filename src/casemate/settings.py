@@ -83,6 +83,13 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
             "tokens; off: side by side, which is faster for many and can change a token."
         ),
     ] = True
+    connections: Annotated[
+        int, Meta(ge=16, le=1_000_000, description="Connections the server holds at one time.")
+    ] = 4096
+    drain_seconds: Annotated[
+        int,
+        Meta(ge=1, le=3600, description="Seconds that answers in flight have when it is stopped."),
+    ] = 30
     witnesses: Annotated[
         str,
         Meta(description="TOML file of the witnesses that cosign the ledger; empty for none."),

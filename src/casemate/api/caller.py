@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 
 from starlette.requests import Request
 
+from casemate.api.door import recognise
 from casemate.errors import Refused
 
 if TYPE_CHECKING:
@@ -21,7 +22,9 @@ _SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
 async def bearer(installation: Installation, request: Request) -> Caller:
     """The bearer of the key in the Authorization header. Raises Unauthenticated."""
     header = request.headers.get("authorization")
-    return await asyncio.to_thread(installation.gate.caller_from_authorization, header)
+    caller = await asyncio.to_thread(installation.gate.caller_from_authorization, header)
+    recognise(request.scope, caller)
+    return caller
 
 
 async def bearer_or_session(installation: Installation, request: Request) -> Caller:
@@ -36,7 +39,9 @@ async def bearer_or_session(installation: Installation, request: Request) -> Cal
         raise Refused(
             "This request comes from another site.", "Send it from this one, or with a key."
         )
-    return await asyncio.to_thread(installation.gate.sessions.caller, session)
+    caller = await asyncio.to_thread(installation.gate.sessions.caller, session)
+    recognise(request.scope, caller)
+    return caller
 
 
 async def auditor(installation: Installation, request: Request) -> Caller:

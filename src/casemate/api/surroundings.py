@@ -5,17 +5,21 @@ Plain ASGI: messages pass through one by one, so a stream stays a stream.
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from casemate.api.body import bounded, upload_limit
+from casemate.api.door import Door
 from casemate.api.errors import belongs, dialect_of, known
 from casemate.api.metrics import KEY, Metrics
 
 if TYPE_CHECKING:
     from casemate.installation import Installation
+
+_ALWAYS = frozenset({"/healthz", "/readyz", "/metrics"})  # asked also when everybody waits
 
 
 class Surroundings:
@@ -24,6 +28,7 @@ class Surroundings:
     def __init__(self, app: ASGIApp, installation: Installation) -> None:
         self._app = app
         self._metrics = Metrics()
+        self._door = Door(time.monotonic)
         # No address takes more than a document; those that take less say so themselves.
         self._limit = upload_limit(installation.settings)
 
@@ -45,7 +50,11 @@ class Surroundings:
 
         try:
             receive = bounded(receive, Headers(scope=scope), self._limit)
-            await self._app(scope, receive, dressed)
+            if belongs(path) and path not in _ALWAYS:
+                async with self._door.entered(scope):
+                    await self._app(scope, receive, dressed)
+            else:
+                await self._app(scope, receive, dressed)
         except Exception as problem:
             # Not raised any further: the server would print it, and its text may quote a prompt.
             shown = known(problem)

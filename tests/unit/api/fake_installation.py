@@ -228,7 +228,14 @@ def held() -> FakeInstallation:
 
 
 def a_caller(name, *, roles=("user",), use_case=None, via="key"):
-    principal = SimpleNamespace(name=name, kind="person", roles=frozenset(roles), clearance="U")
+    principal = SimpleNamespace(
+        id=f"u-{name}",
+        tenant="home",
+        name=name,
+        kind="person",
+        roles=frozenset(roles),
+        clearance="U",
+    )
     return SimpleNamespace(principal=principal, use_case=use_case, via=via)
 
 
