@@ -13,6 +13,7 @@ import contextlib
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
 import tempfile
@@ -39,13 +40,14 @@ async def complete(request: web.Request) -> web.StreamResponse:
     """An answer of ``TOKENS`` pieces, one every ``PACE`` seconds."""
     response = web.StreamResponse(headers={"content-type": "text/event-stream"})
     await response.prepare(request)
-    for number in range(TOKENS):
-        await asyncio.sleep(PACE)
-        text = "And so on. " if number else "The dog tax is 40 euros a year. [1]\n"
-        event = json.dumps({"choices": [{"delta": {"content": text}}]})
-        await response.write(f"data: {event}\n\n".encode())
-    await response.write(b'data: {"choices":[{"delta":{},"finish_reason":"stop"}]}\n\n')
-    await response.write(b"data: [DONE]\n\n")
+    with contextlib.suppress(ConnectionError):  # who asked went away
+        for number in range(TOKENS):
+            await asyncio.sleep(PACE)
+            text = "And so on. " if number else "The dog tax is 40 euros a year. [1]\n"
+            event = json.dumps({"choices": [{"delta": {"content": text}}]})
+            await response.write(f"data: {event}\n\n".encode())
+        await response.write(b'data: {"choices":[{"delta":{},"finish_reason":"stop"}]}\n\n')
+        await response.write(b"data: [DONE]\n\n")
     return response
 
 
@@ -127,7 +129,7 @@ class Asking:
         self.base, self.client = base, client
 
     async def one(self, key: str, use_case: str) -> tuple[int, float, float]:
-        """Status, seconds to the first word, seconds to the end."""
+        """Status, seconds to the first word, seconds to the end; of a refusal, until when."""
         began = time.perf_counter()
         body = {
             "model": use_case,
@@ -143,17 +145,19 @@ class Asking:
             async for row in response.content:
                 if not first and b"dog tax" in row:
                     first = time.perf_counter() - began
+            if response.status == 429:
+                return 429, float(response.headers["retry-after"]), 0.0
             return response.status, first, time.perf_counter() - began
 
     async def flood(self, keys: list[str], use_case: str, at_once: int, told: Counter[int]) -> None:
-        """``at_once`` questions open at any time; whoever is refused asks again after a second."""
+        """``at_once`` who ask without a pause; whoever is refused asks again when told to."""
 
         async def again(number: int) -> None:
             while True:
-                status, _, _ = await self.one(keys[number % len(keys)], use_case)
+                status, later, _ = await self.one(keys[number % len(keys)], use_case)
                 told[status] += 1
                 if status != 200:
-                    await asyncio.sleep(1)
+                    await asyncio.sleep(later)
 
         async with asyncio.TaskGroup() as group:
             for number in range(at_once):
@@ -188,6 +192,40 @@ async def serving(data: Path) -> AsyncIterator[str]:
         await process.wait()
 
 
+@contextlib.asynccontextmanager
+async def a_flood(base: str, keys: list[str], at_once: int) -> AsyncIterator[dict[str, int]]:
+    """The flood, in a process of its own; in the end, how many of which status it got."""
+    told: dict[str, int] = {}
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, __file__, "--flood", base, "--at-once", str(at_once)),
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    )
+    assert process.stdin is not None
+    process.stdin.write("\n".join(keys).encode() + b"\n\n")
+    try:
+        yield told
+    finally:
+        process.terminate()
+        out, _ = await process.communicate()
+        told |= json.loads(out)
+
+
+async def flood(base: str, at_once: int) -> None:
+    """What ``a_flood`` runs: until it is told to stop."""
+    keys = list(iter(lambda: sys.stdin.readline().strip(), ""))
+    told: Counter[int] = Counter()
+    stopped = asyncio.Event()
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stopped.set)
+    async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as client:
+        asking = Asking(base, client)
+        flooding = asyncio.create_task(asking.flood(keys, "flooding", at_once, told))
+        await stopped.wait()
+        flooding.cancel()
+        await asyncio.wait({flooding})
+    print(json.dumps(told))
+
+
 def p95(values: list[float]) -> float:
     return sorted(values)[int(0.95 * len(values))]
 
@@ -220,13 +258,10 @@ async def main(count: int, at_once: int, priorities: list[str]) -> None:
             ):
                 asked = Asking(base, client)
                 idle = await asked.measured(asking, count)
-                told: Counter[int] = Counter()
-                flood = asyncio.create_task(asked.flood(flooding, "flooding", at_once, told))
-                await asyncio.sleep(5)
-                busy = await asked.measured(asking, count)
-                flood.cancel()
-                await asyncio.wait({flood})
-            print(f"a flood of {at_once} at once, {priority}: {dict(told)} by status")
+                async with a_flood(base, flooding, at_once) as told:
+                    await asyncio.sleep(5)
+                    busy = await asked.measured(asking, count)
+            print(f"a flood of {at_once} at once, {priority}: {told} by status")
             for name, before, after in zip(("first word", "end"), idle, busy, strict=True):
                 print(line(f"  {name}, idle", before))
                 print(line(f"  {name}, flooded", after))
@@ -240,5 +275,9 @@ if __name__ == "__main__":
     parser.add_argument("--questions", type=int, default=40)
     parser.add_argument("--at-once", type=int, default=1000)
     parser.add_argument("--priority", action="append", choices=PRIORITIES, help="Of the flood.")
+    parser.add_argument("--flood", metavar="BASE", help=argparse.SUPPRESS)
     chosen = parser.parse_args()
+    if chosen.flood:
+        asyncio.run(flood(chosen.flood, chosen.at_once))
+        sys.exit()
     asyncio.run(main(chosen.questions, chosen.at_once, chosen.priority or list(PRIORITIES)))

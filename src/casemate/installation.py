@@ -152,6 +152,9 @@ class Installation:
         self.forgetting = Forgetting(
             self.database, self.keyring, self.gate, self.ledger, self.library, self.holds
         )
+        # As many as there are processors; who is admitted to a run has room to wait here.
+        self.searches = Turns(os.cpu_count() or 1, 1 << 30, time.monotonic)
+        self.used: dict[tuple[str, str], Use] = {}  # since the start, by use case and model
         self._reasoner = Reasoner(
             self.library,
             self.runs,
@@ -160,8 +163,7 @@ class Installation:
             seconds=settings.run_seconds,
             new_seed=lambda: secrets.randbits(31),
             repeatable=settings.repeatable_runs,
-            # As many as there are processors; who is admitted to a run has room to wait here.
-            searches=Turns(os.cpu_count() or 1, 1 << 30, time.monotonic),
+            searches=self.searches,
         )
 
     @classmethod
@@ -280,7 +282,11 @@ class Installation:
         )
         with turns.place(flow):
             async with self.gate.budgets.run(admission.asker, estimate) as used:
-                yield manifest, InTurn(engine, turns, flow, capacity, used)
+                try:
+                    yield manifest, InTurn(engine, turns, flow, capacity, used)
+                finally:
+                    key = (admission.use_case.id, manifest.name)
+                    self.used.setdefault(key, Use(requests=0, runs=0)).add(used)
 
     def _model(self, id: str) -> tuple[Manifest, Engine, Capacity]:
         manifest = self.models.approved(id)

@@ -12,6 +12,7 @@ longer is bounded elsewhere.
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Callable
 from contextlib import ExitStack, asynccontextmanager
@@ -26,9 +27,10 @@ from casemate.engines.turns import Turns
 if TYPE_CHECKING:
     from casemate.gate.caller import Caller
 
-KEY = "casemate.door"  # in the ASGI scope: the visit of this request
-_AT_ONCE = 16
-_ROOM = 1024  # requests at the door; of one tenant at most half
+DOOR = "casemate.door"  # in the ASGI scope: the door of the application
+KEY = "casemate.visit"  # in the ASGI scope: the visit of this request
+_AT_ONCE = 8
+_ROOM = 512  # requests at the door; of one tenant at most half
 _SECONDS = 1.0  # that a turn lasts at most
 _REMEMBERED = 65_536
 _CREDENTIALS = (b"authorization", b"cookie")
@@ -78,6 +80,12 @@ class _Visit:
 
     door: Door
     leave: Callable[[], None]
+
+
+def door_of(scope: Scope) -> Door:
+    """The door of the application that serves ``scope``; one that nobody uses if it has none."""
+    found = scope.get(DOOR)
+    return found if isinstance(found, Door) else Door(time.monotonic)
 
 
 def leave(scope: Scope) -> None:

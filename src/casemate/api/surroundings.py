@@ -12,7 +12,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from casemate.api.body import bounded, upload_limit
-from casemate.api.door import Door
+from casemate.api.door import DOOR, Door
 from casemate.api.errors import belongs, dialect_of, known
 from casemate.api.metrics import KEY, Metrics
 
@@ -37,9 +37,10 @@ class Surroundings:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        status = 0
+        status, began = 0, time.perf_counter()
         path: str = scope["path"]
         scope[KEY] = self._metrics
+        scope[DOOR] = self._door
 
         async def dressed(message: Message) -> None:
             nonlocal status
@@ -62,7 +63,9 @@ class Surroundings:
                 await dialect_of(path)(shown)(scope, receive, dressed)
         finally:
             # Without a status the client left before there was one.
-            self._metrics.requested(_template(scope), scope["method"], str(status or "gone"))
+            seconds = time.perf_counter() - began
+            route = _template(scope)
+            self._metrics.requested(route, scope["method"], str(status or "gone"), seconds)
 
 
 def _add_headers(headers: MutableHeaders, path: str) -> None:

@@ -79,9 +79,12 @@ class InTurn:
                         elif not counted:
                             written += tokens_of(token)
                         yield token
+            except Exception:
+                self._turns.failures += 1
+                raise
             finally:
                 turn.cost = read + written
-                self._count(read + written, self._clock() - began)
+                self._count(read, written, self._clock() - began)
 
     async def score(self, prompts: Sequence[Prompt], continuation: str) -> list[Scores]:
         """See Engine."""
@@ -93,7 +96,7 @@ class InTurn:
             try:
                 return await self._engine.score(prompts, continuation)
             finally:
-                self._count(read, self._clock() - began)
+                self._count(read, 0, self._clock() - began)
 
     async def embed(self, texts: Sequence[str], *, label: Label) -> list[list[float]]:
         """See Engine."""
@@ -104,13 +107,14 @@ class InTurn:
             try:
                 return await self._engine.embed(texts, label=label)
             finally:
-                self._count(read, self._clock() - began)
+                self._count(read, 0, self._clock() - began)
 
     async def close(self) -> None:
         """Nothing: the engine is others' too."""
 
-    def _count(self, tokens: int, seconds: float) -> None:
-        self._used.tokens += tokens
+    def _count(self, read: int, written: int, seconds: float) -> None:
+        self._used.tokens += read + written
+        self._used.written += written
         self._used.gpu_seconds += self._capacity.gpu_milliseconds(seconds)
         self._used.watt_hours += self._capacity.joules(seconds)
 

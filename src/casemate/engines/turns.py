@@ -11,15 +11,13 @@ import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from typing import TypeVar
 
 from casemate.engines.schedule import Flow, Schedule, Ticket
 from casemate.errors import TooMany
 from casemate.gate.share import PRIORITIES
+from casemate.spread import Spread
 
-# Seconds of waiting that are told apart; the last holds all the rest.
-BOUNDS = (0.01, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 600.0)
 _LOOK_SECONDS = 2.0  # after which whoever waits is told their position again
 _LATELY = 0.1  # the weight of the newest turn among those before
 _FARTHEST = 200  # positions that are told apart
@@ -27,26 +25,15 @@ _FARTHEST = 200  # positions that are told apart
 T = TypeVar("T")
 
 
-@dataclass
-class Waits:
-    """How long those of one priority waited: a histogram."""
-
-    counts: list[int] = field(default_factory=lambda: [0] * (len(BOUNDS) + 1))
-    seconds: float = 0.0
-    given_up: int = 0
-
-    def add(self, seconds: float) -> None:
-        """Count one that waited."""
-        self.counts[sum(seconds > bound for bound in BOUNDS)] += 1
-        self.seconds += seconds
-
-
 class Turns:
     """Who waits for one engine, and who has it. ``room``: runs, at work and waiting together."""
 
     def __init__(self, slots: int, room: int, clock: Callable[[], float]) -> None:
-        self.waits = {priority: Waits() for priority in PRIORITIES}
+        self.waits = {priority: Spread() for priority in PRIORITIES}
+        self.works = Spread()
+        self.given_up: Counter[str] = Counter()  # by priority
         self.refused = 0
+        self.failures = 0  # of the engine; whoever calls it counts them
         self.usual_seconds = 1.0  # that a turn takes, of late
         self._schedule = Schedule(slots)
         self._room = room
@@ -85,7 +72,7 @@ class Turns:
             raise TooMany(
                 "Too many questions wait for this model already.",
                 "Ask again a little later.",
-                self._seconds_to_room(),
+                self._seconds_to_room(flow.tenant),
             )
         self._runs[flow.tenant] += 1
         self._own[own] += 1
@@ -109,9 +96,10 @@ class Turns:
             yield turn
         finally:
             if not ticket.working:
-                self.waits[flow.priority].given_up += 1
+                self.given_up[flow.priority] += 1
             elif turn.began is not None:
                 took = self._clock() - turn.began
+                self.works.add(took)
                 self.usual_seconds += _LATELY * (took - self.usual_seconds)
             self._schedule.leave(ticket, turn.cost)
             self._granted.pop(ticket, None)
@@ -134,11 +122,10 @@ class Turns:
             if not granted.done():
                 granted.set_result(None)
 
-    def _seconds_to_room(self) -> int:
-        """A guess: half the mean wait of late, at least a second and at most a minute."""
-        waited = sum(waits.seconds for waits in self.waits.values())
-        count = sum(sum(waits.counts) for waits in self.waits.values())
-        return max(1, min(60, round(waited / count / 2))) if count else 1
+    def _seconds_to_room(self, tenant: str) -> int:
+        """A guess: until half of what this tenant has here is done, from a second to a minute."""
+        ahead = self._runs[tenant] / 2 * self.usual_seconds / self.slots
+        return max(1, min(60, round(ahead)))
 
 
 class Turn:

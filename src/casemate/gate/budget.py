@@ -17,9 +17,10 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
@@ -51,6 +52,7 @@ class Use:
     """What a run uses: reserved before it begins, counted while it goes. Whole stored units."""
 
     tokens: int = 0
+    written: int = 0  # of the tokens; the others were read
     gpu_seconds: int = 0  # milliseconds; an estimate
     watt_hours: int = 0  # joules; an estimate
     requests: int = 1
@@ -59,6 +61,11 @@ class Use:
     def of(self, measure: str) -> int:
         """How much of one measure."""
         return int(getattr(self, measure))
+
+    def add(self, other: Use) -> None:
+        """Count another's too."""
+        for name in (one.name for one in fields(self)):
+            setattr(self, name, getattr(self, name) + getattr(other, name))
 
 
 @dataclass(frozen=True)
@@ -127,6 +134,7 @@ class Budgets:
         self._reporter: threading.Thread | None = None
         self._closing = threading.Event()
         self._swept = 0.0
+        self.refused: Counter[tuple[str, str, str]] = Counter()  # kind, measure, window
 
     @asynccontextmanager
     async def run(self, asker: Asker, estimate: Use) -> AsyncIterator[Use]:
@@ -259,7 +267,9 @@ class Budgets:
                 if (taken := self._take(limits, estimate, now)) is not None:
                     return taken
                 met = [one for one in limits if self._lease(one, now).free < _need(one, estimate)]
-        raise _too_many(met, estimate, now)
+        limit = max(met, key=lambda one: seconds_left(one.window, now))
+        self.refused[limit.kind, limit.measure, limit.window] += 1
+        raise _too_many(limit, estimate, now)
 
     def _take(self, limits: list[Limit], estimate: Use, now: datetime) -> _Reservation | None:
         leases = [(self._lease(limit, now), _need(limit, estimate)) for limit in limits]
@@ -433,9 +443,8 @@ def _held(counter: str, start: int, but: str, now: int) -> sa.Select[Any]:
     )
 
 
-def _too_many(met: list[Limit], estimate: Use, now: datetime) -> TooMany:
+def _too_many(limit: Limit, estimate: Use, now: datetime) -> TooMany:
     """The refusal: the limit that was met, never how much of it others used."""
-    limit = max(met, key=lambda one: seconds_left(one.window, now))
     whose = {
         PRINCIPAL: "Your limit",
         TENANT: "The limit of your organisation",

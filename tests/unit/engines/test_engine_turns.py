@@ -83,7 +83,7 @@ def test_who_goes_away_while_waiting_frees_the_place_at_once() -> None:
         gone.cancel()
         await settled()
         assert some.waiting("normal") == 0
-        assert some.waits["normal"].given_up == 1
+        assert some.given_up["normal"] == 1
         done.set()
         await first
 
