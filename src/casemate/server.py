@@ -23,7 +23,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import ASGIApp
 
-from casemate import api, settings, web
+from casemate import api, log, settings, web
 from casemate.api.witness import app as witness_app
 from casemate.cli import line
 from casemate.errors import CasemateError, Unavailable
@@ -58,6 +58,7 @@ def serve(path: Path, host: str | None, port: int | None, say: Callable[[str], N
     Raises Unavailable if the port is taken, and what ``Installation.open`` raises.
     """
     chosen = settings.load(path, host=host, port=port)
+    log.begin(chosen.log)
     listener = _listen(chosen.host, chosen.port)
     _open_files()
     with contextlib.closing(listener):

@@ -83,6 +83,17 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
             "tokens; off: side by side, which is faster for many and can change a token."
         ),
     ] = True
+    log: Annotated[
+        Literal["text", "json"],
+        Meta(description="How the server writes its log, to standard error: lines or JSON."),
+    ] = "text"
+    access_log: Annotated[
+        bool,
+        Meta(
+            description="Log each request: its address as a template, status, time; never who, "
+            "what, or where from."
+        ),
+    ] = False
     connections: Annotated[
         int, Meta(ge=16, le=1_000_000, description="Connections the server holds at one time.")
     ] = 4096

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from casemate.api import access
 from casemate.api.body import bounded, upload_limit
 from casemate.api.door import DOOR, Door
 from casemate.api.errors import belongs, dialect_of, known
@@ -29,6 +30,7 @@ class Surroundings:
         self._app = app
         self._metrics = Metrics()
         self._door = Door(time.monotonic)
+        self._access = installation.settings.access_log
         # No address takes more than a document; those that take less say so themselves.
         self._limit = upload_limit(installation.settings)
 
@@ -37,13 +39,14 @@ class Surroundings:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        status, began = 0, time.perf_counter()
+        status, sent, began = 0, 0, time.perf_counter()
         path: str = scope["path"]
         scope[KEY] = self._metrics
         scope[DOOR] = self._door
 
         async def dressed(message: Message) -> None:
-            nonlocal status
+            nonlocal status, sent
+            sent += len(message.get("body", b""))
             if message["type"] == "http.response.start":
                 status = message["status"]
                 _add_headers(MutableHeaders(scope=message), path)
@@ -66,6 +69,8 @@ class Surroundings:
             seconds = time.perf_counter() - began
             route = _template(scope)
             self._metrics.requested(route, scope["method"], str(status or "gone"), seconds)
+            if self._access:
+                access.told(scope, route, status, sent, seconds)
 
 
 def _add_headers(headers: MutableHeaders, path: str) -> None:
