@@ -9,7 +9,7 @@ import asyncio
 import os
 import secrets
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Iterable
+from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import ExitStack, aclosing, asynccontextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -217,8 +217,8 @@ class Installation:
         )
         standing = admission.standing.under(priority)
         admission = replace(admission, standing=standing)
-        asking = (request.question, *(said for _, said in request.history))
-        async with self._served(admission, asking, request.max_tokens) as (manifest, engine):
+        size = len(msgspec.json.encode(request))
+        async with self._served(admission, size, request.max_tokens) as (manifest, engine):
             policy = self.gate.country.policy
             asked = policy.parse(request.label) if request.label else policy.lowest()
             label = asked.join(policy.parse(manifest.label))
@@ -230,7 +230,7 @@ class Installation:
     async def explain(self, caller: Caller, run: str) -> Explanation:
         """Which passages each sentence of a run depends on."""
         admission, contents, label = await asyncio.to_thread(self._recorded, caller, run)
-        async with self._served(admission, _recorded_texts(contents)) as (_, engine):
+        async with self._served(admission, _size(contents)) as (_, engine):
             return await explain(run, contents, engine, label, self.settings.run_seconds)
 
     async def replay(self, caller: Caller, run: str) -> Replay:
@@ -242,7 +242,7 @@ class Installation:
                 now[id] = (await asyncio.to_thread(self.library.document, caller, id)).digest
             except NotFound:
                 continue
-        async with self._served(admission, _recorded_texts(contents)) as (_, engine):
+        async with self._served(admission, _size(contents)) as (_, engine):
             return await replay(run, contents, engine, label, now, self.settings.run_seconds)
 
     def _witnessing(self, closing: ExitStack) -> Witnessing | None:
@@ -264,19 +264,19 @@ class Installation:
 
     @asynccontextmanager
     async def _served(
-        self, admission: Admission, asking: Iterable[str], most: int | None = None
+        self, admission: Admission, size: int, most: int | None = None
     ) -> AsyncIterator[tuple[Manifest, Engine]]:
         """The model of an admission, for one run: within its quotas, and in its turn.
 
-        ``asking``: texts that the model will read; ``most``: tokens that it may write. Raises
-        TooMany.
+        ``size``: characters that the model will read, beside passages; ``most``: tokens that it
+        may write. Raises TooMany.
         """
         manifest, engine, capacity = await asyncio.to_thread(self._model, admission.model)
         turns, flow = self.engines.turns(manifest), Flow.of(admission)
         turns.slots = capacity.slots
         written = min(most or _USUAL_ANSWER, engine.profile.answer_tokens)
         estimate = Use(
-            tokens=sum(map(len, asking)) // CHARACTERS_PER_TOKEN + _PASSAGES + written,
+            tokens=size // CHARACTERS_PER_TOKEN + _PASSAGES + written,
             gpu_seconds=capacity.gpu_milliseconds(turns.usual_seconds),
             watt_hours=capacity.joules(turns.usual_seconds),
         )
@@ -339,8 +339,10 @@ class Installation:
         )
 
 
-def _recorded_texts(contents: dict[str, Any]) -> list[str]:
-    return [contents["question"]["text"], *(one["text"] for one in contents["sources"])]
+def _size(contents: dict[str, Any]) -> int:
+    """Characters that a repetition of a run reads."""
+    texts = [contents["question"]["text"], *(one["text"] for one in contents["sources"])]
+    return sum(map(len, texts))
 
 
 def _now() -> datetime:

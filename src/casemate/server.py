@@ -36,8 +36,8 @@ _DAY_SECONDS = 86_400
 _BACKLOG = 512  # connections that wait to be accepted
 
 
-def application(installation: Installation) -> ASGIApp:
-    """Everything that is served on the port."""
+def application(installation: Installation) -> api.Surroundings:
+    """Everything that is served on the port. Close it, so that the last traces are sent."""
 
     async def problem(request: Request, error: Exception) -> Response:
         if api.errors.belongs(request.url.path):
@@ -105,14 +105,14 @@ async def _run(
     if installation.witnessing is not None:
         installation.witnessing.start()
     chosen = installation.settings
-    server = _Server(
-        _config(application(installation), chosen.connections, drain=chosen.drain_seconds)
-    )
+    app = application(installation)
+    server = _Server(_config(app, chosen.connections, drain=chosen.drain_seconds))
     async with _commands(installation), _daily(installation):
         try:
             await _serving(server, listener, lambda: _greet(installation, say))
         finally:
             await installation.engines.close()
+            await asyncio.to_thread(app.close)
 
 
 def _config(app: ASGIApp, connections: int, *, drain: int) -> uvicorn.Config:

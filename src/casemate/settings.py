@@ -94,6 +94,13 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
             "what, or where from."
         ),
     ] = False
+    otlp_endpoint: Annotated[
+        str,
+        Meta(
+            description="Where traces go: a collector inside the perimeter, as http://host:4318; "
+            "empty for none."
+        ),
+    ] = ""
     connections: Annotated[
         int, Meta(ge=16, le=1_000_000, description="Connections the server holds at one time.")
     ] = 4096

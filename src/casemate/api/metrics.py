@@ -21,6 +21,7 @@ from prometheus_client import (
 from prometheus_client.registry import Collector
 from starlette.types import Scope
 
+from casemate.api.tracing import Tracing
 from casemate.reasoning.event import Admitted, Event, Finished
 
 KEY = "casemate.metrics"  # in the ASGI scope: the counts of the application
@@ -31,10 +32,18 @@ _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"
 
 
 class Metrics:
-    """The counts of one application. ``clock`` is monotonic, in seconds."""
+    """The counts of one application. ``clock`` is monotonic, in seconds.
 
-    def __init__(self, clock: Callable[[], float] = time.perf_counter) -> None:
+    ``tracing``: makes spans of the runs that are counted, too.
+    """
+
+    def __init__(
+        self,
+        clock: Callable[[], float] = time.perf_counter,
+        tracing: Tracing | None = None,
+    ) -> None:
         self._clock = clock
+        self._tracing = tracing
         self.registry = CollectorRegistry()
         ProcessCollector(registry=self.registry)  # memory, processor time, open files
         self._requests = Counter(
@@ -78,6 +87,8 @@ class Metrics:
 
     async def observed(self, events: AsyncIterator[Event]) -> AsyncGenerator[Event, None]:
         """The same events, counted. Closing this closes ``events``."""
+        if self._tracing is not None:
+            events = self._tracing.observed(events)
         began = self._clock()
         admitted: Admitted | None = None
         outcome = "cancelled"

@@ -16,6 +16,7 @@ from casemate.api.body import bounded, upload_limit
 from casemate.api.door import DOOR, Door
 from casemate.api.errors import belongs, dialect_of, known
 from casemate.api.metrics import KEY, Metrics
+from casemate.api.tracing import tracing_of
 
 if TYPE_CHECKING:
     from casemate.installation import Installation
@@ -28,17 +29,31 @@ class Surroundings:
 
     def __init__(self, app: ASGIApp, installation: Installation) -> None:
         self._app = app
-        self._metrics = Metrics()
+        self._tracing = tracing_of(installation)
+        self._metrics = Metrics(tracing=self._tracing)
         self._door = Door(time.monotonic)
         self._access = installation.settings.access_log
         # No address takes more than a document; those that take less say so themselves.
         self._limit = upload_limit(installation.settings)
 
+    def close(self) -> None:
+        """Send the traces that are left."""
+        if self._tracing is not None:
+            self._tracing.close()
+
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass a request on, and dress its response."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
-            return
+        elif self._tracing is None:
+            await self._answer(scope, receive, send)
+        else:
+            with self._tracing.request(scope) as ended:
+                route, status = await self._answer(scope, receive, send)
+                ended(route, status)
+
+    async def _answer(self, scope: Scope, receive: Receive, send: Send) -> tuple[str, int]:
+        """Answer one request; its route and status, 0 if the client left before there was one."""
         status, sent, began = 0, 0, time.perf_counter()
         path: str = scope["path"]
         scope[KEY] = self._metrics
@@ -71,6 +86,7 @@ class Surroundings:
             self._metrics.requested(route, scope["method"], str(status or "gone"), seconds)
             if self._access:
                 access.told(scope, route, status, sent, seconds)
+        return route, status
 
 
 def _add_headers(headers: MutableHeaders, path: str) -> None:
