@@ -8,7 +8,7 @@ used it reports every few seconds, and draws more when the lease is used up. So:
 - A budget is refused too early by at most what other processes hold and do not use: 1/32 of it
   each, for a few seconds. Budgets below 32 are counted exactly.
 - What a process that is killed had used and not reported, at most ``REPORT_SECONDS`` of it, is
-  not counted; its leases end ``LEASE_SECONDS`` after its last report.
+  not counted; its leases end ``lease.LEASE_SECONDS`` after its last report.
 
 The clocks of the machines have to agree to a few seconds.
 """
@@ -22,29 +22,18 @@ from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, field, fields
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
-
-import sqlalchemy as sa
+from typing import TYPE_CHECKING
 
 from casemate.errors import CasemateError, TooMany
-from casemate.gate.limit import (
-    PRINCIPAL,
-    RUNS,
-    TENANT,
-    Limit,
-    seconds_left,
-    window_start,
-)
+from casemate.gate.lease import Lease, Leases, counter
+from casemate.gate.limit import RUNS, Limit, refusal, seconds_left, window_start
 from casemate.store.database import Database
-from casemate.store.tables import quota_leases, quota_uses, tenants
 
 if TYPE_CHECKING:
     from casemate.gate.quota import Quotas
 
-LEASE_SECONDS = 30
 REPORT_SECONDS = 5
 _SHARE = 32  # the part of a budget that a process takes beyond what it needs now
-_KEPT_SECONDS = 62 * 86_400  # that counts of windows which are over are kept
 
 
 @dataclass
@@ -77,33 +66,12 @@ class Asker:
     use_case: str
 
 
-@dataclass
-class _Lease:
-    """What this process holds of one budget in one window."""
-
-    limit: Limit
-    start: int
-    granted: int = 0  # of which the database knows that it is held here
-    reserved: int = 0  # by runs that are open
-    used: int = 0  # and not reported yet
-    drawing: bool = False  # the database is being asked: nothing is taken until it has answered
-    active: bool = True  # something was taken since the last report
-
-    @property
-    def spare(self) -> int:
-        return self.granted - self.reserved - self.used
-
-    @property
-    def free(self) -> int:
-        return 0 if self.drawing else self.spare
-
-
 _Key = tuple[str, int]
 
 
 @dataclass
 class _Reservation:
-    leases: list[tuple[_Lease, int]] = field(default_factory=list)
+    leases: list[tuple[Lease, int]] = field(default_factory=list)
 
 
 class Budgets:
@@ -125,15 +93,14 @@ class Budgets:
         self._database = database
         self._quotas = quotas
         self._concurrent = concurrent
-        self._holder = holder
+        self._book = Leases(holder)
         self._clock = clock
-        self._leases: dict[_Key, _Lease] = {}
+        self._leases: dict[_Key, Lease] = {}
         self._open: dict[str, int] = {}
         self._counting = threading.Lock()
         self._drawing = threading.Lock()
         self._reporter: threading.Thread | None = None
         self._closing = threading.Event()
-        self._swept = 0.0
         self.refused: Counter[tuple[str, str, str]] = Counter()  # kind, measure, window
 
     @asynccontextmanager
@@ -158,10 +125,10 @@ class Budgets:
         found = []
         with self._database.read() as connection:
             for limit in limits:
-                counter, start = _counter(limit), window_start(limit.window, now)
-                total = _number(connection, _uses(counter, start))
-                total += _number(connection, _held(counter, start, "", int(now.timestamp())))
-                mine = self._leases.get((counter, start))
+                start = window_start(limit.window, now)
+                total = self._book.used(connection, limit, start)
+                total += self._book.held(connection, limit, start, now, here=True)
+                mine = self._leases.get((counter(limit), start))
                 # of a lease, what is only held is not used
                 found.append(total - (max(0, mine.spare) if mine is not None else 0))
         return found
@@ -181,9 +148,9 @@ class Budgets:
                     for lease, used, reserved in told:
                         keep = _share(lease.limit) if lease.active and _current(lease, now) else 0
                         held = min(reserved + keep, max(reserved, lease.granted - used))
-                        self._write(connection, lease, used, held, now)
+                        self._book.write(connection, lease, used, held, now)
                         granted.append(held)
-                    self._sweep(connection, now)
+                    self._book.sweep(connection, now)
             except BaseException:
                 self._resume(leases)
                 raise
@@ -269,7 +236,7 @@ class Budgets:
                 met = [one for one in limits if self._lease(one, now).free < _need(one, estimate)]
         limit = max(met, key=lambda one: seconds_left(one.window, now))
         self.refused[limit.kind, limit.measure, limit.window] += 1
-        raise _too_many(limit, estimate, now)
+        raise refusal(limit, _need(limit, estimate), now)
 
     def _take(self, limits: list[Limit], estimate: Use, now: datetime) -> _Reservation | None:
         leases = [(self._lease(limit, now), _need(limit, estimate)) for limit in limits]
@@ -280,11 +247,11 @@ class Budgets:
             lease.active = True
         return _Reservation(leases)
 
-    def _lease(self, limit: Limit, now: datetime) -> _Lease:
-        key = (_counter(limit), window_start(limit.window, now))
+    def _lease(self, limit: Limit, now: datetime) -> Lease:
+        key = (counter(limit), window_start(limit.window, now))
         lease = self._leases.get(key)
         if lease is None:
-            lease = self._leases[key] = _Lease(limit, key[1])
+            lease = self._leases[key] = Lease(limit, key[1])
         if lease.limit.amount > limit.amount:
             lease.granted = min(lease.granted, lease.reserved + lease.used)  # drawn anew
         lease.limit = limit
@@ -303,21 +270,14 @@ class Budgets:
         granted: list[int] = []
         try:
             with self._database.write() as connection:
-                # Of two processes that draw on one tenant's budgets, one waits. (PostgreSQL; on
-                # SQLite there is one writer anyway.)
-                connection.execute(
-                    sa.select(tenants.c.id)
-                    .where(tenants.c.id == tenant)
-                    .with_for_update(key_share=True)
-                )
+                self._book.lock(connection, tenant)
                 for lease, used, reserved in lacking:
-                    counter = _counter(lease.limit)
-                    stamp = int(now.timestamp())
-                    total = _number(connection, _uses(counter, lease.start)) + used
-                    others = _number(connection, _held(counter, lease.start, self._holder, stamp))
-                    wanted = reserved + _need(lease.limit, estimate) + _share(lease.limit)
-                    held = max(reserved, min(wanted, lease.limit.amount - total - others))
-                    self._write(connection, lease, used, held, now)
+                    limit, start = lease.limit, lease.start
+                    gone = self._book.used(connection, limit, start) + used
+                    gone += self._book.held(connection, limit, start, now, here=False)
+                    wanted = reserved + _need(limit, estimate) + _share(limit)
+                    held = max(reserved, min(wanted, limit.amount - gone))
+                    self._book.write(connection, lease, used, held, now)
                     granted.append(held)
         except BaseException:
             self._resume([lease for lease, _, _ in lacking])
@@ -328,45 +288,8 @@ class Budgets:
                 lease.granted = held
                 lease.drawing = False
 
-    def _write(
-        self, connection: sa.Connection, lease: _Lease, used: int, held: int, now: datetime
-    ) -> None:
-        counter = _counter(lease.limit)
-        uses, leases = quota_uses.c, quota_leases.c
-        if used:
-            this = (uses.counter == counter, uses.start == lease.start)
-            change = quota_uses.update().where(*this).values(used=uses.used + used)
-            if not connection.execute(change).rowcount:
-                connection.execute(
-                    quota_uses.insert().values(counter=counter, start=lease.start, used=used)
-                )
-        mine = (
-            leases.counter == counter,
-            leases.start == lease.start,
-            leases.holder == self._holder,
-        )
-        if held <= 0:
-            connection.execute(quota_leases.delete().where(*mine))
-            return
-        values = {"amount": held, "expires": int(now.timestamp()) + LEASE_SECONDS}
-        if not connection.execute(quota_leases.update().where(*mine).values(values)).rowcount:
-            key = {"counter": counter, "start": lease.start, "holder": self._holder}
-            connection.execute(quota_leases.insert().values(key | values))
-
-    def _sweep(self, connection: sa.Connection, now: datetime) -> None:
-        """Once an hour, forget what no window needs any more."""
-        at = now.timestamp()
-        if at - self._swept < 3600:
-            return
-        uses, leases = quota_uses.c, quota_leases.c
-        connection.execute(quota_uses.delete().where(uses.start < int(at) - _KEPT_SECONDS))
-        minutes = (uses.counter.endswith("/minute"), uses.start < int(at) - 3600)
-        connection.execute(quota_uses.delete().where(*minutes))
-        connection.execute(quota_leases.delete().where(leases.expires < int(at)))
-        self._swept = at
-
     def _take_over(
-        self, told: list[tuple[_Lease, int, int]], granted: list[int], now: datetime
+        self, told: list[tuple[Lease, int, int]], granted: list[int], now: datetime
     ) -> None:
         with self._counting:
             for (lease, used, _), held in zip(told, granted, strict=True):
@@ -374,9 +297,9 @@ class Budgets:
                 lease.granted = held
                 lease.drawing = lease.active = False
                 if not (lease.granted or lease.reserved or lease.used):
-                    del self._leases[_counter(lease.limit), lease.start]
+                    del self._leases[counter(lease.limit), lease.start]
 
-    def _resume(self, leases: Iterable[_Lease]) -> None:
+    def _resume(self, leases: Iterable[Lease]) -> None:
         with self._counting:
             for lease in leases:
                 lease.drawing = False
@@ -408,10 +331,6 @@ class Budgets:
                     return
 
 
-def _counter(limit: Limit) -> str:
-    return f"{limit.tenant}/{limit.kind}/{limit.target}/{limit.measure}/{limit.window}"
-
-
 def _need(limit: Limit, estimate: Use) -> int:
     return estimate.of(limit.measure)
 
@@ -420,60 +339,5 @@ def _share(limit: Limit) -> int:
     return limit.amount // _SHARE
 
 
-def _current(lease: _Lease, now: datetime) -> bool:
+def _current(lease: Lease, now: datetime) -> bool:
     return lease.start == window_start(lease.limit.window, now)
-
-
-def _number(connection: sa.Connection, query: sa.Select[Any]) -> int:
-    return int(connection.execute(query).scalar() or 0)
-
-
-def _uses(counter: str, start: int) -> sa.Select[Any]:
-    uses = quota_uses.c
-    return sa.select(uses.used).where(uses.counter == counter, uses.start == start)
-
-
-def _held(counter: str, start: int, but: str, now: int) -> sa.Select[Any]:
-    leases = quota_leases.c
-    return sa.select(sa.func.sum(leases.amount)).where(
-        leases.counter == counter,
-        leases.start == start,
-        leases.holder != but,
-        leases.expires >= now,
-    )
-
-
-def _too_many(limit: Limit, estimate: Use, now: datetime) -> TooMany:
-    """The refusal: the limit that was met, never how much of it others used."""
-    whose = {
-        PRINCIPAL: "Your limit",
-        TENANT: "The limit of your organisation",
-    }.get(limit.kind, f"The limit of the use case {limit.target}")
-    wait = seconds_left(limit.window, now)
-    if not limit.amount:
-        return TooMany(f"{whose} is {limit.words()}.", "Ask an administrator for more.", wait)
-    if _need(limit, estimate) > limit.amount:
-        return TooMany(
-            f"{whose}, {limit.words()}, is less than this question may need.",
-            "Ask a shorter one, allow a shorter answer, or ask an administrator for more.",
-            wait,
-        )
-    if not limit.window:
-        return TooMany(
-            f"{whose}, {limit.words()}, is reached.",
-            "Wait until one has finished, then ask again.",
-            wait,
-        )
-    return TooMany(
-        f"{whose}, {limit.words()}, is used up or too little is left for this question.",
-        f"It begins anew in {_words(wait)}; an administrator can raise it.",
-        wait,
-    )
-
-
-def _words(seconds: int) -> str:
-    for size, unit in ((86_400, "day"), (3600, "hour"), (60, "minute")):
-        if seconds >= size:
-            count = -(-seconds // size)
-            return f"{count} {unit}" + ("s" if count > 1 else "")
-    return f"{seconds} second" + ("s" if seconds > 1 else "")

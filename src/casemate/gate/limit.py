@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
-from casemate.errors import Invalid
+from casemate.errors import Invalid, TooMany
 
 PRINCIPAL, USE_CASE, TENANT = "principal", "use_case", "tenant"
 KINDS = (PRINCIPAL, USE_CASE, TENANT)
@@ -106,9 +106,45 @@ def seconds_left(window: str, now: datetime) -> int:
     return max(1, int(left) + (left % 1 > 0))
 
 
+def refusal(limit: Limit, need: int, now: datetime) -> TooMany:
+    """What is told when a limit is met: which one, never how much of it others used."""
+    whose = {
+        PRINCIPAL: "Your limit",
+        TENANT: "The limit of your organisation",
+    }.get(limit.kind, f"The limit of the use case {limit.target}")
+    wait = seconds_left(limit.window, now)
+    if not limit.amount:
+        return TooMany(f"{whose} is {limit.words()}.", "Ask an administrator for more.", wait)
+    if need > limit.amount:
+        return TooMany(
+            f"{whose}, {limit.words()}, is less than this question may need.",
+            "Ask a shorter one, allow a shorter answer, or ask an administrator for more.",
+            wait,
+        )
+    if not limit.window:
+        return TooMany(
+            f"{whose}, {limit.words()}, is reached.",
+            "Wait until one has finished, then ask again.",
+            wait,
+        )
+    return TooMany(
+        f"{whose}, {limit.words()}, is used up or too little is left for this question.",
+        f"It begins anew in {_words(wait)}; an administrator can raise it.",
+        wait,
+    )
+
+
 def _start(window: str, now: datetime) -> datetime:
     now = now.astimezone(UTC).replace(second=0, microsecond=0)
     if window == "minute":
         return now
     now = now.replace(hour=0, minute=0)
     return now if window == "day" else now.replace(day=1)
+
+
+def _words(seconds: int) -> str:
+    for size, unit in ((86_400, "day"), (3600, "hour"), (60, "minute")):
+        if seconds >= size:
+            count = -(-seconds // size)
+            return f"{count} {unit}" + ("s" if count > 1 else "")
+    return f"{seconds} second" + ("s" if seconds > 1 else "")

@@ -11,8 +11,9 @@ import pytest
 from gate_builders import World
 
 from casemate.errors import Invalid, NotFound, Refused, TooMany
-from casemate.gate.budget import LEASE_SECONDS, Asker, Budgets, Use
+from casemate.gate.budget import Asker, Budgets, Use
 from casemate.gate.caller import Caller
+from casemate.gate.lease import LEASE_SECONDS
 from casemate.gate.limit import EVERY, Limit
 from casemate.gate.quota import Quotas
 from casemate.store.tables import quota_leases, quota_uses
