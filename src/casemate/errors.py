@@ -59,9 +59,13 @@ class TooLarge(CasemateError):
 
 
 class TooMany(CasemateError):
-    """More requests than the quota allows."""
+    """More than a quota allows, or more than can wait. ``retry_after``: seconds, if it is known."""
 
     status = 429
+
+    def __init__(self, what: str, next: str = "", retry_after: int = 1) -> None:
+        super().__init__(what, next)
+        self.retry_after = retry_after
 
 
 class Unsupported(CasemateError):

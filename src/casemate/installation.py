@@ -9,21 +9,28 @@ import asyncio
 import os
 import secrets
 import time
-from collections.abc import AsyncGenerator
-from contextlib import ExitStack, aclosing
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import ExitStack, aclosing, asynccontextmanager
+from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
+import msgspec
+
 from casemate import settings as settings_
 from casemate.engines.engine import Engine
+from casemate.engines.in_turn import CHARACTERS_PER_TOKEN, InTurn
 from casemate.engines.registry import Engines
+from casemate.engines.schedule import Flow
+from casemate.engines.turns import Turns
 from casemate.errors import CasemateError, Invalid, NotFound, Refused
 from casemate.gate import guard, perimeter
 from casemate.gate.acts import stamp
 from casemate.gate.admission import Admission, Gate
+from casemate.gate.budget import Use
 from casemate.gate.configured import Configured
 from casemate.gate.country import Country
 from casemate.gate.perimeter import Perimeter
@@ -64,10 +71,14 @@ from casemate.store.keyring import Keyring, master_key
 
 if TYPE_CHECKING:
     from casemate.gate.caller import Caller
+    from casemate.gate.capacity import Capacity
     from casemate.gate.label import Label
+    from casemate.gate.watch import Watch
     from casemate.models.manifest import Manifest
 
 _KEY_FILE = "ledger.key"
+# Tokens that a run is expected to read of passages, and to write where nothing is asked.
+_PASSAGES, _USUAL_ANSWER = 1024, 512
 
 
 class Installation:
@@ -95,7 +106,8 @@ class Installation:
         self.gate = Gate.open(
             folder, self.database, self.ledger, settings, clock=_now, keyring=self.keyring
         )
-        closing.callback(self.gate.standing.close)
+        closing.callback(self.gate.budgets.close)
+        closing.callback(self.gate.watches.close)
         self.rotation = Rotation(self.log, self._key_file, self.gate)
         if guard.standing():
             closing.callback(Telling(self.gate.acts).close)
@@ -109,6 +121,8 @@ class Installation:
             acts=self.gate.acts,
             required_layers=country.isolation,
             slots=settings.model_slots,
+            alone=settings.repeatable_runs,
+            waiting=settings.waiting_runs,
         )
         index = TantivyIndex(folder.index)
         closing.callback(index.close)
@@ -163,6 +177,9 @@ class Installation:
         self.forgetting = Forgetting(
             self.database, self.keyring, self.gate, self.ledger, self.library, self.holds
         )
+        # As many as there are processors; who is admitted to a run has room to wait here.
+        self.searches = Turns(os.cpu_count() or 1, 1 << 30, time.monotonic)
+        self.used: dict[tuple[str, str], Use] = {}  # since the start, by use case and model
         self._reasoner = Reasoner(
             self.library,
             self.runs,
@@ -171,6 +188,7 @@ class Installation:
             seconds=settings.run_seconds,
             new_seed=lambda: secrets.randbits(31),
             repeatable=settings.repeatable_runs,
+            searches=self.searches,
         )
 
     @classmethod
@@ -207,10 +225,13 @@ class Installation:
     ) -> None:
         self.close()
 
-    async def ask(self, caller: Caller, request: Request) -> AsyncGenerator[Event, None]:
+    async def ask(
+        self, caller: Caller, request: Request, priority: str | None = None
+    ) -> AsyncGenerator[Event, None]:
         """Answer a question: admission, quota, run. Events as ``reasoning.event`` describes them.
 
-        Raises what the gate refuses before the first event.
+        ``priority``: lower than that of the use case, for work that nobody waits for. Raises what
+        the gate refuses before the first event.
         """
         admission = await asyncio.to_thread(
             self.gate.admit,
@@ -219,8 +240,10 @@ class Installation:
             collections=request.collections,
             model=request.model,
         )
-        with self.gate.quota.run(caller.principal), self.gate.watching(admission) as watch:
-            manifest, engine = await asyncio.to_thread(self._model, admission.model)
+        standing = admission.standing.under(priority)
+        admission = replace(admission, standing=standing)
+        size = len(msgspec.json.encode(request))
+        async with self._served(admission, size, request.max_tokens) as (manifest, engine, watch):
             policy = self.gate.country.policy
             asked = policy.parse(request.label) if request.label else policy.lowest()
             label = asked.join(policy.parse(manifest.label))
@@ -241,23 +264,21 @@ class Installation:
 
     async def explain(self, caller: Caller, run: str) -> Explanation:
         """Which passages each sentence of a run depends on."""
-        admission, contents, engine, label = await asyncio.to_thread(self._recorded, caller, run)
-        with self.gate.quota.run(caller.principal), self.gate.watching(admission) as watch:
-            async with watch.held():
-                return await explain(run, contents, engine, label, self.settings.run_seconds)
+        admission, contents, label = await asyncio.to_thread(self._recorded, caller, run)
+        async with self._served(admission, _size(contents)) as (_, engine, watch), watch.held():
+            return await explain(run, contents, engine, label, self.settings.run_seconds)
 
     async def replay(self, caller: Caller, run: str) -> Replay:
         """Run a run again and say what differs."""
-        admission, contents, engine, label = await asyncio.to_thread(self._recorded, caller, run)
+        admission, contents, label = await asyncio.to_thread(self._recorded, caller, run)
         now = {}
         for id in {source["document_id"] for source in contents["sources"]}:
             try:
                 now[id] = (await asyncio.to_thread(self.library.document, caller, id)).digest
             except NotFound:
                 continue
-        with self.gate.quota.run(caller.principal), self.gate.watching(admission) as watch:
-            async with watch.held():
-                return await replay(run, contents, engine, label, now, self.settings.run_seconds)
+        async with self._served(admission, _size(contents)) as (_, engine, watch), watch.held():
+            return await replay(run, contents, engine, label, now, self.settings.run_seconds)
 
     def _stopped(self, admission: Admission, run: str) -> None:
         pseudonym = admission.principal.pseudonym
@@ -342,20 +363,45 @@ class Installation:
             bucket, _ = bucket_of(self.settings.blobs)
             self.gate.perimeter.bucket(bucket, self.settings.blobs_endpoint, label)
 
-    def _model(self, id: str) -> tuple[Manifest, Engine]:
-        manifest = self.models.approved(id)
-        return manifest, self.engines.of(manifest)
+    @asynccontextmanager
+    async def _served(
+        self, admission: Admission, size: int, most: int | None = None
+    ) -> AsyncIterator[tuple[Manifest, Engine, Watch]]:
+        """The model of an admission, for one run: within its quotas, and in its turn.
 
-    def _recorded(
-        self, caller: Caller, run: str
-    ) -> tuple[Admission, dict[str, Any], Engine, Label]:
+        ``size``: characters that the model will read, beside passages; ``most``: tokens that it
+        may write. The watch ends what is no longer permitted. Raises TooMany.
+        """
+        manifest, engine, capacity = await asyncio.to_thread(self._model, admission.model)
+        turns, flow = self.engines.turns(manifest), Flow.of(admission)
+        turns.slots = capacity.slots
+        written = min(most or _USUAL_ANSWER, engine.profile.answer_tokens)
+        estimate = Use(
+            tokens=size // CHARACTERS_PER_TOKEN + _PASSAGES + written,
+            gpu_seconds=capacity.gpu_milliseconds(turns.usual_seconds),
+            watt_hours=capacity.joules(turns.usual_seconds),
+        )
+        with turns.place(flow), self.gate.watching(admission) as watch:
+            async with self.gate.budgets.run(admission.asker, estimate) as used:
+                try:
+                    yield manifest, InTurn(engine, turns, flow, capacity, used), watch
+                finally:
+                    key = (admission.use_case.id, manifest.name)
+                    self.used.setdefault(key, Use(requests=0, runs=0)).add(used)
+
+    def _model(self, id: str) -> tuple[Manifest, Engine, Capacity]:
+        manifest = self.models.approved(id)
+        capacity = self.gate.capacities.of(manifest.name, self.engines.slots(manifest))
+        return manifest, self.engines.of(manifest), capacity
+
+    def _recorded(self, caller: Caller, run: str) -> tuple[Admission, dict[str, Any], Label]:
         contents = self.runs.contents(caller, run)
         if "answer" not in contents:
             raise NotFound("This run has no answer.", "Only a run that ended with one has.")
         recorded = self.runs.get(caller, run)
         # Generation needs a right to it, also where it repeats what was said before.
         admission = self.gate.admit(caller, use_case=recorded.use_case, model=recorded.model)
-        manifest, engine = self._model(recorded.model)
+        manifest = self.models.approved(recorded.model)
         policy = self.gate.country.policy
         label = policy.parse(recorded.label).join(policy.parse(manifest.label))
         if not admission.label.dominates(label):
@@ -364,7 +410,7 @@ class Installation:
                 "Ask whoever gave you access.",
             )
         self.gate.acts.record("run.repeated", caller.principal, run=run)
-        return admission, contents, engine, label
+        return admission, contents, label
 
     def _start(self) -> None:
         if self.folder.fresh:
@@ -391,6 +437,12 @@ class Installation:
                 "Take the setting `origin` out, or start a new data folder.",
             )
         return keys
+
+
+def _size(contents: dict[str, Any]) -> int:
+    """Characters that a repetition of a run reads."""
+    texts = [contents["question"]["text"], *(one["text"] for one in contents["sources"])]
+    return sum(map(len, texts))
 
 
 def _now() -> datetime:

@@ -9,6 +9,7 @@ import asyncio
 import contextlib
 import errno
 import os
+import resource
 import signal
 import socket
 import ssl
@@ -23,7 +24,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import ASGIApp
 
-from casemate import api, settings, tls, web
+from casemate import api, log, settings, web
 from casemate.api.witness import app as witness_app
 from casemate.cli import line
 from casemate.errors import CasemateError, Unavailable
@@ -33,10 +34,11 @@ from casemate.ledger.witness import Witness
 _THREADS = 64
 _WITNESS_AT_ONCE = 64  # requests
 _DAY_SECONDS = 86_400
+_BACKLOG = 512  # connections that wait to be accepted
 
 
-def application(installation: Installation) -> ASGIApp:
-    """Everything that is served on the port."""
+def application(installation: Installation) -> api.Surroundings:
+    """Everything that is served on the port. Close it, so that the last traces are sent."""
 
     async def problem(request: Request, error: Exception) -> Response:
         if api.errors.belongs(request.url.path):
@@ -57,8 +59,10 @@ def serve(path: Path, host: str | None, port: int | None, say: Callable[[str], N
     Raises Unavailable if the port is taken, and what ``Installation.open`` raises.
     """
     chosen = settings.load(path, host=host, port=port)
-    tls.context(chosen, path)  # what is wrong with it is said before anything is opened
+    api.tls.context(chosen, path)  # what is wrong with it is said before anything is opened
+    log.begin(chosen.log)
     listener = _listen(chosen.host, chosen.port)
+    _open_files()
     with contextlib.closing(listener):
         taken = listener.getsockname()[1]
         with Installation.open(path, host=chosen.host, port=taken) as installation:
@@ -82,7 +86,7 @@ def serve_witness(
             say(f"Its key: {witness.vkey}")
             say("Stop with Ctrl-C.")
 
-        config = _config(witness_app(witness), limit_concurrency=_WITNESS_AT_ONCE)
+        config = _config(witness_app(witness), _WITNESS_AT_ONCE, drain=10)
         asyncio.run(_serving(_Server(config), listener, greet))
 
 
@@ -103,32 +107,34 @@ async def _run(
     loop.set_default_executor(ThreadPoolExecutor(_THREADS, "casemate"))
     if installation.witnessing is not None:
         installation.witnessing.start()
-    secured = tls.context(installation.settings, installation.folder.path)
-    server = _Server(_config(application(installation), secured=secured))
+    chosen = installation.settings
+    secured = api.tls.context(chosen, installation.folder.path)
+    app = application(installation)
+    server = _Server(_config(app, chosen.connections, drain=chosen.drain_seconds, secured=secured))
     async with _commands(installation), _daily(installation):
         try:
             await _serving(server, listener, lambda: _greet(installation, say))
         finally:
             await installation.engines.close()
+            await asyncio.to_thread(app.close)
 
 
 def _config(
-    app: ASGIApp,
-    limit_concurrency: int | None = None,
-    secured: ssl.SSLContext | None = None,
+    app: ASGIApp, connections: int, *, drain: int, secured: ssl.SSLContext | None = None
 ) -> uvicorn.Config:
+    """``connections``: at one time; ``drain``: seconds that answers in flight have at the end."""
     return uvicorn.Config(
         app,
         lifespan="off",
-        http=tls.Protocol,
+        http=api.connection.connections(api.connection.Bounds()),  # type: ignore[arg-type]
         ssl_context_factory=None if secured is None else lambda config, standard: secured,
         loop="asyncio",
         ws="none",
         log_config=None,
         access_log=False,
         server_header=False,
-        timeout_graceful_shutdown=10,
-        limit_concurrency=limit_concurrency,
+        timeout_graceful_shutdown=drain,
+        limit_concurrency=connections,
     )
 
 
@@ -193,6 +199,14 @@ def _greet(installation: Installation, say: Callable[[str], None]) -> None:
     say("Stop with Ctrl-C.")
 
 
+def _open_files() -> None:
+    """As many open files as the system lets us have: each connection is one."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != hard:
+        with contextlib.suppress(OSError, ValueError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
 def _listen(host: str, port: int) -> socket.socket:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     # The protocol is named because asyncio sends small answers at once only if it is.
@@ -200,7 +214,7 @@ def _listen(host: str, port: int) -> socket.socket:
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listener.bind((host, port))
-        listener.listen(512)
+        listener.listen(_BACKLOG)
     except OSError as problem:
         listener.close()
         if problem.errno == errno.EADDRINUSE:

@@ -101,6 +101,10 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     concurrent_runs: Annotated[
         int, Meta(ge=1, le=10_000, description="Runs one principal may have open at a time.")
     ] = 16
+    waiting_runs: Annotated[
+        int,
+        Meta(ge=8, le=100_000, description="Runs that may wait for one model; more are refused."),
+    ] = 256
     run_rounds: Annotated[
         int,
         Meta(ge=1, le=64, description="Times a model may think and write in a run, searching."),
@@ -118,6 +122,31 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
             "tokens; off: side by side, which is faster for many and can change a token."
         ),
     ] = True
+    log: Annotated[
+        Literal["text", "json"],
+        Meta(description="How the server writes its log, to standard error: lines or JSON."),
+    ] = "text"
+    access_log: Annotated[
+        bool,
+        Meta(
+            description="Log each request: its address as a template, status, time; never who, "
+            "what, or where from."
+        ),
+    ] = False
+    otlp_endpoint: Annotated[
+        str,
+        Meta(
+            description="Where traces go: a collector inside the perimeter, as http://host:4318; "
+            "empty for none."
+        ),
+    ] = ""
+    connections: Annotated[
+        int, Meta(ge=16, le=1_000_000, description="Connections the server holds at one time.")
+    ] = 4096
+    drain_seconds: Annotated[
+        int,
+        Meta(ge=1, le=3600, description="Seconds that answers in flight have when it is stopped."),
+    ] = 30
     witnesses: Annotated[
         str,
         Meta(description="TOML file of the witnesses that cosign the ledger; empty for none."),

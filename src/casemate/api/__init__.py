@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING
 
 from starlette.routing import BaseRoute
 
-from casemate.api import errors, health, ledger, mistral, openai, platform, scim
+from casemate.api import connection, errors, health, ledger, mistral, openai, platform, scim, tls
 from casemate.api.resource import Face, nothing_else, routes_of
 from casemate.api.surroundings import Surroundings
 
 if TYPE_CHECKING:
     from casemate.installation import Installation
 
-__all__ = ["Surroundings", "errors", "routes"]
+__all__ = ["Surroundings", "connection", "errors", "routes", "tls"]
 
 
 def routes(installation: Installation) -> list[BaseRoute]:

@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 from starlette.requests import Request
 
 from casemate.api.certificate import presented
+from casemate.api.door import recognise
 from casemate.errors import Refused
 
 if TYPE_CHECKING:
@@ -28,8 +29,11 @@ async def bearer(installation: Installation, request: Request) -> Caller:
     if header is None and (shown := presented(request, installation.settings)) is not None:
         if request.method not in _SAFE and _from_page(request) and not _same_origin(request):
             raise _elsewhere()
-        return await asyncio.to_thread(installation.gate.certificates.caller, shown)
-    return await asyncio.to_thread(installation.gate.caller_from_authorization, header)
+        caller = await asyncio.to_thread(installation.gate.certificates.caller, shown)
+    else:
+        caller = await asyncio.to_thread(installation.gate.caller_from_authorization, header)
+    recognise(request.scope, caller)
+    return caller
 
 
 async def bearer_or_session(installation: Installation, request: Request) -> Caller:
@@ -42,7 +46,9 @@ async def bearer_or_session(installation: Installation, request: Request) -> Cal
         return await bearer(installation, request)
     if request.method not in _SAFE and not _same_origin(request):
         raise _elsewhere()
-    return await asyncio.to_thread(installation.gate.sessions.caller, session)
+    caller = await asyncio.to_thread(installation.gate.sessions.caller, session)
+    recognise(request.scope, caller)
+    return caller
 
 
 async def auditor(installation: Installation, request: Request) -> Caller:

@@ -35,8 +35,8 @@ _OPENAI = {
     501: ("invalid_request_error", "unsupported"),
     503: ("server_error", "unavailable"),
 }
-# The quota counts runs that are open at one time, so a place is soon free.
-_RETRY_SECONDS = "1"
+_RETRY_SECONDS = 1  # where the error does not know when it makes sense
+_PATIENCE_SECONDS = 60  # after which no program should wait by itself
 
 
 class MethodNotAllowed(CasemateError):
@@ -223,10 +223,11 @@ def _response(problem: CasemateError, body: bytes, media: str = "application/jso
     headers = {}
     if problem.status == 401:
         headers["WWW-Authenticate"] = "Bearer"
+    wait = getattr(problem, "retry_after", _RETRY_SECONDS)
     if problem.status in (429, 503):
-        headers["Retry-After"] = _RETRY_SECONDS
-    if problem.status in (500, 501):
-        # OpenAI's clients repeat every 5xx; these would only fail again, as further runs.
+        headers["Retry-After"] = str(wait)
+    if problem.status in (500, 501) or (problem.status == 429 and wait > _PATIENCE_SECONDS):
+        # OpenAI's clients repeat every 5xx and 429; these would only fail again, as further runs.
         headers["X-Should-Retry"] = "false"
     if isinstance(problem, MethodNotAllowed):
         headers["Allow"] = problem.allow

@@ -9,7 +9,9 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 
 from casemate.api.caller import auditor
+from casemate.api.door import door_of
 from casemate.api.errors import known
+from casemate.api.gauges import families
 from casemate.api.metrics import CONTENT_TYPE, metrics_of
 from casemate.api.resource import Face, Operation
 from casemate.errors import Unavailable
@@ -41,7 +43,8 @@ async def metrics(face: Face, request: Request) -> Response:
     installation = face.installation
     entries = installation.ledger.log.size
     documents = await asyncio.to_thread(installation.library.count)
-    text = metrics_of(request.scope).text(ledger_entries=entries, documents=documents)
+    more = families(installation, door_of(request.scope).turns)
+    text = metrics_of(request.scope).text(ledger_entries=entries, documents=documents, more=more)
     return Response(text, headers={"Content-Type": CONTENT_TYPE})
 
 

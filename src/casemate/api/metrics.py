@@ -6,11 +6,22 @@ Each application has its own registry, so two in one process do not share their 
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Iterator
+from dataclasses import dataclass
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    Metric,
+    ProcessCollector,
+    generate_latest,
+)
+from prometheus_client.registry import Collector
 from starlette.types import Scope
 
+from casemate.api.tracing import Tracing
 from casemate.reasoning.event import Admitted, Event, Finished
 
 KEY = "casemate.metrics"  # in the ASGI scope: the counts of the application
@@ -21,11 +32,20 @@ _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"
 
 
 class Metrics:
-    """The counts of one application. ``clock`` is monotonic, in seconds."""
+    """The counts of one application. ``clock`` is monotonic, in seconds.
 
-    def __init__(self, clock: Callable[[], float] = time.perf_counter) -> None:
+    ``tracing``: makes spans of the runs that are counted, too.
+    """
+
+    def __init__(
+        self,
+        clock: Callable[[], float] = time.perf_counter,
+        tracing: Tracing | None = None,
+    ) -> None:
         self._clock = clock
+        self._tracing = tracing
         self.registry = CollectorRegistry()
+        ProcessCollector(registry=self.registry)  # memory, processor time, open files
         self._requests = Counter(
             "casemate_requests",
             "HTTP requests by address, method and status.",
@@ -36,6 +56,13 @@ class Metrics:
             "casemate_runs",
             "Runs by use case, model and outcome.",
             ["use_case", "model", "outcome"],
+            registry=self.registry,
+        )
+        self._request_seconds = Histogram(
+            "casemate_request_seconds",
+            "Seconds from a request to the end of its response.",
+            ["route"],
+            buckets=_SECONDS,
             registry=self.registry,
         )
         self._seconds = Histogram(
@@ -52,13 +79,16 @@ class Metrics:
             "casemate_documents", "Documents in the library.", registry=self.registry
         )
 
-    def requested(self, route: str, method: str, status: str) -> None:
+    def requested(self, route: str, method: str, status: str, seconds: float) -> None:
         """Count one request. ``route`` is the template, never the address itself."""
+        self._request_seconds.labels(route).observe(seconds)
         # An invented method must not make a new series.
         self._requests.labels(route, method if method in _METHODS else "other", status).inc()
 
     async def observed(self, events: AsyncIterator[Event]) -> AsyncGenerator[Event, None]:
         """The same events, counted. Closing this closes ``events``."""
+        if self._tracing is not None:
+            events = self._tracing.observed(events)
         began = self._clock()
         admitted: Admitted | None = None
         outcome = "cancelled"
@@ -82,11 +112,22 @@ class Metrics:
                     self._clock() - began
                 )
 
-    def text(self, *, ledger_entries: int, documents: int) -> bytes:
-        """Everything in Prometheus' text format, with these two gauges as they are now."""
+    def text(self, *, ledger_entries: int, documents: int, more: Iterable[Metric]) -> bytes:
+        """Everything in Prometheus' text format, with these gauges as they are now."""
         self._ledger.set(ledger_entries)
         self._documents.set(documents)
-        return generate_latest(self.registry)
+        return generate_latest(_Together(self.registry, tuple(more)))
+
+
+@dataclass(frozen=True)
+class _Together(Collector):
+    registry: CollectorRegistry
+    more: tuple[Metric, ...]
+
+    def collect(self) -> Iterator[Metric]:
+        """See Collector."""
+        yield from self.registry.collect()
+        yield from self.more
 
 
 def metrics_of(scope: Scope) -> Metrics:

@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 from starlette.requests import ClientDisconnect, Request
 from starlette.types import Receive, Scope, Send
 
+from casemate.api.door import leave
 from casemate.api.errors import known
 from casemate.api.resource import RUN
 from casemate.errors import CasemateError
@@ -53,6 +54,7 @@ class EventStream:
             if not isinstance(first, Admitted):
                 raise RuntimeError("a run began without being admitted")
             scope[RUN] = first.run
+            leave(scope)
             await _start(send)
             await _write(send, self._render(first))
             try:
@@ -72,6 +74,7 @@ async def _conclude(scope: Scope, events: Events) -> tuple[Admitted, Finished]:
             if isinstance(event, Admitted):
                 admitted = event
                 scope[RUN] = event.run
+                leave(scope)
             elif isinstance(event, Finished):
                 finished = event
     if admitted is None or finished is None:

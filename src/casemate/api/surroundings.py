@@ -5,17 +5,23 @@ Plain ASGI: messages pass through one by one, so a stream stays a stream.
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from casemate.api import access
 from casemate.api.body import bounded, upload_limit
+from casemate.api.door import DOOR, Door
 from casemate.api.errors import belongs, dialect_of, known
 from casemate.api.metrics import KEY, Metrics
+from casemate.api.tracing import tracing_of
 
 if TYPE_CHECKING:
     from casemate.installation import Installation
+
+_ALWAYS = frozenset({"/healthz", "/readyz", "/metrics"})  # asked also when everybody waits
 
 
 class Surroundings:
@@ -23,21 +29,39 @@ class Surroundings:
 
     def __init__(self, app: ASGIApp, installation: Installation) -> None:
         self._app = app
-        self._metrics = Metrics()
+        self._tracing = tracing_of(installation)
+        self._metrics = Metrics(tracing=self._tracing)
+        self._door = Door(time.monotonic)
+        self._access = installation.settings.access_log
         # No address takes more than a document; those that take less say so themselves.
         self._limit = upload_limit(installation.settings)
+
+    def close(self) -> None:
+        """Send the traces that are left."""
+        if self._tracing is not None:
+            self._tracing.close()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass a request on, and dress its response."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
-            return
-        status = 0
+        elif self._tracing is None:
+            await self._answer(scope, receive, send)
+        else:
+            with self._tracing.request(scope) as ended:
+                route, status = await self._answer(scope, receive, send)
+                ended(route, status)
+
+    async def _answer(self, scope: Scope, receive: Receive, send: Send) -> tuple[str, int]:
+        """Answer one request; its route and status, 0 if the client left before there was one."""
+        status, sent, began = 0, 0, time.perf_counter()
         path: str = scope["path"]
         scope[KEY] = self._metrics
+        scope[DOOR] = self._door
 
         async def dressed(message: Message) -> None:
-            nonlocal status
+            nonlocal status, sent
+            sent += len(message.get("body", b""))
             if message["type"] == "http.response.start":
                 status = message["status"]
                 _add_headers(MutableHeaders(scope=message), path)
@@ -45,7 +69,11 @@ class Surroundings:
 
         try:
             receive = bounded(receive, Headers(scope=scope), self._limit)
-            await self._app(scope, receive, dressed)
+            if belongs(path) and path not in _ALWAYS:
+                async with self._door.entered(scope):
+                    await self._app(scope, receive, dressed)
+            else:
+                await self._app(scope, receive, dressed)
         except Exception as problem:
             # Not raised any further: the server would print it, and its text may quote a prompt.
             shown = known(problem)
@@ -53,7 +81,12 @@ class Surroundings:
                 await dialect_of(path)(shown)(scope, receive, dressed)
         finally:
             # Without a status the client left before there was one.
-            self._metrics.requested(_template(scope), scope["method"], str(status or "gone"))
+            seconds = time.perf_counter() - began
+            route = _template(scope)
+            self._metrics.requested(route, scope["method"], str(status or "gone"), seconds)
+            if self._access:
+                access.told(scope, route, status, sent, seconds)
+        return route, status
 
 
 def _add_headers(headers: MutableHeaders, path: str) -> None:

@@ -29,6 +29,7 @@ from casemate.cli import (
     policy,
     providers,
     questions,
+    quota,
     record,
     usecase,
     verify,
@@ -67,8 +68,8 @@ def up(context: click.Context, data: Path | None, host: str | None, port: int | 
 
 
 _MODULES = (
-    *(questions, documents, labels, people, providers, certificates, forget, perimeter, models),
-    *(bundle, usecase, policy, apply, record, verify, witness, demo),
+    *(questions, documents, labels, people, providers, certificates, forget, perimeter, quota),
+    *(models, bundle, usecase, policy, apply, record, verify, witness, demo),
 )
 for module in _MODULES:
     for command in module.COMMANDS:

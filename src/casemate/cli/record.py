@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import click
@@ -17,7 +18,19 @@ from casemate.cli.ledger import ledger
 def status(obj: dict[str, Any], as_json: bool) -> None:
     """Say how things stand."""
     (found,) = line.act(obj["data"], "status", {})
+    if not as_json:
+        found = dict(found)
+        models = found.pop("models")
+        found["disk_free"] = f"{found.pop('disk_free_gibibytes')} GiB"
+        found["models"] = "; ".join(map(_model, models)) or None
     show.one(found, as_json=as_json)
+
+
+def _model(model: Mapping[str, Any]) -> str:
+    """A model and its queue, as people read them."""
+    said = f"{model['model']} ({model['working']} of {model['slots']} slots at work"
+    said += f", {model['waiting']} waiting" if model["waiting"] else ""
+    return said + (f", {model['failures']} failures)" if model["failures"] else ")")
 
 
 @click.command()

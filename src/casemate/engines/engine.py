@@ -129,13 +129,15 @@ class Sampling:
 
 @dataclass(frozen=True)
 class Token:
-    """A piece of output. ``kind``: text | thinking | call | cut.
+    """A piece of output. ``kind``: text | thinking | call | cut | count | waiting.
 
     ``evidence`` and ``start`` are set by quoting engines: the number of the passage this text was
     copied from, and the character in that passage where it begins.
     ``call`` is set, and ``text`` empty, where the model calls a tool. A ``cut``, empty too, comes
     last and says that the model was stopped at its bound of tokens, not at an end of its own.
     ``logprob`` is the natural logarithm of the probability, where the engine knows it.
+    A ``count``, empty too, tells how many tokens were ``read`` and ``written`` in all. Of
+    ``waiting``, ``position`` says how many go first, and one; 0 when the engine begins.
     """
 
     text: str
@@ -145,6 +147,9 @@ class Token:
     id: int | None = None
     logprob: float | None = None
     call: ToolCall | None = None
+    read: int | None = None
+    written: int | None = None
+    position: int | None = None
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ import importlib.util
 import os
 import re
 import threading
+import time
 from collections.abc import Callable
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -14,6 +15,7 @@ from typing import TYPE_CHECKING
 from casemate.engines.engine import Engine
 from casemate.engines.quote import QuoteEngine
 from casemate.engines.remote import RemoteEngine
+from casemate.engines.turns import Turns
 from casemate.errors import Unsupported
 
 if TYPE_CHECKING:
@@ -23,6 +25,8 @@ if TYPE_CHECKING:
     from casemate.gate.perimeter import Perimeter
     from casemate.models.manifest import Manifest
 
+_REMOTE_SLOTS = 32  # of a server of which nothing is declared
+
 
 class Engines:
     """Starts engines on first use and keeps them.
@@ -30,7 +34,8 @@ class Engines:
     files: the folder that holds a model's files, checked against their digests; raises Tampered.
     acts: where the start and the end of each model process are recorded. required_layers: of
     isolation, for information with a label. slots: how many answers one model computes side by
-    side. Models that lie here need files, acts and required_layers.
+    side; alone: whether each is computed by itself all the same. waiting: runs that may wait for
+    one model. Models that lie here need files, acts and required_layers.
     """
 
     def __init__(
@@ -41,13 +46,18 @@ class Engines:
         acts: Acts | None = None,
         required_layers: Callable[[Label], frozenset[str]] | None = None,
         slots: int = 4,
+        alone: bool = False,
+        waiting: int = 256,
     ) -> None:
         self._perimeter = perimeter
         self._files = files
         self._acts = acts
         self._required_layers = required_layers
         self._slots = slots
+        self._alone = alone
+        self._waiting = waiting
         self._running: dict[str, Engine] = {}
+        self._turns: dict[str, tuple[Manifest, Turns]] = {}
         self._starting = threading.Lock()
 
     def of(self, manifest: Manifest) -> Engine:
@@ -57,6 +67,27 @@ class Engines:
             if key not in self._running:
                 self._running[key] = self._start(manifest)
             return self._running[key]
+
+    def slots(self, manifest: Manifest) -> int:
+        """Answers that this model computes side by side, where nothing is declared."""
+        if manifest.engine == "llama":
+            return 1 if self._alone else self._slots
+        return self._slots if manifest.engine == "quote" else _REMOTE_SLOTS
+
+    def turns(self, manifest: Manifest) -> Turns:
+        """Who has this model, and who waits for it."""
+        key = manifest.digest()
+        with self._starting:
+            if key not in self._turns:
+                slots = self.slots(manifest)
+                made = Turns(slots, slots + self._waiting, time.monotonic)
+                self._turns[key] = (manifest, made)
+            return self._turns[key][1]
+
+    def queues(self) -> list[tuple[str, Turns]]:
+        """The turns of each model that was asked for, by its id."""
+        with self._starting:
+            return [(manifest.name, turns) for manifest, turns in self._turns.values()]
 
     async def close(self) -> None:
         """Stop them all."""

@@ -7,6 +7,7 @@ is the only thing that carries rights past it.
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -18,7 +19,9 @@ import sqlalchemy as sa
 from casemate.errors import Invalid, NotFound, Refused, Unauthenticated, Unavailable
 from casemate.gate import perimeter
 from casemate.gate.acts import Acts, Clock, Recorder
+from casemate.gate.budget import Asker, Budgets
 from casemate.gate.caller import Caller
+from casemate.gate.capacity import Capacities
 from casemate.gate.certificate import Authorities, Certificates
 from casemate.gate.country import Country
 from casemate.gate.directory import Declared, Directory, declared, meaning
@@ -36,16 +39,17 @@ from casemate.gate.perimeter import Perimeter
 from casemate.gate.policy import ACTIONS, KINDS, Decision, PolicySet, Resource
 from casemate.gate.principal import Principal, Principals
 from casemate.gate.provisioning import People
-from casemate.gate.quota import Quota
+from casemate.gate.quota import Quotas
 from casemate.gate.reach import Reach, Reaches
 from casemate.gate.register import UseCases
 from casemate.gate.right import RUNS, Rights, installation
 from casemate.gate.screening import Answer, all_no, screened
 from casemate.gate.second_factor import SecondFactors
 from casemate.gate.session import Sessions
-from casemate.gate.standing import Standing, Watch
-from casemate.gate.token import Random
+from casemate.gate.share import NO_STANDING, Shares, Standing
+from casemate.gate.token import Random, identifier
 from casemate.gate.usecase import UseCase
+from casemate.gate.watch import Watch, Watches
 from casemate.settings import Settings
 from casemate.store.database import Database
 from casemate.store.folder import DataFolder
@@ -72,6 +76,12 @@ class Admission:
     collections: tuple[str, ...]  # ids of the collections that it may read now
     decision: Decision
     model_digest: str  # of the approved manifest
+    standing: Standing = NO_STANDING  # among those who wait for an engine
+
+    @property
+    def asker(self) -> Asker:
+        """Whom the run counts for."""
+        return Asker(self.tenant, self.principal.id, self.use_case.id)
 
 
 class Gate:
@@ -98,9 +108,8 @@ class Gate:
         self.rights = rights
         self.acts = rights.acts
         self.perimeter = perimeter
-        self.quota = Quota(settings.concurrent_runs)
         self.memory = Memory(database.rights_changes)
-        self.standing = Standing(database.rights_changes)
+        self.watches = Watches(database.rights_changes)
         passwords = passwords or Passwords(random)
         self.principals = Principals(database, country, rights, passwords, random, self.memory)
         self.keys = Keys(database, self.principals, rights, random, self.memory)
@@ -135,6 +144,16 @@ class Gate:
         self._reaches = Reaches(database, country, rights, self.memory)
         self.use_cases = UseCases(database, country, rights, self._reaches, self.memory, random)
         self.enforcement = Enforcement(database, policy_folder, country, rights, self.memory)
+        self.quotas = Quotas(database, rights, self.principals, self.use_cases, time.monotonic)
+        self.shares = Shares(database, rights, time.monotonic)
+        self.capacities = Capacities(database, rights, time.monotonic)
+        self.budgets = Budgets(
+            database,
+            self.quotas,
+            concurrent=settings.concurrent_runs,
+            holder=identifier(random),
+            clock=self.acts.clock,
+        )
         self.approved_model: Callable[[str], str] = _no_registry
 
     @classmethod
@@ -258,12 +277,13 @@ class Gate:
             self._reaches.selected(caller, label, chosen, collections),
             decision,
             digest,
+            self.shares.standing(principal.tenant, principal.id, chosen.id),
         )
 
     @contextmanager
     def watching(self, admission: Admission) -> Iterator[Watch]:
         """Ask again whether ``admission`` would be given, as long as the block lasts."""
-        with self.standing.watching(lambda: self._confirm(admission)) as watch:
+        with self.watches.watching(lambda: self._confirm(admission)) as watch:
             yield watch
 
     def _confirm(self, admission: Admission) -> None:

@@ -421,6 +421,20 @@ class Principals:
             raise _nobody()
         return found
 
+    def tenant(self, actor: Caller, name: str) -> str:
+        """The id of the tenant called ``name``. For the owner only. Raises Refused, NotFound."""
+        with self._database.read() as connection:
+            return self._tenant(connection, actor, name)
+
+    def tenant_name(self, id: str) -> str:
+        """What people call a tenant. Raises NotFound."""
+        with self._database.read() as connection:
+            query = sa.select(tenants.c.name).where(tenants.c.id == id)
+            name: str | None = connection.execute(query).scalar()
+        if name is None:
+            raise NotFound("There is no such tenant.", "Create it first.")
+        return name
+
     def _tenant(self, connection: sa.Connection, actor: Caller, name: str) -> str:
         _owner_only(actor)
         name = known_name(name)

@@ -202,6 +202,16 @@ MEANINGS: dict[str, Meaning] = {
         },
     ),
     **_thing("retention", "tenant", {"retention.applied": ("Old content erased", _DELETE, 2)}),
+    **_thing(
+        "limit",
+        "target",
+        {
+            "quota.set": ("Limit set", _UPDATE, 1),
+            "quota.removed": ("Limit removed", _DELETE, 2),
+        },
+    ),
+    **_thing("share", "target", {"share.set": ("Priority or weight set", _UPDATE, 1)}),
+    **_thing("capacity", "model", {"capacity.declared": ("Capacity declared", _UPDATE, 1)}),
     # engines
     "engine.started": Meaning("Engine started", LIFECYCLE, _START),
     "engine.stopped": Meaning("Engine stopped", LIFECYCLE, _STOP),

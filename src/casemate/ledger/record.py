@@ -6,6 +6,7 @@ Source: RFC 8785 for the bytes of an entry; RFC 6962 for its leaf hash.
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Iterable, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ from casemate.ledger import receipt
 from casemate.ledger.log import Log
 from casemate.ledger.merkle import leaf_hash
 from casemate.ledger.receipt import Opening, Receipt, canonical
+from casemate.spread import Spread
 
 
 @dataclass(frozen=True)
@@ -48,6 +50,7 @@ class Ledger:
     def __init__(self, log: Log, witnesses: Witnesses | None = None) -> None:
         self.log = log
         self.witnesses = witnesses
+        self.times = Spread()  # from an entry to its being durable
 
     @property
     def vkey(self) -> str:
@@ -65,14 +68,20 @@ class Ledger:
         Raises ReceiptError if the entry has no canonical form; TooLarge above 65,535 bytes;
         Unavailable if it cannot be recorded: then nothing may be answered.
         """
+        began = time.perf_counter()
         written, future = self._append(entry)
-        return _recorded(future.result(), written)
+        index = future.result()
+        self.times.add(time.perf_counter() - began)
+        return _recorded(index, written)
 
     async def record_async(self, entry: Mapping[str, object]) -> Recorded:
         """As ``record``, without holding up the event loop while the disk works."""
         # a full queue blocks the caller, so the wait for room happens in a thread as well
+        began = time.perf_counter()
         written, future = await asyncio.to_thread(self._append, entry)
-        return _recorded(await asyncio.wrap_future(future), written)
+        index = await asyncio.wrap_future(future)
+        self.times.add(time.perf_counter() - began)
+        return _recorded(index, written)
 
     def receipt_for(
         self, admitted_index: int, finished_index: int, openings: Iterable[Opening]

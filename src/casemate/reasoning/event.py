@@ -1,6 +1,6 @@
 """Events: what a run tells as it goes. OpenAI, HTML and terminal output are renderings of these.
 
-The order is fixed: ``Admitted`` first; steps, thinking, text and citations as they come;
+The order is fixed: ``Admitted`` first; steps, waiting, thinking, text and citations as they come;
 ``Finished`` last. Nothing follows ``Finished``; a run that fails raises after its entry is durable.
 """
 
@@ -115,6 +115,12 @@ class StepFinished(msgspec.Struct, frozen=True, tag="step_finished", kw_only=Tru
     step: Step
 
 
+class Waiting(msgspec.Struct, frozen=True, tag="waiting", kw_only=True):
+    """Others go first. ``position`` counts them, and one; 0 once the engine begins."""
+
+    position: int
+
+
 class Thinking(msgspec.Struct, frozen=True, tag="thinking", kw_only=True):
     """A piece of the model's reasoning."""
 
@@ -145,4 +151,4 @@ class Finished(msgspec.Struct, frozen=True, tag="finished", kw_only=True):
     steps: tuple[Step, ...]
 
 
-Event = Admitted | StepStarted | StepFinished | Thinking | Text | Cited | Finished
+Event = Admitted | StepStarted | StepFinished | Waiting | Thinking | Text | Cited | Finished

@@ -17,7 +17,7 @@ from casemate.reasoning.citation import Binder, Bound
 from casemate.reasoning.content import found_from, looked_from, sampling_from
 from casemate.reasoning.draft import Looked
 from casemate.reasoning.event import Request, Source
-from casemate.reasoning.rounds import Asked, Budget, Stopped, rounds
+from casemate.reasoning.rounds import Asked, Budget, Queued, Stopped, rounds
 
 if TYPE_CHECKING:
     from casemate.gate.label import Label
@@ -133,6 +133,8 @@ async def repeat(engine: Engine, recorded: Recorded, prompt: Prompt, seconds: fl
                 ]
             elif isinstance(piece, Stopped):
                 break
+            elif isinstance(piece, Queued):
+                continue
             elif piece.kind == "thinking":
                 again.thinking += piece.text
             else:

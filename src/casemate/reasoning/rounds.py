@@ -46,12 +46,20 @@ class Stopped:
     bound: str
 
 
+@dataclass(frozen=True)
+class Queued:
+    """Others go first: ``position`` counts them, and one; 0 when the engine begins."""
+
+    position: int
+
+
 async def rounds(
     engine: Engine, prompt: Prompt, sampling: Sampling, budget: Budget, clock: Callable[[], float]
-) -> AsyncGenerator[Token | Asked | Stopped, None]:
+) -> AsyncGenerator[Token | Asked | Stopped | Queued, None]:
     """Tokens of thinking and text as they come, calls to be answered, and the bound if one is met.
 
-    ``clock`` gives seconds that only grow. Raises what the engine raises.
+    ``clock`` gives seconds that only grow; those for which others go first do not count. Raises
+    what the engine raises.
     """
     until = clock() + budget.seconds
     left = budget.tokens
@@ -61,15 +69,26 @@ async def rounds(
         # In its last round a model is offered no tool, so that it has to write.
         asked = replace(prompt, tools=()) if last else prompt
         async with aclosing(engine.generate(asked, replace(sampling, max_tokens=left))) as tokens:
+            queued: float | None = None  # since when others go first
             while True:
+                left_seconds = None if queued is not None else max(0.0, until - clock())
                 try:
-                    async with asyncio.timeout(max(0.0, until - clock())):
+                    async with asyncio.timeout(left_seconds):
                         token = await anext(tokens)
                 except StopAsyncIteration:
                     break
                 except TimeoutError:
                     yield Stopped("time")
                     return
+                if token.position is not None:
+                    if token.position:
+                        queued = clock() if queued is None else queued
+                    elif queued is not None:
+                        until, queued = until + clock() - queued, None
+                    yield Queued(token.position)
+                    continue
+                if token.kind == "count":
+                    continue
                 turn.add(token)
                 if left is not None and token.kind != "cut":
                     left -= 1

@@ -10,19 +10,21 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncGenerator, Callable
-from contextlib import aclosing
+from contextlib import AbstractContextManager, aclosing, nullcontext
 from typing import TYPE_CHECKING
 
 from casemate.engines.engine import Engine, Found, Sampling, Token
+from casemate.engines.schedule import Flow
+from casemate.engines.turns import Turn, Turns
 from casemate.errors import Invalid, Refused, TooLarge
 from casemate.language import words
 from casemate.reasoning import prompt as prompts
 from casemate.reasoning.citation import Binder
 from casemate.reasoning.content import steps_content
 from casemate.reasoning.draft import Draft, Looked
-from casemate.reasoning.event import Admitted, Event, Finished, Request, Thinking
+from casemate.reasoning.event import Admitted, Event, Finished, Request, Thinking, Waiting
 from casemate.reasoning.record import Opened, Runs, answer_content, source_content
-from casemate.reasoning.rounds import Asked, Budget, Stopped, rounds
+from casemate.reasoning.rounds import Asked, Budget, Queued, Stopped, rounds
 
 if TYPE_CHECKING:
     from casemate.gate.admission import Admission
@@ -40,7 +42,8 @@ class Reasoner:
 
     ``rounds``: how often a model may think and write in one run; ``seconds``: how long it may take.
     ``new_seed`` draws a seed where the request names none. ``repeatable``: engines compute each
-    answer by itself (see ``Sampling``). ``clock`` only grows, in seconds.
+    answer by itself (see ``Sampling``). ``searches``: who may search at one time. ``clock`` only
+    grows, in seconds.
     """
 
     def __init__(
@@ -53,6 +56,7 @@ class Reasoner:
         seconds: float,
         new_seed: Callable[[], int],
         repeatable: bool = True,
+        searches: Turns | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._library = library
@@ -62,6 +66,7 @@ class Reasoner:
         self._seconds = seconds
         self._new_seed = new_seed
         self._repeatable = repeatable
+        self._searches = searches
         self._clock = clock
 
     async def run(
@@ -193,7 +198,16 @@ class Reasoner:
 
     async def _find(self, query: str, admission: Admission, engine: Engine) -> list[Hit]:
         limit = min(PASSAGES, engine.profile.most_passages)
-        return list(await asyncio.to_thread(self._library.find, query, admission, limit=limit))
+        with self._searching(admission) as turn:
+            if turn is not None:
+                await turn.come()
+            return list(await asyncio.to_thread(self._library.find, query, admission, limit=limit))
+
+    def _searching(self, admission: Admission) -> AbstractContextManager[Turn | None]:
+        """A turn at the library, which a flood of questions would otherwise keep to itself."""
+        if self._searches is None:
+            return nullcontext()
+        return self._searches.turn(Flow.of(admission), 1)
 
     async def _write(
         self,
@@ -223,6 +237,9 @@ class Reasoner:
         told = rounds(engine, prompt, sampling, budget, self._clock)
         async with aclosing(told) as pieces:
             async for piece in pieces:
+                if isinstance(piece, Queued):
+                    yield Waiting(position=piece.position)
+                    continue
                 kind = _step_of(piece, writes)
                 if kind != doing:
                     if done := _count(doing, draft) - since:

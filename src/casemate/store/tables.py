@@ -8,9 +8,9 @@ sealed under its subject's data key.
 from __future__ import annotations
 
 import sqlalchemy as sa
-from sqlalchemy import Column, ForeignKey, Index, Integer, LargeBinary, String, Text
+from sqlalchemy import BigInteger, Column, ForeignKey, Index, Integer, LargeBinary, String, Text
 
-REVISION = "0007"  # the newest file in migrations/versions
+REVISION = "0008"  # the newest file in migrations/versions
 
 metadata = sa.MetaData(
     naming_convention={
@@ -433,6 +433,58 @@ group_members = sa.Table(
     metadata,
     Column("group", String, ForeignKey("groups.id"), primary_key=True),
     Column("member", String, ForeignKey("provisioned.id"), primary_key=True, index=True),
+)
+
+quotas = sa.Table(
+    "quotas",
+    metadata,
+    Column("tenant", String, ForeignKey("tenants.id"), primary_key=True),
+    Column("kind", String, primary_key=True),  # principal | use_case | tenant
+    Column("target", String, primary_key=True),  # its id, or "*" for each of the tenant's
+    Column("measure", String, primary_key=True),
+    Column("window", String, primary_key=True),  # minute | day | month; empty for open runs
+    Column("amount", BigInteger, nullable=False),  # whole units, see gate.limit
+    Column("set_by", String, ForeignKey("principals.id"), nullable=False),
+    Column("set_at", String, nullable=False),
+)
+
+# What was used of a limit in one window, and what processes hold of it. ``counter`` names the
+# limit's kind, target, measure and window; ``start`` is the window's, in seconds since 1970.
+quota_uses = sa.Table(
+    "quota_uses",
+    metadata,
+    Column("counter", String, primary_key=True),
+    Column("start", BigInteger, primary_key=True),
+    Column("used", BigInteger, nullable=False),
+)
+
+quota_leases = sa.Table(
+    "quota_leases",
+    metadata,
+    Column("counter", String, primary_key=True),
+    Column("start", BigInteger, primary_key=True),
+    Column("holder", String, primary_key=True),  # a process
+    Column("amount", BigInteger, nullable=False),
+    Column("expires", BigInteger, nullable=False),  # seconds since 1970
+)
+
+shares = sa.Table(
+    "shares",
+    metadata,
+    Column("tenant", String, ForeignKey("tenants.id"), primary_key=True),
+    Column("kind", String, primary_key=True),  # principal | use_case | tenant
+    Column("target", String, primary_key=True),
+    Column("weight", Integer),  # of a principal or tenant, among those who wait
+    Column("priority", String),  # of a use case: interactive | normal | batch
+)
+
+capacities = sa.Table(
+    "capacities",
+    metadata,
+    Column("model", String, primary_key=True),
+    Column("slots", Integer, nullable=False),  # answers it computes side by side
+    Column("accelerators", Integer, nullable=False),
+    Column("watts", Integer, nullable=False),  # declared, with all slots at work
 )
 
 RIGHTS_TABLES = (

@@ -16,7 +16,7 @@ from casemate.cli.line import SOCKET
 
 VARYING = {"id", "run", "created", "ended", "added", "time", "entry", "document", "document_id"}
 VARYING |= {"admitted_entry", "finished_entry", "receipt", "vkey", "entries", "origin", "pseudonym"}
-VARYING |= {"ledger_entries", "ledger_origin"}
+VARYING |= {"ledger_entries", "ledger_origin", "disk_free_gibibytes"}
 
 
 def settled(value: Any) -> Any:

@@ -156,6 +156,9 @@ def a_world(folder: Path, directory: str = "", **settings: Any):  # type: ignore
             models = Models(database, gate, opened.models)
             owner = gate.first_start("Anne")
             models.register_builtin()
-            yield World(gate, models, ledger, watch, database, owner)
+            try:
+                yield World(gate, models, ledger, watch, database, owner)
+            finally:
+                gate.budgets.close()
         finally:
             database.close()

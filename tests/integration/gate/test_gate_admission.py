@@ -1,11 +1,14 @@
 from __future__ import annotations
 
+import asyncio
 import json
+from contextlib import AbstractAsyncContextManager
 
 import pytest
 from gate_builders import World
 
 from casemate.errors import CasemateError, Invalid, NotFound, Refused, Unauthenticated
+from casemate.gate.budget import Use
 from casemate.gate.caller import Caller
 from casemate.gate.policy import PolicySet
 
@@ -301,17 +304,25 @@ def test_the_ledger_is_for_auditors(world: World) -> None:
 
 
 def test_the_quota_of_runs_counts_per_principal_and_comes_back(world: World) -> None:
-    anne, bob = world.owner.principal, world.person("Bob").principal
-    quota = world.gate.quota
-    with quota.run(anne), quota.run(anne):
-        with pytest.raises(CasemateError) as caught, quota.run(anne):
+    budgets = world.gate.budgets
+
+    def run(caller: Caller) -> AbstractAsyncContextManager[Use]:
+        return budgets.run(world.gate.admit(caller, use_case=None).asker, Use())
+
+    async def ask() -> None:
+        async with run(anne), run(anne):
+            with pytest.raises(CasemateError) as caught:
+                async with run(anne):
+                    pass
+            assert caught.value.status == 429
+            assert caught.value.next
+            async with run(bob):
+                pass
+        async with run(anne):
             pass
-        assert caught.value.status == 429
-        assert caught.value.next
-        with quota.run(bob):
-            pass
-    with quota.run(anne):
-        pass
+
+    anne, bob = world.owner, world.person("Bob")
+    asyncio.run(ask())
 
 
 def test_labels_hold_even_under_policies_that_permit_everything(world: World) -> None:

@@ -14,7 +14,8 @@ from cryptography.hazmat.primitives.serialization import (
     PrivateFormat,
 )
 
-from casemate import settings, tls
+from casemate import settings
+from casemate.api import tls
 from casemate.errors import Invalid
 from casemate.settings import Settings
 

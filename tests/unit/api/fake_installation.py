@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from dataclasses import dataclass, field
+from pathlib import Path
 from types import SimpleNamespace
 
 import msgspec
 from starlette.applications import Starlette
 
 from casemate import api
+from casemate.engines.turns import Turns
 from casemate.errors import Conflict, NotFound, Refused, TooLarge, TooMany, Unauthenticated
+from casemate.gate.budget import Use
 from casemate.reasoning.event import (
     Admitted,
     Answer,
@@ -26,6 +30,7 @@ from casemate.reasoning.event import (
     Thinking,
 )
 from casemate.settings import Settings
+from casemate.spread import Spread
 
 KEY = "cm_alice_secret"
 AUDITOR_KEY = "cm_audit_secret"
@@ -80,7 +85,13 @@ class FakeInstallation:
             checkpoint=lambda: b"casemate.example\n7\nroot\n\n\xe2\x80\x94 sig\n",
             resource={FULL_TILE: b"h" * 8192, PARTIAL_TILE: b"h" * 96}.get,
         )
-        self.ledger = SimpleNamespace(vkey=VKEY, vkeys=(VKEY,), log=log)
+        self.ledger = SimpleNamespace(vkey=VKEY, vkeys=(VKEY,), log=log, times=Spread())
+        self.engines = SimpleNamespace(queues=list)
+        self.searches = Turns(1, 1, lambda: 0.0)
+        self.used: dict[tuple[str, str], Use] = {}
+        self.witnessing = None
+        self.folder = SimpleNamespace(path=Path())
+        self.gate.budgets = SimpleNamespace(refused=Counter())
 
     def _models(self, caller) -> list[object]:
         manifest = SimpleNamespace(engine="quote")
@@ -228,7 +239,14 @@ def held() -> FakeInstallation:
 
 
 def a_caller(name, *, roles=("user",), use_case=None, via="key"):
-    principal = SimpleNamespace(name=name, kind="person", roles=frozenset(roles), clearance="U")
+    principal = SimpleNamespace(
+        id=f"u-{name}",
+        tenant="home",
+        name=name,
+        kind="person",
+        roles=frozenset(roles),
+        clearance="U",
+    )
     return SimpleNamespace(principal=principal, use_case=use_case, via=via, assurance=None)
 
 

@@ -104,8 +104,8 @@ def test_metrics_count_routes_and_runs_but_no_person(client, app):
 
 def test_each_application_has_its_own_counts():
     first, second = Metrics(), Metrics()
-    first.requested("/x", "GET", "200")
-    assert b'route="/x"' not in second.text(ledger_entries=0, documents=0)
+    first.requested("/x", "GET", "200", 0.1)
+    assert b'route="/x"' not in second.text(ledger_entries=0, documents=0, more=())
 
 
 def test_security_headers_are_on_every_response(client):
@@ -243,6 +243,6 @@ def test_a_cancelled_run_is_counted_as_cancelled():
         events = metrics.observed(installation.ask(a_caller("alice"), Asked(question="x")))
         await anext(events)
         await events.aclose()
-        return metrics.text(ledger_entries=0, documents=0).decode()
+        return metrics.text(ledger_entries=0, documents=0, more=()).decode()
 
     assert 'outcome="cancelled"' in asyncio.run(scene())

@@ -12,7 +12,16 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from casemate.api.body import upload_limit
-from casemate.api.platform import account, administration, library, openapi, providers, runs, shapes
+from casemate.api.platform import (
+    account,
+    administration,
+    library,
+    openapi,
+    providers,
+    quota,
+    runs,
+    shapes,
+)
 from casemate.api.resource import Face, Operation, Query, json_response
 from casemate.oversight import applying, declaration
 from casemate.reasoning import event
@@ -38,6 +47,7 @@ OPERATIONS = (
         body_media=("application/x-www-form-urlencoded",),
     ),
     Operation("GET", "/api/whoami", account.whoami, answers=shapes.Who),
+    Operation("GET", "/api/quota", quota.quota, answers=quota.QuotaShape),
     Operation("GET", "/api/use-cases", account.use_cases, answers=shapes.UseCases),
     Operation(
         "PUT",

@@ -17,7 +17,7 @@ Item = Mapping[str, Any]
 Act = Callable[["Installation", "Caller", Mapping[str, Any]], AsyncIterator[Item]]
 
 _MODULES = (
-    *("asking", "bundle", "documents", "forget", "models", "people", "perimeter", "pull"),
+    *("asking", "bundle", "documents", "forget", "models", "people", "perimeter", "pull", "quota"),
     *("apply", "certificates", "labels", "ledger", "policy", "providers", "record", "usecase"),
 )
 _acts: dict[str, Act] = {}

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import AsyncIterator, Mapping
 from typing import TYPE_CHECKING, Any
 
+from casemate import __version__
 from casemate.cli.acts import Item, act
+from casemate.gate.share import PRIORITIES
 from casemate.settings import describe
 
 if TYPE_CHECKING:
@@ -20,6 +23,7 @@ async def status(
 ) -> AsyncIterator[Item]:
     """Yield how things stand."""
     yield {
+        "version": __version__,
         "principal": caller.principal.name,
         "clearance": str(caller.principal.clearance),
         "collections": len(installation.library.collections(caller)),
@@ -27,8 +31,32 @@ async def status(
         "use_cases": len(installation.gate.use_cases.list(caller)),
         "ledger_entries": installation.log.size,
         "ledger_origin": installation.log.origin,
+        "models": _models(installation, caller),
+        "disk_free_gibibytes": shutil.disk_usage(installation.folder.path).free >> 30,
         **({} if installation.witnessing is None else _witnesses(installation.witnessing)),
     }
+
+
+def _models(installation: Installation, caller: Caller) -> list[dict[str, Any]]:
+    """The approved models, each with its slots and who has or wants one."""
+    queues = dict(installation.engines.queues())
+    found = []
+    for model in installation.models.list(caller):
+        if model.state != "approved":
+            continue
+        turns = queues.get(model.id)
+        usual = installation.engines.slots(model.manifest)
+        found.append(
+            {
+                "model": model.id,
+                "engine": model.manifest.engine,
+                "slots": installation.gate.capacities.of(model.id, usual).slots,
+                "working": 0 if turns is None else sum(map(turns.at_work, PRIORITIES)),
+                "waiting": 0 if turns is None else sum(map(turns.waiting, PRIORITIES)),
+                "failures": 0 if turns is None else turns.failures,
+            }
+        )
+    return found
 
 
 def _witnesses(witnessing: Witnessing) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Standing: what was permitted is asked again while it is used, and ends when it is taken back.
+"""Watches: what was permitted is asked again while it is used, and ends when it is taken back.
 
 A run may take minutes. In the meantime a person can be disabled, a key revoked or a use case
 suspended, also by another process on the same database. Each process that has something open looks
@@ -76,7 +76,7 @@ class Watch:
                 self._deadline.reschedule(self._loop.time())
 
 
-class Standing:
+class Watches:
     """Asks again for everything that is open. ``version`` grows when rights may have gone."""
 
     def __init__(self, version: Callable[[], int], seconds: float = _SECONDS) -> None:

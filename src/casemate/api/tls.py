@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from casemate.settings import Settings
 
-_log = logging.getLogger("casemate.tls")
+_log = logging.getLogger("casemate.api.tls")
 
 
 def context(settings: Settings, folder: Path) -> ssl.SSLContext | None:

@@ -1,4 +1,4 @@
-"""Standing: what is open ends when its right goes, and only then."""
+"""Watches: what is open ends when its right goes, and only then."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from contextlib import aclosing
 import pytest
 
 from casemate.errors import CasemateError, Refused, Unavailable
-from casemate.gate.standing import Standing
+from casemate.gate.watch import Watches
 
 LONG = 60.0
 
@@ -43,7 +43,7 @@ async def endless() -> AsyncGenerator[int, None]:
     await asyncio.Event().wait()
 
 
-async def follow(standing: Standing, rights: Rights, then: Callable[[], None]) -> list[int]:
+async def follow(standing: Watches, rights: Rights, then: Callable[[], None]) -> list[int]:
     seen = []
     with standing.watching(rights.check) as watch:
         async with aclosing(watch.during(endless())) as items:
@@ -56,7 +56,7 @@ async def follow(standing: Standing, rights: Rights, then: Callable[[], None]) -
 
 def test_what_waits_ends_when_its_right_goes() -> None:
     rights = Rights()
-    standing = Standing(rights.number, 0.01)
+    standing = Watches(rights.number, 0.01)
     with pytest.raises(Refused, match="taken back"):
         asyncio.run(follow(standing, rights, rights.take_back))
     standing.close()
@@ -71,7 +71,7 @@ def test_a_right_that_went_before_the_watch_began_is_noticed_too() -> None:
             async with watch.held():
                 await asyncio.Event().wait()
 
-    standing = Standing(rights.number, LONG)
+    standing = Watches(rights.number, LONG)
     with pytest.raises(Refused, match="taken back"):
         asyncio.run(hold())
 
@@ -86,7 +86,7 @@ def test_nothing_is_asked_again_while_the_number_stays() -> None:
                     await asyncio.to_thread(rights.looked.acquire, timeout=LONG)
         return rights.asked._value
 
-    standing = Standing(rights.number, 0.001)
+    standing = Watches(rights.number, 0.001)
     assert asyncio.run(hold()) == 1
 
 
@@ -101,7 +101,7 @@ def test_who_cannot_be_asked_permits_nothing() -> None:
             async with watch.held():
                 await asyncio.Event().wait()
 
-    standing = Standing(broken, 0.01)
+    standing = Watches(broken, 0.01)
     with pytest.raises(Unavailable):
         asyncio.run(hold())
 
@@ -124,14 +124,14 @@ def test_a_right_that_goes_between_two_items_ends_before_the_next() -> None:
                         await asyncio.sleep(0)
         return seen
 
-    standing = Standing(rights.number, 0.01)
+    standing = Watches(rights.number, 0.01)
     with pytest.raises(Refused, match="taken back"):
         asyncio.run(step())
 
 
 def test_a_loop_that_has_closed_is_left_in_peace() -> None:
     rights = Rights()
-    standing = Standing(rights.number, LONG)
+    standing = Watches(rights.number, LONG)
 
     async def leave() -> object:
         with standing.watching(rights.check) as watch:

@@ -1,0 +1,244 @@
+"""Connections: HTTP/1.1 from clients that may be slow, large or silent, on purpose or not.
+
+A client has so long for its headers, sends its body at a pace, and reads what it is sent; who does
+not is dropped, with an answer where one can still be given (RFC 9110: 408, 414; RFC 6585: 431).
+What a connection may hold in memory is bounded all the while: headers here, bodies by ``body``,
+answers by the water marks of its transport.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import httptools
+from uvicorn.config import Config
+from uvicorn.server import ServerState
+
+from casemate.api import tls
+from casemate.api.errors import dialect_of
+from casemate.errors import CasemateError
+
+
+@dataclass(frozen=True)
+class Bounds:
+    """How long and how much. Seconds, bytes, bytes a second.
+
+    ``look``: between two looks at how a body comes along; ``unread``: that an answer may lie before
+    a client that does not read; ``linger``: for which a refused one is still listened to.
+    """
+
+    header_seconds: float = 20.0
+    look: float = 10.0
+    body_pace: int = 512
+    unread: float = 60.0
+    linger: float = 2.0
+    address_bytes: int = 8 << 10
+    header_bytes: int = 32 << 10
+    headers: int = 100
+
+
+class _Unfit(CasemateError):
+    """A request that is not read to its end."""
+
+    def __init__(self, status: int, what: str, next: str) -> None:
+        super().__init__(what, next)
+        self.status = status
+
+
+_SLOW = _Unfit(408, "The request did not arrive in time.", "Send it at once, and in full.")
+_LONG_ADDRESS = _Unfit(414, "The address is too long.", "Put what is long into the body.")
+_LARGE_HEADERS = _Unfit(431, "The headers are too large.", "Send fewer or shorter ones.")
+_GARBLED = _Unfit(400, "This is not an HTTP request.", "Speak HTTP/1.1.")
+
+
+class Connection(tls.Protocol):
+    """One client's connection."""
+
+    def __init__(
+        self,
+        config: Config,
+        server_state: ServerState,
+        app_state: dict[str, Any],
+        _loop: asyncio.AbstractEventLoop | None = None,
+        *,
+        bounds: Bounds,
+    ) -> None:
+        super().__init__(config, server_state, app_state, _loop)
+        self._bounds = bounds
+        self._deadline: asyncio.TimerHandle | None = None  # of the headers, then of the body
+        self._reading: asyncio.TimerHandle | None = None  # of the client, what we sent
+        self._in_headers = True
+        self._header_bytes = 0  # received while the headers are not complete
+        self._named = 0  # of the headers that are
+        self._body_bytes = 0  # since the last look
+        self._path = b""
+        self._unfit = _GARBLED
+        self._refused = False
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """See asyncio.Protocol."""
+        super().connection_made(transport)
+        self._wait_for_headers()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """See asyncio.Protocol."""
+        self._relax()
+        self._cancel_reading()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        """See asyncio.Protocol."""
+        if self._refused:
+            return
+        if self._in_headers:
+            self._header_bytes += len(data)
+        super().data_received(data)
+        if self._deadline is None and (self.cycle is None or self.cycle.response_complete):
+            self._wait_for_headers()  # something came that begins no request, as an empty line
+        if self._in_headers and self._header_bytes > self._bounds.header_bytes:
+            self._refuse(_LARGE_HEADERS)
+
+    def eof_received(self) -> None:
+        """See asyncio.Protocol: the client has no more to say."""
+        if self._refused:
+            self.transport.close()
+
+    def on_message_begin(self) -> None:
+        """See httptools."""
+        super().on_message_begin()
+        self._path, self._named = b"", 0
+        if not self._in_headers:  # another request on a connection that is kept
+            self._in_headers, self._header_bytes = True, 1  # of which at least one is here
+            self._wait_for_headers()
+
+    def on_url(self, url: bytes) -> None:
+        """See httptools."""
+        super().on_url(url)
+        if len(self.url) > self._bounds.address_bytes:
+            self._unfit = _LONG_ADDRESS
+            raise httptools.HttpParserError("address")
+        self._path = self.url
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """See httptools."""
+        super().on_header(name, value)
+        self._named += len(name) + len(value)
+        if len(self.headers) > self._bounds.headers or self._named > self._bounds.header_bytes:
+            self._unfit = _LARGE_HEADERS
+            raise httptools.HttpParserError("headers")
+
+    def on_headers_complete(self) -> None:
+        """See httptools."""
+        self._in_headers = False
+        self._body_bytes = 0
+        self._relax()
+        super().on_headers_complete()
+        self._deadline = self.loop.call_later(self._bounds.look, self._look)
+
+    def on_body(self, body: bytes) -> None:
+        """See httptools."""
+        self._body_bytes += len(body)
+        super().on_body(body)
+
+    def on_message_complete(self) -> None:
+        """See httptools."""
+        self._relax()
+        super().on_message_complete()
+
+    def pause_writing(self) -> None:
+        """See asyncio.Protocol: the client does not read as fast as it is sent to."""
+        super().pause_writing()
+        self._cancel_reading()
+        self._reading = self.loop.call_later(self._bounds.unread, self.transport.abort)
+
+    def resume_writing(self) -> None:
+        """See asyncio.Protocol."""
+        self._cancel_reading()
+        super().resume_writing()
+
+    def send_400_response(self, msg: str) -> None:
+        """Say what is wrong with a request that is not read on."""
+        self._refuse(self._unfit)
+
+    def _wait_for_headers(self) -> None:
+        self._relax()
+        self._deadline = self.loop.call_later(self._bounds.header_seconds, self._too_slow)
+
+    def _look(self) -> None:
+        """Whether the body comes along; who is not being read from is not late."""
+        held = self.flow.read_paused or self.cycle.waiting_for_100_continue
+        if held or self._body_bytes >= self._bounds.look * self._bounds.body_pace:
+            self._body_bytes = 0
+            self._deadline = self.loop.call_later(self._bounds.look, self._look)
+        else:
+            self._too_slow()
+
+    def _too_slow(self) -> None:
+        # Who never said anything, or is silent between two requests, is owed no answer.
+        if self._header_bytes == 0:
+            self.transport.close()
+        else:
+            self._refuse(_SLOW)
+
+    def _refuse(self, problem: _Unfit) -> None:
+        """Answer, unless an answer is under way, and close."""
+        self._relax()
+        cycle = self.cycle
+        under_way = cycle is not None and not cycle.response_complete
+        if under_way and cycle.response_started:
+            self.transport.abort()
+            return
+        if under_way:
+            cycle.disconnected = True  # whoever waits for the body is told that it will not come
+            cycle.message_event.set()
+        if self._refused or self.transport.is_closing():
+            return
+        self._refused = True
+        self.transport.write(_answer(self._path, problem))
+        if not self.transport.can_write_eof():  # as with TLS
+            self.transport.close()
+            return
+        # What still comes is read and dropped for a while: closed with bytes unread, the kernel
+        # would reset the connection, and the client would lose the answer (RFC 9112, 9.6).
+        self.transport.write_eof()
+        self.transport.resume_reading()
+        self._deadline = self.loop.call_later(self._bounds.linger, self.transport.abort)
+
+    def _relax(self) -> None:
+        if self._deadline is not None:
+            self._deadline.cancel()
+            self._deadline = None
+
+    def _cancel_reading(self) -> None:
+        if self._reading is not None:
+            self._reading.cancel()
+            self._reading = None
+
+
+def connections(bounds: Bounds) -> Callable[..., Connection]:
+    """What uvicorn makes connections with (``http`` of its ``Config``)."""
+
+    def connection(*args: Any, **named: Any) -> Connection:
+        return Connection(*args, **named, bounds=bounds)
+
+    return connection
+
+
+def _answer(path: bytes, problem: _Unfit) -> bytes:
+    """A response in the dialect of the address, as far as that was read."""
+    response = dialect_of(path.split(b"?")[0].decode("ascii", "replace"))(problem)
+    headers = [*response.raw_headers, (b"connection", b"close")]
+    head = [f"HTTP/1.1 {problem.status} ".encode() + _REASONS[problem.status]]
+    head += [name + b": " + value for name, value in headers]
+    return b"\r\n".join([*head, b"", bytes(response.body)])
+
+
+_REASONS = {
+    400: b"Bad Request",
+    408: b"Request Timeout",
+    414: b"URI Too Long",
+    431: b"Request Header Fields Too Large",
+}

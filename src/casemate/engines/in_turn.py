@@ -1,0 +1,133 @@
+"""An engine in turn: each of its calls waits for a slot, and what it used is counted.
+
+A run calls its engine several times, once for each round; each call is a turn of its own, so that
+others go in between while the run searches.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncGenerator, Callable, Sequence
+from contextlib import aclosing
+from typing import TYPE_CHECKING
+
+from casemate.engines.engine import Engine, Part, Prompt, Sampling, Scores, Token
+from casemate.engines.schedule import Flow
+from casemate.engines.turns import Turns
+from casemate.gate.budget import Use
+from casemate.gate.capacity import Capacity
+
+if TYPE_CHECKING:
+    from casemate.gate.label import Label
+    from casemate.models.profile import Profile
+
+# Where an engine does not count. About right for the languages of Europe; an estimate.
+CHARACTERS_PER_TOKEN = 4
+_USUAL_ANSWER = 512  # tokens, where a request says nothing
+
+
+class InTurn:
+    """Stands before one engine, for one run. Adds what is used to ``used``."""
+
+    def __init__(
+        self,
+        engine: Engine,
+        turns: Turns,
+        flow: Flow,
+        capacity: Capacity,
+        used: Use,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._engine = engine
+        self._turns = turns
+        self._flow = flow
+        self._capacity = capacity
+        self._used = used
+        self._clock = clock
+
+    @property
+    def capabilities(self) -> frozenset[str]:
+        """See Engine."""
+        return self._engine.capabilities
+
+    @property
+    def profile(self) -> Profile:
+        """See Engine."""
+        return self._engine.profile
+
+    def plan(self, question: str) -> tuple[Part, ...]:
+        """See Engine."""
+        return self._engine.plan(question)
+
+    async def generate(self, prompt: Prompt, sampling: Sampling) -> AsyncGenerator[Token, None]:
+        """See Engine. Tells the position while others go first."""
+        read, written, counted = tokens_in(prompt), 0, False
+        expected = min(sampling.max_tokens or _USUAL_ANSWER, self.profile.answer_tokens)
+        with self._turns.turn(self._flow, read + expected) as turn:
+            told = False
+            async for position in turn.waiting():
+                told = True
+                yield Token("", kind="waiting", position=position)
+            if told:
+                yield Token("", kind="waiting", position=0)
+            began = self._clock()
+            try:
+                async with aclosing(self._engine.generate(prompt, sampling)) as tokens:
+                    async for token in tokens:
+                        if token.read is not None:
+                            read, written, counted = token.read, token.written or 0, True
+                        elif not counted:
+                            written += tokens_of(token)
+                        yield token
+            except Exception:
+                self._turns.failures += 1
+                raise
+            finally:
+                turn.cost = read + written
+                self._count(read, written, self._clock() - began)
+
+    async def score(self, prompts: Sequence[Prompt], continuation: str) -> list[Scores]:
+        """See Engine."""
+        length = -(-len(continuation) // CHARACTERS_PER_TOKEN)
+        read = sum(tokens_in(prompt) + length for prompt in prompts)
+        with self._turns.turn(self._flow, max(1, read)) as turn:
+            await turn.come()
+            began = self._clock()
+            try:
+                return await self._engine.score(prompts, continuation)
+            finally:
+                self._count(read, 0, self._clock() - began)
+
+    async def embed(self, texts: Sequence[str], *, label: Label) -> list[list[float]]:
+        """See Engine."""
+        read = sum(-(-len(text) // CHARACTERS_PER_TOKEN) for text in texts)
+        with self._turns.turn(self._flow, max(1, read)) as turn:
+            await turn.come()
+            began = self._clock()
+            try:
+                return await self._engine.embed(texts, label=label)
+            finally:
+                self._count(read, 0, self._clock() - began)
+
+    async def close(self) -> None:
+        """Nothing: the engine is others' too."""
+
+    def _count(self, read: int, written: int, seconds: float) -> None:
+        self._used.tokens += read + written
+        self._used.written += written
+        self._used.gpu_seconds += self._capacity.gpu_milliseconds(seconds)
+        self._used.watt_hours += self._capacity.joules(seconds)
+
+
+def tokens_in(prompt: Prompt) -> int:
+    """An estimate of a prompt's tokens."""
+    characters = sum(len(chunk.text) for message in prompt.messages for chunk in message.chunks)
+    return max(1, -(-characters // CHARACTERS_PER_TOKEN))
+
+
+def tokens_of(token: Token) -> int:
+    """Of a piece of output: one if its engine says which, else an estimate by its length."""
+    if token.id is not None:
+        return 1
+    written = len(token.text) + (len(token.call.arguments) if token.call is not None else 0)
+    return -(-written // CHARACTERS_PER_TOKEN)

@@ -1,0 +1,159 @@
+"""Turns: runs wait for a slot of an engine, each for its own, as the schedule says.
+
+Room to wait is bounded, and no tenant fills it: each may have as many runs here as are still free,
+and one principal half as many (dynamic thresholds: Choudhury, Hahne, IEEE/ACM Transactions on
+Networking 6(2), 1998). One that floods keeps half of the room, and the next still finds a place.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import contextmanager
+from typing import TypeVar
+
+from casemate.engines.schedule import Flow, Schedule, Ticket
+from casemate.errors import TooMany
+from casemate.gate.share import PRIORITIES
+from casemate.spread import Spread
+
+_LOOK_SECONDS = 2.0  # after which whoever waits is told their position again
+_LATELY = 0.1  # the weight of the newest turn among those before
+_FARTHEST = 200  # positions that are told apart
+
+T = TypeVar("T")
+
+
+class Turns:
+    """Who waits for one engine, and who has it. ``room``: runs, at work and waiting together."""
+
+    def __init__(self, slots: int, room: int, clock: Callable[[], float]) -> None:
+        self.waits = {priority: Spread() for priority in PRIORITIES}
+        self.works = Spread()
+        self.given_up: Counter[str] = Counter()  # by priority
+        self.refused = 0
+        self.failures = 0  # of the engine; whoever calls it counts them
+        self.usual_seconds = 1.0  # that a turn takes, of late
+        self._schedule = Schedule(slots)
+        self._room = room
+        self._clock = clock
+        self._runs: Counter[str] = Counter()
+        self._own: Counter[tuple[str, str]] = Counter()
+        self._granted: dict[Ticket, asyncio.Future[None]] = {}
+        self._positions: dict[Ticket, int] = {}
+        self._looked = float("-inf")
+
+    @property
+    def slots(self) -> int:
+        """How many may be at work; may be set at any time."""
+        return self._schedule.slots
+
+    @slots.setter
+    def slots(self, slots: int) -> None:
+        self._schedule.slots = slots
+        self._grant()
+
+    def waiting(self, priority: str) -> int:
+        """How many of this priority wait."""
+        return self._schedule.waiting(priority)
+
+    def at_work(self, priority: str) -> int:
+        """How many of this priority have a slot."""
+        return self._schedule.at_work(priority)
+
+    @contextmanager
+    def place(self, flow: Flow) -> Iterator[None]:
+        """Room for one run, from before it begins to its end. Raises TooMany."""
+        own = (flow.tenant, flow.principal)
+        free = self._room - self._runs.total()
+        if self._runs[flow.tenant] >= free or 2 * self._own[own] >= free:
+            self.refused += 1
+            raise TooMany(
+                "Too many questions wait for this model already.",
+                "Ask again a little later.",
+                self._seconds_to_room(flow.tenant),
+            )
+        self._runs[flow.tenant] += 1
+        self._own[own] += 1
+        try:
+            yield
+        finally:
+            _drop(self._runs, flow.tenant)
+            _drop(self._own, own)
+
+    @contextmanager
+    def turn(self, flow: Flow, cost: float) -> Iterator[Turn]:
+        """A turn: to be waited for, and over when the block ends, whatever ends it.
+
+        ``cost``: tokens, as estimated.
+        """
+        ticket = self._schedule.join(flow, cost)
+        self._granted[ticket] = asyncio.get_running_loop().create_future()
+        turn = Turn(self, ticket, self._clock())
+        self._grant()
+        try:
+            yield turn
+        finally:
+            if not ticket.working:
+                self.given_up[flow.priority] += 1
+            elif turn.began is not None:
+                took = self._clock() - turn.began
+                self.works.add(took)
+                self.usual_seconds += _LATELY * (took - self.usual_seconds)
+            self._schedule.leave(ticket, turn.cost)
+            self._granted.pop(ticket, None)
+            self._positions.pop(ticket, None)
+            self._grant()
+
+    def _position(self, ticket: Ticket) -> int:
+        """How many go first, and one; counted for all who wait at once."""
+        now = self._clock()
+        if now - self._looked >= _LOOK_SECONDS:
+            self._positions = {
+                one: number for number, one in enumerate(self._schedule.order(_FARTHEST), 1)
+            }
+            self._looked = now
+        return self._positions.get(ticket) or min(len(self._schedule), _FARTHEST)
+
+    def _grant(self) -> None:
+        while (ticket := self._schedule.next()) is not None:
+            granted = self._granted[ticket]
+            if not granted.done():
+                granted.set_result(None)
+
+    def _seconds_to_room(self, tenant: str) -> int:
+        """A guess: until half of what this tenant has here is done, from a second to a minute."""
+        ahead = self._runs[tenant] / 2 * self.usual_seconds / self.slots
+        return max(1, min(60, round(ahead)))
+
+
+class Turn:
+    """One wait for a slot, and the work in it. Set ``cost`` to what the work really was."""
+
+    def __init__(self, turns: Turns, ticket: Ticket, since: float) -> None:
+        self.cost: float | None = None
+        self.began: float | None = None
+        self._turns = turns
+        self._ticket = ticket
+        self._since = since
+
+    async def come(self) -> None:
+        """Wait until the slot is ours."""
+        async for _ in self.waiting():
+            pass
+
+    async def waiting(self) -> AsyncIterator[int]:
+        """Positions while there is somebody before us, from 1; ends when the slot is ours."""
+        granted = self._turns._granted[self._ticket]
+        while not granted.done():
+            yield self._turns._position(self._ticket)
+            await asyncio.wait({granted}, timeout=_LOOK_SECONDS)
+        self.began = self._turns._clock()
+        self._turns.waits[self._ticket.flow.priority].add(self.began - self._since)
+
+
+def _drop(counter: Counter[T], key: T) -> None:
+    counter[key] -= 1
+    if not counter[key]:
+        del counter[key]

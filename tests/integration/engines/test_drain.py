@@ -1,0 +1,108 @@
+"""Stopping a server: what is being answered comes to its end, within a bound."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import signal
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from aiohttp import web
+from house_builders import DOG_TAX, FEES, Server, a_house, a_server
+from model_server import DONE, ModelServer, a_chunk
+from test_remote_model import with_model
+
+
+class HoldingServer(ModelServer):
+    """Stops in the middle of each answer until it is told to go on."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.go = threading.Event()
+
+    async def _answer(self, request: web.Request) -> web.StreamResponse:
+        response = web.StreamResponse(headers={"content-type": "text/event-stream"})
+        await response.prepare(request)
+        await response.write(a_chunk(content="The dog tax is 40 euros a year. [1]\n"))
+        while not self.go.is_set():
+            await self._loop.run_in_executor(None, self.go.wait, 0.01)
+        await response.write(a_chunk(content="It is due on 1 March. [1]") + DONE)
+        return response
+
+
+@contextmanager
+def asked(server: Server, key: str) -> Iterator[http.client.HTTPResponse]:
+    """A stream that has begun."""
+    connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=60)
+    messages = [{"role": "user", "content": DOG_TAX}]
+    body = json.dumps({"model": "write", "stream": True, "messages": messages})
+    sent = {"Authorization": f"Bearer {key}", "Content-Type": "application/json"}
+    connection.request("POST", "/v1/chat/completions", body, sent)
+    response = connection.getresponse()
+    assert response.status == 200
+    assert response.readline().startswith(b"data: ")
+    try:
+        yield response
+    finally:
+        connection.close()
+
+
+def until_closed(port: int) -> None:
+    """Wait until nobody is let in any more."""
+    for _ in range(100_000):
+        with socket.socket() as knocking:
+            if knocking.connect_ex(("127.0.0.1", port)):
+                return
+    raise AssertionError("still open")
+
+
+@pytest.fixture
+def model() -> Iterator[HoldingServer]:
+    with HoldingServer() as server:
+        try:
+            yield server
+        finally:
+            server.go.set()
+
+
+def furnished(data: Path, model: ModelServer) -> str:
+    with a_house(data) as house:
+        with_model(house, model, place="unclassified", ceiling="unclassified")
+        house.add("notes", fees=FEES)
+        return house.key(house.owner.principal.name)
+
+
+def test_a_server_that_is_stopped_lets_nobody_in_and_finishes_what_it_began(
+    tmp_path: Path, model: HoldingServer
+) -> None:
+    data = tmp_path / "data"
+    key = furnished(data, model)
+    with a_server(data) as server, asked(server, key) as stream:
+        server.process.send_signal(signal.SIGTERM)
+        until_closed(server.port)
+        model.go.set()
+        assert b"data: [DONE]" in stream.read()
+        assert server.process.wait(60) == 0
+    with a_house(data) as house:
+        (run,) = house.installation.runs.list(house.owner)
+        assert run.outcome == "answered"
+
+
+def test_what_does_not_end_within_the_bound_is_cut_off_and_recorded(
+    tmp_path: Path, model: HoldingServer
+) -> None:
+    data = tmp_path / "data"
+    key = furnished(data, model)
+    (data / "settings.toml").write_text("drain_seconds = 1\n", encoding="utf-8")
+    with a_server(data) as server, asked(server, key) as stream:
+        assert server.stop() == 0
+        with pytest.raises(http.client.IncompleteRead):
+            stream.read()
+    with a_house(data) as house:
+        (run,) = house.installation.runs.list(house.owner)
+        assert run.outcome == "failed"

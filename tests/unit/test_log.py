@@ -1,0 +1,51 @@
+"""The log holds what happened and never what was asked, whoever writes to it."""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+from datetime import datetime
+
+import pytest
+
+from casemate.log import FIELDS, Json, Text
+
+SECRET = "What does the mayor earn?"
+
+
+def a_record(
+    message: str, *args: object, failing: bool = False, **facts: object
+) -> logging.LogRecord:
+    info = None
+    if failing:
+        try:
+            raise ValueError(SECRET)
+        except ValueError:
+            info = sys.exc_info()
+    record = logging.LogRecord("casemate.api", logging.ERROR, "x.py", 1, message, args, info)
+    setattr(record, FIELDS, facts)
+    return record
+
+
+def test_json_is_one_object_a_line_with_time_level_and_facts() -> None:
+    line = Json().format(a_record("request %d\nended", 3, route="/api/runs/{id}", status=200))
+    assert "\n" not in line
+    told = json.loads(line)
+    assert told["message"] == "request 3\nended"
+    assert (told["level"], told["logger"]) == ("error", "casemate.api")
+    assert (told["route"], told["status"]) == ("/api/runs/{id}", 200)
+    assert datetime.fromisoformat(told["time"]).tzinfo is not None
+
+
+def test_text_is_one_line_whatever_stands_in_the_message() -> None:
+    line = Text().format(a_record("begun\n2026-01-01 forged", status=1))
+    assert "\n" not in line
+    assert line.endswith("error begun 2026-01-01 forged status=1")
+
+
+@pytest.mark.parametrize("formatter", [Json(), Text()])
+def test_of_an_exception_only_its_kind_is_written(formatter: logging.Formatter) -> None:
+    line = formatter.format(a_record("Exception in application", failing=True))
+    assert "ValueError" in line
+    assert "mayor" not in line
