@@ -9,7 +9,7 @@ import asyncio
 import os
 import secrets
 import time
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import ExitStack, aclosing
 from datetime import UTC, datetime
 from pathlib import Path
@@ -29,7 +29,9 @@ from casemate.ledger.log import Log
 from casemate.ledger.note import Signer
 from casemate.ledger.record import Ledger
 from casemate.library.carrying import DocumentsInBundles
+from casemate.library.files import Files
 from casemate.library.index import TantivyIndex
+from casemate.library.kept import Kept
 from casemate.library.library import Library
 from casemate.models.bundle.bundles import Bundles
 from casemate.models.bundle.carrying import ModelsInBundles
@@ -39,6 +41,9 @@ from casemate.oversight.hold import Holds
 from casemate.oversight.retention import Retention
 from casemate.oversight.review import Reviews
 from casemate.oversight.witnessing import Witnessing, load_policy, poster
+from casemate.reasoning.batch import Batches
+from casemate.reasoning.conversation import Conversations
+from casemate.reasoning.embedding import Embedded, embed
 from casemate.reasoning.event import Event, Request
 from casemate.reasoning.explain import Explanation, explain
 from casemate.reasoning.record import Runs
@@ -137,9 +142,22 @@ class Installation:
             new_id=_new_id,
             random=secrets.token_bytes,
         )
-        self.retention = Retention(self.database, self.gate, self.holds)
+        self.kept = Kept(
+            self.database,
+            self.keyring,
+            self.blobs,
+            country.policy,
+            clock=_stamp,
+            new_id=_new_id,
+        )
+        self.files = Files(
+            self.kept, self.gate.acts, country.policy, most_bytes=settings.upload_mebibytes << 20
+        )
+        self.batches = Batches(self.kept, self.files, self.gate, at_once=settings.batch_runs)
+        self.conversations = Conversations(self.kept, self.runs)
+        self.retention = Retention(self.database, self.gate, self.holds, self.kept)
         self.forgetting = Forgetting(
-            self.database, self.keyring, self.gate, self.ledger, self.library, self.holds
+            self.database, self.keyring, self.gate, self.ledger, self.library, self.holds, self.kept
         )
         self._reasoner = Reasoner(
             self.library,
@@ -206,6 +224,33 @@ class Installation:
             async with aclosing(events):
                 async for event in events:
                     yield event
+
+    async def embed(
+        self,
+        caller: Caller,
+        texts: Sequence[str],
+        *,
+        use_case: str | None,
+        model: str | None,
+        label: str | None = None,
+    ) -> Embedded:
+        """Vectors for texts: admission, quota, a recorded run. ``label``: of the texts.
+
+        Raises what the gate refuses, and NotHonoured for a model that makes none.
+        """
+        admission = await asyncio.to_thread(self.gate.admit, caller, use_case=use_case, model=model)
+        with self.gate.quota.run(caller.principal):
+            manifest, engine = await asyncio.to_thread(self._model, admission.model)
+            policy = self.gate.country.policy
+            sent = policy.parse(label) if label else policy.lowest()
+            return await embed(
+                self.runs,
+                admission,
+                texts,
+                engine,
+                manifest.digest(),
+                sent.join(policy.parse(manifest.label)),
+            )
 
     async def explain(self, caller: Caller, run: str) -> Explanation:
         """Which passages each sentence of a run depends on."""
