@@ -101,7 +101,7 @@ async def _run(
     if installation.witnessing is not None:
         installation.witnessing.start()
     server = _Server(_config(application(installation)))
-    async with _commands(installation), _daily(installation):
+    async with _commands(installation), _daily(installation), _batches(installation):
         try:
             await _serving(server, listener, lambda: _greet(installation, say))
         finally:
@@ -160,6 +160,17 @@ async def _daily(installation: Installation) -> AsyncIterator[None]:
         yield
     finally:
         applying.cancel()
+
+
+@contextlib.asynccontextmanager
+async def _batches(installation: Installation) -> AsyncIterator[None]:
+    """Work through people's batches; what is being answered at the end is asked again later."""
+    working = asyncio.create_task(api.work(installation))
+    try:
+        yield
+    finally:
+        working.cancel()
+        await asyncio.gather(working, return_exceptions=True)
 
 
 @contextlib.asynccontextmanager

@@ -65,6 +65,12 @@ class UnknownModel(NotFound):
     code = "model_not_found"
 
 
+class NotOffered(NotFound):
+    """An address of somebody's API that is known and not served here."""
+
+    code = "unsupported"
+
+
 class Unexpected(CasemateError):
     """A fault of ours, told without its details."""
 
@@ -109,10 +115,11 @@ def nowhere() -> NotFound:
 def openai_body(problem: CasemateError) -> bytes:
     """``problem`` as the JSON that OpenAI's clients read."""
     kind, code = _OPENAI.get(problem.status, ("server_error", "internal_error"))
+    param = getattr(problem, "param", None)
     error = {
         "message": str(problem),
         "type": kind,
-        "param": getattr(problem, "param", None),
+        "param": param,
         "code": getattr(problem, "code", code),
     }
     return msgspec.json.encode({"error": error})

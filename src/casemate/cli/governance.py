@@ -63,6 +63,9 @@ def _in_words(use_case: Item) -> Item:
 @click.option("--model", "models", multiple=True, help="Repeatable (default: quote).")
 @click.option("--collection", "collections", multiple=True, help="Repeatable (default: all).")
 @click.option(
+    "--no-documents", is_flag=True, help="Search nothing: a model that is asked as it is."
+)
+@click.option(
     "--ceiling", help="The highest label it may use, e.g. restricted (default: the lowest)."
 )
 @click.option(

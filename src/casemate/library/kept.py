@@ -120,6 +120,15 @@ class Kept:
             raise absent(kind)
         return self._thing(row)
 
+    def of_run(self, caller: Caller, kind: str, run: str) -> Thing:
+        """What came of a run. Raises NotFound if it is absent or hidden."""
+        query = sa.select(kept).where(kept.c.run == run, *self._own(caller, kind))
+        with self._database.read() as connection:
+            row = connection.execute(query.order_by(kept.c.number)).first()
+        if row is None:
+            raise absent(kind)
+        return self._thing(row)
+
     def list(
         self,
         caller: Caller,

@@ -35,9 +35,9 @@ class Exchange:
     ``facts``: what else whoever kept it wanted to find again.
     """
 
-    id: str
-    conversation: str | None
     run: str
+    use_case: str
+    conversation: str | None
     label: Label
     created: str
     turns: tuple[Said, ...]
@@ -73,9 +73,12 @@ class Conversations:
         given: int,
         facts: Mapping[str, Any],
         conversation: str | None = None,
-    ) -> str:
-        """Keep an exchange that has just ended; ``label`` is its run's. Returns its id."""
-        thing = self._kept.add(
+    ) -> None:
+        """Keep an exchange that has just ended, under the id of its run; ``label`` is the run's.
+
+        Raises NotFound if the asker was forgotten meanwhile.
+        """
+        self._kept.add(
             caller,
             _EXCHANGE,
             {"turns": msgspec.to_builtins(list(turns)), "given": given, "facts": dict(facts)},
@@ -84,15 +87,14 @@ class Conversations:
             parent=conversation,
             run=finished.run,
         )
-        return thing.id
 
-    def exchange(self, caller: Caller, id: str) -> Exchange:
+    def exchange(self, caller: Caller, run: str) -> Exchange:
         """One exchange. Raises NotFound if it is absent, hidden, or its content was erased."""
-        return self._exchange(caller, self._kept.get(caller, _EXCHANGE, id))
+        return self._exchange(caller, self._kept.of_run(caller, _EXCHANGE, run))
 
-    def forget(self, caller: Caller, id: str) -> None:
+    def forget(self, caller: Caller, run: str) -> None:
         """Erase one exchange; its run and the record of it stay. Raises NotFound."""
-        self._kept.delete(self._kept.get(caller, _EXCHANGE, id))
+        self._kept.delete(self._kept.of_run(caller, _EXCHANGE, run))
 
     def start(self, caller: Caller, facts: Mapping[str, Any], label: Label) -> Thing:
         """A conversation without exchanges."""
@@ -129,9 +131,9 @@ class Conversations:
         if run.answer is None or run.finished_entry is None:
             raise NotFound("The content of this exchange was erased.", "Begin anew.")
         return Exchange(
-            id=thing.id,
-            conversation=thing.parent,
             run=run.id,
+            use_case=run.use_case,
+            conversation=thing.parent,
             label=thing.label,
             created=thing.created,
             turns=msgspec.convert(thing.facts["turns"], tuple[Said, ...]),

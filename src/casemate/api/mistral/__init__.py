@@ -7,10 +7,10 @@ from __future__ import annotations
 
 from casemate.api.body import upload_limit
 from casemate.api.mistral import chat, libraries, models
-from casemate.api.mistral.elsewhere import not_offered
+from casemate.api.mistral.elsewhere import NOT_OFFERED
 from casemate.api.resource import Operation
 
-__all__ = ["OPERATIONS", "PREFIX", "not_offered"]
+__all__ = ["NOT_OFFERED", "OPERATIONS", "PREFIX"]
 
 PREFIX = "/mistral"
 _LIBRARIES = "/mistral/v1/libraries"

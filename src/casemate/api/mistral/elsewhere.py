@@ -1,14 +1,6 @@
-"""What Mistral's API has and Casemate does not: one table, and an answer that says what to use."""
+"""What Mistral's API has and Casemate does not: one table, with what to use instead."""
 
 from __future__ import annotations
-
-from dataclasses import dataclass
-
-from starlette.routing import BaseRoute, Route
-from starlette.types import Receive, Scope, Send
-
-from casemate.api.errors import Dialect
-from casemate.errors import Unsupported
 
 _CHAT = "Use POST /mistral/v1/chat/completions."
 _TURNS = "Use POST /mistral/v1/chat/completions, and send the earlier messages along."
@@ -62,24 +54,3 @@ NOT_OFFERED = {
     "/v2/prompts": ("Prompts kept by the server", "Send a system message."),
     "/v2/skills": ("Skills", _PURPOSE),
 }
-
-
-def not_offered(dialect: Dialect) -> list[BaseRoute]:
-    """A route for each address in the table and for everything below it, whatever the method."""
-    routes: list[BaseRoute] = []
-    for path, (name, next) in NOT_OFFERED.items():
-        absent = _NotOffered(dialect, f"{name}: not supported here.", next)
-        routes += [Route(f"/mistral{path}", absent), Route(f"/mistral{path}/{{path:path}}", absent)]
-    return routes
-
-
-@dataclass(frozen=True)
-class _NotOffered:
-    """The ASGI application at such an address."""
-
-    dialect: Dialect
-    what: str
-    next: str
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        await self.dialect(Unsupported(self.what, self.next))(scope, receive, send)

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from casemate.cli.acts import Item, act
+from casemate.errors import Invalid
 from casemate.gate.policy import PolicySet
 
 if TYPE_CHECKING:
@@ -39,6 +40,9 @@ async def usecase_register(
     policy = installation.gate.country.policy
     names = arguments.get("collections")
     ceiling = arguments.get("ceiling")
+    bare = bool(arguments.get("no_documents"))
+    if names and bare:
+        raise Invalid("A use case without documents has no collection.", "Leave one of them out.")
     draft = installation.gate.use_cases.register(
         caller,
         arguments["id"],
@@ -49,8 +53,8 @@ async def usecase_register(
         ceiling=policy.parse(ceiling) if ceiling else policy.lowest(),
         oversight=arguments["oversight"],
         retention_days=arguments["retention_days"],
-        collections=[installation.library.collection(caller, name).id for name in names]
-        if names
+        collections=[installation.library.collection(caller, name).id for name in names or ()]
+        if names or bare
         else None,
     )
     yield _use_case(installation, caller, draft)
