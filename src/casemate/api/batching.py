@@ -11,6 +11,10 @@ import msgspec
 
 from casemate.api import errors
 from casemate.api.metrics import Metrics
+from casemate.api.mistral import agents, ocr
+from casemate.api.mistral import chat as mistral_chat
+from casemate.api.mistral import embeddings as mistral_embeddings
+from casemate.api.mistral.batches import line as mistral_line
 from casemate.api.openai import chat, completions, embeddings, responses
 from casemate.api.openai.batches import line as openai_line
 from casemate.api.resource import Face
@@ -107,12 +111,33 @@ async def _embeddings(desk: Desk, facts: Mapping[str, Any], body: dict[str, Any]
     return Told(shape, shape.run)
 
 
+async def _mistral_chat(desk: Desk, facts: Mapping[str, Any], body: dict[str, Any]) -> Told:
+    ask = agents.asking if "agent_id" in body else mistral_chat.asking
+    if "agent_id" in body:
+        body.pop("model", None)
+    shape = await mistral_chat.answered(desk, *await ask(desk, whole(body)))
+    return Told(shape, shape.id, shape.casemate.use_case, shape.casemate.label)
+
+
+async def _mistral_embeddings(desk: Desk, facts: Mapping[str, Any], body: dict[str, Any]) -> Told:
+    shape = await mistral_embeddings.answered(desk, body)
+    return Told(shape, shape.id)
+
+
+async def _ocr(desk: Desk, facts: Mapping[str, Any], body: dict[str, Any]) -> Told:
+    return Told(await ocr.answered(desk, body))
+
+
 _ENDPOINTS: dict[tuple[str, str], tuple[errors.Dialect, Put]] = {
     ("openai", "/v1/chat/completions"): (errors.openai, _chat),
     ("openai", "/v1/completions"): (errors.openai, _completions),
     ("openai", "/v1/responses"): (errors.openai, _responses),
     ("openai", "/v1/embeddings"): (errors.openai, _embeddings),
+    ("mistral", "/v1/chat/completions"): (errors.mistral, _mistral_chat),
+    ("mistral", "/v1/embeddings"): (errors.mistral, _mistral_embeddings),
+    ("mistral", "/v1/ocr"): (errors.mistral, _ocr),
 }
 _LINES: dict[str, Callable[[Mapping[str, Any], Mapping[str, Any]], Line]] = {
     "openai": openai_line,
+    "mistral": mistral_line,
 }

@@ -114,7 +114,7 @@ OPENAI_COMPLETIONS = Parameters(
         **_PENALTIES,
         **_FORMS,
         "best_of": (_only(0, 1), _EACH),
-        "suffix": (absent, "POST /mistral/v1/fim/completions fills in, for a model that can."),
+        "suffix": (absent, "No engine here fills in; write both ends into the prompt."),
     },
 )
 
@@ -244,12 +244,6 @@ MISTRAL_AGENT_CHAT = Parameters(
     refused=MISTRAL_CHAT.refused,
 )
 
-MISTRAL_FIM = Parameters(
-    honoured=frozenset(f"model prompt suffix {_MISTRAL_DRAWING}".split()),
-    harmless=frozenset({"metadata"}),
-    refused={"min_tokens": (absent, WITHOUT)},
-)
-
 MISTRAL_EMBEDDINGS = Parameters(
     honoured=frozenset("model input encoding_format".split()),
     harmless=frozenset({"metadata"}),
@@ -257,4 +251,63 @@ MISTRAL_EMBEDDINGS = Parameters(
         "output_dimension": (absent, "Leave it out; vectors have the length the model gives."),
         "output_dtype": (_only("float"), 'Leave it out, or use "float".'),
     },
+)
+
+_ARGUMENTS = "temperature top_p max_tokens random_seed stop response_format tool_choice"
+
+MISTRAL_ARGUMENTS = Parameters(
+    honoured=frozenset(_ARGUMENTS.split()),
+    harmless=frozenset("prediction reasoning_effort".split()),
+    refused={
+        "presence_penalty": (absent, WITHOUT),
+        "frequency_penalty": (absent, WITHOUT),
+    },
+)
+
+MISTRAL_CONVERSATION = Parameters(
+    honoured=frozenset(
+        "inputs stream store instructions tools completion_args name description metadata "
+        "agent_id model from_entry_id".split()
+    ),
+    harmless=frozenset({"handoff_execution"}),  # nothing is handed off
+    refused={
+        "guardrails": (absent, "Leave it out, and check the answer yourself."),
+        "agent_version": (absent, "An agent has one version here."),
+        "tool_confirmations": (absent, "Send the results of the calls."),
+    },
+)
+
+MISTRAL_AGENT = Parameters(
+    honoured=frozenset(
+        "model name instructions tools completion_args description metadata".split()
+    ),
+    harmless=frozenset("version_message deployment_chat".split()),
+    refused={
+        "guardrails": (absent, "Leave it out, and check the answer yourself."),
+        "handoffs": (absent, "Let your program hand over."),
+    },
+)
+
+MISTRAL_OCR = Parameters(
+    honoured=frozenset("model document pages".split()),
+    # Pictures are not looked at, so their number and size do not matter.
+    harmless=frozenset(
+        "id image_limit image_min_size include_image_base64 include_blocks table_format".split()
+    ),
+    refused={
+        "bbox_annotation_format": (absent, WITHOUT),
+        "document_annotation_format": (absent, "Add the document, and ask about it."),
+        "document_annotation_prompt": (absent, "Add the document, and ask about it."),
+        "extract_header": (absent, WITHOUT),
+        "extract_footer": (absent, WITHOUT),
+        "confidence_scores_granularity": (absent, "Nothing is guessed: the text is the file's."),
+    },
+)
+
+MISTRAL_BATCH = Parameters(
+    honoured=frozenset(
+        "endpoint input_files requests model agent_id metadata timeout_hours".split()
+    ),
+    harmless=frozenset(),
+    refused={},
 )

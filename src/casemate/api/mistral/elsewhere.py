@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 _CHAT = "Use POST /mistral/v1/chat/completions."
-_TURNS = "Use POST /mistral/v1/chat/completions, and send the earlier messages along."
+_LATEST = "An agent has one version and one name here; GET …/agents/{id} gives it."
 _LOOK = "GET /api/runs lists runs, and GET /api/runs/{id}/receipt proves one."
 _WORDS = "Write it down, and ask in words."
 _LIBRARIES = "Add documents with POST /mistral/v1/libraries/{id}/documents."
@@ -15,11 +15,13 @@ _PROGRAM = "Let your program ask step by step."
 
 # Address below /mistral → (what would be there, what to use).
 NOT_OFFERED = {
-    "/v1/agents": ("Agents", _PURPOSE),
-    "/v1/conversations": ("Conversations kept by the server", _TURNS),
-    "/v1/responses": ("Responses", _CHAT),
-    "/v1/fim": ("Filling in the middle", _CHAT),
-    "/v1/embeddings": ("Embeddings", _SEARCH),
+    "/v1/agents/pages": ("Agents in pages", "GET /mistral/v1/agents lists them."),
+    "/v1/agents/{agent}/versions": ("Versions of agents", _LATEST),
+    "/v1/agents/{agent}/version": ("Versions of agents", _LATEST),
+    "/v1/agents/{agent}/aliases": ("Other names of agents", _LATEST),
+    "/v1/responses/input_tokens": ("Counting of tokens", "The answer's usage counts them."),
+    "/v1/files/{file}/url": ("Signed links", "GET …/content gives the file to those with a key."),
+    "/v1/fim": ("Filling in the middle", "No engine here does it. " + _CHAT),
     "/v1/moderations": ("Moderation", "Check with a tool of your own."),
     "/v1/chat/moderations": ("Moderation", "Check with a tool of your own."),
     "/v1/classifications": ("Classification", _CHAT),
@@ -34,11 +36,8 @@ NOT_OFFERED = {
         "Reading a document again",
         "Delete it, and add it again.",
     ),
-    "/v1/files": ("Files", _LIBRARIES),
-    "/v1/ocr": ("Reading pictures of text", "Add documents that have a text layer."),
     "/v1/audio": ("Audio", _WORDS),
     "/v2/audio": ("Audio", _WORDS),
-    "/v1/batch": ("Batches", _PROGRAM),
     "/v1/fine_tuning": ("Fine-tuning", "Train elsewhere, and have the weights approved here."),
     "/v1/connectors": ("Connectors", _LIBRARIES),
     "/v1/context": ("Search indexes", _SEARCH),

@@ -33,7 +33,7 @@ from casemate.settings import Settings
 _ADD = "Add it as a document, and ask about that."
 # Chunks that a client may hold and that are not text. Ignored where they say nothing to a model:
 # earlier thinking is not read again, and a reference stands beside its words.
-_SILENT = ("thinking", "reference", "tool_reference")
+_SILENT = ("thinking", "reference", "tool_reference", "UNKNOWN")
 _REFUSED_CHUNKS = {
     "image_url": _ADD,
     "document_url": "Nothing here fetches from an address. " + _ADD,
@@ -117,7 +117,7 @@ class ChatRequest(msgspec.Struct, frozen=True):
         ``collections``: names of those that ``libraries`` stands for. Raises InvalidParameter
         if there is no question or it is not the end; TooLarge.
         """
-        turns = [_turn(number, message) for number, message in enumerate(self.messages)]
+        turns = turns_of(self.messages)
         question, history, since = question_of(turns, settings)
         return Request(
             question=question,
@@ -135,6 +135,11 @@ class ChatRequest(msgspec.Struct, frozen=True):
             schema=schema_of(self.response_format),
             stop=stops(self.stop),
         )
+
+
+def turns_of(messages: list[Message]) -> list[Said]:
+    """Messages as turns. Raises InvalidParameter for what is not understood."""
+    return [_turn(number, message) for number, message in enumerate(messages)]
 
 
 def libraries_of(tools: list[ToolShape] | None) -> list[str]:
@@ -156,7 +161,7 @@ def functions_of(tools: list[ToolShape] | None) -> tuple[Offered, ...]:
 
 
 def _turn(number: int, message: Message) -> Said:
-    text = _text(number, message)
+    text = text_of(f"messages[{number}]", message)
     if message.role == "tool":
         return answering(text, message.tool_call_id, f"messages[{number}]")
     if message.role == "assistant" and message.tool_calls:
@@ -164,11 +169,12 @@ def _turn(number: int, message: Message) -> Said:
     return (message.role, text)
 
 
-def _text(number: int, message: Message) -> str:
+def text_of(name: str, message: Message) -> str:
+    """The text of a message; ``name``: its place. Raises InvalidParameter for other content."""
     if not isinstance(message.content, list):
         return message.content or ""
     said = [
-        _said(f"messages[{number}].content[{place}]", message.role, chunk)
+        _said(f"{name}.content[{place}]", message.role, chunk)
         for place, chunk in enumerate(message.content)
     ]
     if message.role == "assistant":
