@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Callable, Iterable
+from typing import Any
 
 import msgspec
 from starlette.exceptions import HTTPException
@@ -37,6 +38,35 @@ _OPENAI = {
 }
 # The quota counts runs that are open at one time, so a place is soon free.
 _RETRY_SECONDS = "1"
+
+
+class OpenAIProblem(msgspec.Struct, frozen=True, kw_only=True):
+    """What is wrong, as OpenAI says it."""
+
+    message: str
+    type: str
+    param: str | None
+    code: str | None
+
+
+class OpenAIError(msgspec.Struct, frozen=True, kw_only=True):
+    """How every error of ``/v1`` looks."""
+
+    error: OpenAIProblem
+
+
+class MistralError(msgspec.Struct, frozen=True, kw_only=True):
+    """How every error of ``/mistral`` looks; a wrong parameter has ``detail``."""
+
+    what: str
+    next: str
+    detail: list[dict[str, Any]] | None = None
+    object: str | None = None
+    message: str | None = None
+    type: str | None = None
+    param: str | None = None
+    code: str | None = None
+    raw_status_code: int | None = None
 
 
 class MethodNotAllowed(CasemateError):

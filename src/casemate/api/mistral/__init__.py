@@ -5,7 +5,12 @@ Shapes: those of the classes of Mistral's Python package, mistralai 3.7.0.
 
 from __future__ import annotations
 
+from starlette.requests import Request
+from starlette.responses import Response
+
+from casemate.api import openapi
 from casemate.api.body import upload_limit
+from casemate.api.errors import MistralError
 from casemate.api.mistral import (
     agents,
     batches,
@@ -23,7 +28,7 @@ from casemate.api.mistral.request import ChatRequest
 from casemate.api.mistral.response import Completion
 from casemate.api.openai import responses
 from casemate.api.openai.given import ResponseRequest
-from casemate.api.resource import Act, Operation, Query
+from casemate.api.resource import Act, Face, Operation, Query, json_response
 
 __all__ = ["NOT_OFFERED", "OPERATIONS", "PREFIX"]
 
@@ -35,6 +40,13 @@ _DOCUMENT = _DOCUMENTS + "/{document}"
 _AGENT = _V1 + "/agents/{id}"
 _CONVERSATION = _V1 + "/conversations/{id}"
 _JOBS = _V1 + "/batch/jobs"
+
+
+async def describe(face: Face, request: Request) -> Response:
+    """This dialect as OpenAPI."""
+    return json_response(openapi.document(OPERATIONS, MistralError, "Casemate: Mistral's dialect"))
+
+
 _STREAM = ("application/json", "text/event-stream")
 _FORM = ("multipart/form-data",)
 _PAGE = (
@@ -55,7 +67,8 @@ def _talk(path: str, act: Act) -> Operation:
     )
 
 
-OPERATIONS = (
+OPERATIONS: tuple[Operation, ...] = (
+    Operation("GET", _V1 + "/openapi.json", describe),
     Operation("GET", _V1 + "/models", models.list_models, answers=models.ModelList),
     Operation("GET", _V1 + "/models/{id:path}", models.model, answers=models.ModelCard),
     Operation(
@@ -74,14 +87,20 @@ OPERATIONS = (
         answers=Completion,
         media=_STREAM,
     ),
-    Operation("GET", _V1 + "/agents", agents.agents, query=_PAGE),
+    Operation("GET", _V1 + "/agents", agents.agents, answers=list[agents.AgentShape], query=_PAGE),
     Operation(
         "POST", _V1 + "/agents", agents.create, body=agents.NewAgent, answers=agents.AgentShape
     ),
     Operation("GET", _AGENT, agents.agent, answers=agents.AgentShape),
     Operation("PATCH", _AGENT, agents.change, body=agents.AgentChange, answers=agents.AgentShape),
     Operation("DELETE", _AGENT, agents.delete, status=204),
-    Operation("GET", _V1 + "/conversations", conversations.conversations, query=_PAGE),
+    Operation(
+        "GET",
+        _V1 + "/conversations",
+        conversations.conversations,
+        answers=list[conversations.ConversationShape],
+        query=_PAGE,
+    ),
     _talk(_V1 + "/conversations", conversations.start),
     Operation(
         "GET",

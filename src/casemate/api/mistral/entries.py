@@ -45,23 +45,21 @@ class ToolReferenceChunk(Struct, frozen=True, kw_only=True, tag="tool_reference"
 EntryContent = str | list[TextChunk | ThinkChunk | ToolReferenceChunk]
 
 
-class InputEntry(Struct, frozen=True, kw_only=True):
+class InputEntry(Struct, frozen=True, kw_only=True, tag="message.input"):
     """A message that was sent."""
 
     id: str
     object: Literal["entry"] = "entry"
-    type: Literal["message.input"] = "message.input"
     role: str
     content: str
     created_at: str
 
 
-class OutputEntry(Struct, frozen=True, kw_only=True):
+class OutputEntry(Struct, frozen=True, kw_only=True, tag="message.output"):
     """A message that was answered."""
 
     id: str
     object: Literal["entry"] = "entry"
-    type: Literal["message.output"] = "message.output"
     role: Literal["assistant"] = "assistant"
     content: EntryContent
     model: str | None
@@ -70,24 +68,22 @@ class OutputEntry(Struct, frozen=True, kw_only=True):
     completed_at: str
 
 
-class CallEntry(Struct, frozen=True, kw_only=True):
+class CallEntry(Struct, frozen=True, kw_only=True, tag="function.call"):
     """A function of the asker's that is called."""
 
     id: str
     object: Literal["entry"] = "entry"
-    type: Literal["function.call"] = "function.call"
     tool_call_id: str
     name: str
     arguments: str
     created_at: str
 
 
-class ResultEntry(Struct, frozen=True, kw_only=True):
+class ResultEntry(Struct, frozen=True, kw_only=True, tag="function.result"):
     """What a function gave."""
 
     id: str
     object: Literal["entry"] = "entry"
-    type: Literal["function.result"] = "function.result"
     tool_call_id: str
     result: str
     created_at: str

@@ -6,7 +6,12 @@ spell what a model thought.
 
 from __future__ import annotations
 
+from starlette.requests import Request
+from starlette.responses import Response
+
+from casemate.api import openapi
 from casemate.api.body import upload_limit
+from casemate.api.errors import OpenAIError
 from casemate.api.openai import (
     batches,
     chat,
@@ -21,9 +26,15 @@ from casemate.api.openai.elsewhere import NOT_OFFERED
 from casemate.api.openai.given import ResponseRequest
 from casemate.api.openai.request import ChatRequest
 from casemate.api.openai.response import Completion
-from casemate.api.resource import Operation, Query
+from casemate.api.resource import Face, Operation, Query, json_response
 
 __all__ = ["NOT_OFFERED", "OPERATIONS"]
+
+
+async def describe(face: Face, request: Request) -> Response:
+    """This dialect as OpenAPI."""
+    return json_response(openapi.document(OPERATIONS, OpenAIError, "Casemate: OpenAI's dialect"))
+
 
 _STREAM = ("application/json", "text/event-stream")
 _FORM = ("multipart/form-data",)
@@ -37,7 +48,8 @@ _STORE = "/v1/vector_stores/{store}"
 _STORE_FILE = _STORE + "/files/{file}"
 _RESPONSE = "/v1/responses/{id}"
 
-OPERATIONS = (
+OPERATIONS: tuple[Operation, ...] = (
+    Operation("GET", "/v1/openapi.json", describe),
     Operation("GET", "/v1/models", models.list_models, answers=models.ModelList),
     Operation("GET", "/v1/models/{id:path}", models.model, answers=models.ModelShape),
     Operation(

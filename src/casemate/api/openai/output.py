@@ -38,11 +38,10 @@ class OutputText(Struct, frozen=True, kw_only=True):
     logprobs: list[TokenShape]
 
 
-class MessageItem(Struct, frozen=True, kw_only=True):
+class MessageItem(Struct, frozen=True, kw_only=True, tag="message"):
     """The assistant's message."""
 
     id: str
-    type: Literal["message"] = "message"
     role: Literal["assistant"] = "assistant"
     status: str
     content: list[OutputText]
@@ -55,21 +54,19 @@ class ReasoningText(Struct, frozen=True, kw_only=True):
     text: str
 
 
-class ReasoningItem(Struct, frozen=True, kw_only=True):
+class ReasoningItem(Struct, frozen=True, kw_only=True, tag="reasoning"):
     """The model's thinking, as it is; a summary of it is nowhere made."""
 
     id: str
-    type: Literal["reasoning"] = "reasoning"
     status: str
     summary: list[Any]
     content: list[ReasoningText]
 
 
-class CallItem(Struct, frozen=True, kw_only=True):
+class CallItem(Struct, frozen=True, kw_only=True, tag="function_call"):
     """A function of the asker's that is called."""
 
     id: str
-    type: Literal["function_call"] = "function_call"
     call_id: str
     name: str
     arguments: str
@@ -85,11 +82,10 @@ class Found(Struct, frozen=True, kw_only=True):
     attributes: dict[str, str]
 
 
-class SearchItem(Struct, frozen=True, kw_only=True):
+class SearchItem(Struct, frozen=True, kw_only=True, tag="file_search_call"):
     """The searches of the run."""
 
     id: str
-    type: Literal["file_search_call"] = "file_search_call"
     status: str
     queries: list[str]
     results: list[Found] | UnsetType | None = UNSET

@@ -11,8 +11,9 @@ from msgspec import Meta
 from starlette.requests import Request
 from starlette.responses import Response
 
+from casemate.api import openapi
 from casemate.api.body import upload_limit
-from casemate.api.platform import account, library, openapi, runs, shapes
+from casemate.api.platform import account, library, runs, shapes
 from casemate.api.resource import Face, Operation, Query, json_response
 from casemate.reasoning import event
 from casemate.reasoning.explain import Explanation
@@ -20,7 +21,7 @@ from casemate.reasoning.explain import Explanation
 
 async def describe(face: Face, request: Request) -> Response:
     """This description."""
-    return json_response(openapi.document(OPERATIONS))
+    return json_response(openapi.document(OPERATIONS, shapes.Problem))
 
 
 _COLLECTION = Query("collection", "Name of a collection.")
