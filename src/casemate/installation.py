@@ -9,7 +9,7 @@ import asyncio
 import os
 import secrets
 import time
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import ExitStack, aclosing, asynccontextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -43,7 +43,9 @@ from casemate.ledger.record import Ledger
 from casemate.ledger.shelf import Shelf
 from casemate.library.carrying import DocumentsInBundles
 from casemate.library.downgrading import Downgrades
+from casemate.library.files import Files
 from casemate.library.index import TantivyIndex
+from casemate.library.kept import Kept
 from casemate.library.labelled import Labelled
 from casemate.library.library import Library
 from casemate.models.bundle.bundles import Bundles
@@ -56,9 +58,12 @@ from casemate.oversight.retention import Retention
 from casemate.oversight.review import Reviews
 from casemate.oversight.rotation import Rotation
 from casemate.oversight.witnessing import Witnessing, load_policy, poster
-from casemate.reasoning.conversation import high_water
+from casemate.reasoning.batch import Batches
+from casemate.reasoning.conversation import Conversations
+from casemate.reasoning.embedding import Embedded, embed
 from casemate.reasoning.event import Admitted, Event, Request
 from casemate.reasoning.explain import Explanation, explain
+from casemate.reasoning.high_water import high_water
 from casemate.reasoning.record import Runs, recorded
 from casemate.reasoning.replay import Replay, replay
 from casemate.reasoning.run import Reasoner
@@ -172,10 +177,23 @@ class Installation:
             new_id=_new_id,
             random=secrets.token_bytes,
         )
+        self.kept = Kept(
+            self.database,
+            self.keyring,
+            self.blobs,
+            country.policy,
+            clock=_stamp,
+            new_id=_new_id,
+        )
+        self.files = Files(
+            self.kept, self.gate.acts, country.policy, most_bytes=settings.upload_mebibytes << 20
+        )
+        self.batches = Batches(self.kept, self.files, self.gate, at_once=settings.batch_runs)
+        self.conversations = Conversations(self.kept, self.runs)
         self.applying = Applying(self.gate, self.library)
-        self.retention = Retention(self.database, self.gate, self.holds)
+        self.retention = Retention(self.database, self.gate, self.holds, self.kept)
         self.forgetting = Forgetting(
-            self.database, self.keyring, self.gate, self.ledger, self.library, self.holds
+            self.database, self.keyring, self.gate, self.ledger, self.library, self.holds, self.kept
         )
         # As many as there are processors; who is admitted to a run has room to wait here.
         self.searches = Turns(os.cpu_count() or 1, 1 << 30, time.monotonic)
@@ -261,6 +279,33 @@ class Installation:
                 if run and problem is watch.problem:
                     await asyncio.to_thread(self._stopped, admission, run)
                 raise
+
+    async def embed(
+        self,
+        caller: Caller,
+        texts: Sequence[str],
+        *,
+        use_case: str | None,
+        model: str | None,
+        label: str | None = None,
+    ) -> Embedded:
+        """Vectors for texts: admission, quota, a recorded run. ``label``: of the texts.
+
+        Raises what the gate refuses, and NotHonoured for a model that makes none.
+        """
+        admission = await asyncio.to_thread(self.gate.admit, caller, use_case=use_case, model=model)
+        size = sum(map(len, texts))
+        async with self._served(admission, size, 1) as (manifest, engine, watch), watch.held():
+            policy = self.gate.country.policy
+            sent = policy.parse(label) if label else policy.lowest()
+            return await embed(
+                self.runs,
+                admission,
+                texts,
+                engine,
+                manifest.digest(),
+                sent.join(policy.parse(manifest.label)),
+            )
 
     async def explain(self, caller: Caller, run: str) -> Explanation:
         """Which passages each sentence of a run depends on."""

@@ -111,7 +111,7 @@ async def _run(
     secured = api.tls.context(chosen, installation.folder.path)
     app = application(installation)
     server = _Server(_config(app, chosen.connections, drain=chosen.drain_seconds, secured=secured))
-    async with _commands(installation), _daily(installation):
+    async with _commands(installation), _daily(installation), _batches(installation):
         try:
             await _serving(server, listener, lambda: _greet(installation, say))
         finally:
@@ -175,6 +175,17 @@ async def _daily(installation: Installation) -> AsyncIterator[None]:
         yield
     finally:
         applying.cancel()
+
+
+@contextlib.asynccontextmanager
+async def _batches(installation: Installation) -> AsyncIterator[None]:
+    """Work through people's batches; what is being answered at the end is asked again later."""
+    working = asyncio.create_task(api.work(installation))
+    try:
+        yield
+    finally:
+        working.cancel()
+        await asyncio.gather(working, return_exceptions=True)
 
 
 @contextlib.asynccontextmanager

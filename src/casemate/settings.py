@@ -112,6 +112,16 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     run_seconds: Annotated[
         int, Meta(ge=1, le=86_400, description="Seconds a model may take for a run.")
     ] = 600
+    model_aliases: Annotated[
+        dict[str, str],
+        Meta(
+            description="Other names for model ids, for programs with a fixed one: "
+            "name = id; as a variable, a JSON object."
+        ),
+    ] = {}
+    batch_runs: Annotated[
+        int, Meta(ge=1, le=256, description="Lines of batches that are answered at a time.")
+    ] = 2
     model_slots: Annotated[
         int, Meta(ge=1, le=256, description="Answers one model that runs here writes at a time.")
     ] = 4
@@ -291,7 +301,12 @@ def _variable(field: str) -> str:
 
 
 def _from_text(variable: str, text: str, kind: Any) -> object:
+    inner = msgspec.inspect.type_info(kind)
+    if isinstance(inner, msgspec.inspect.Metadata):
+        inner = inner.type
     try:
+        if isinstance(inner, msgspec.inspect.DictType):
+            return msgspec.json.decode(text, type=kind)
         return msgspec.convert(text, kind, strict=False)
-    except msgspec.ValidationError as problem:
+    except msgspec.DecodeError as problem:
         raise Invalid(f"{variable} is wrong: {problem}.", "Correct or unset it.") from None

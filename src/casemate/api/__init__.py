@@ -11,13 +11,16 @@ from typing import TYPE_CHECKING
 from starlette.routing import BaseRoute
 
 from casemate.api import connection, errors, health, ledger, mistral, openai, platform, scim, tls
+from casemate.api.batching import work
+from casemate.api.elsewhere import not_offered
 from casemate.api.resource import Face, nothing_else, routes_of
 from casemate.api.surroundings import Surroundings
+from casemate.errors import Unsupported
 
 if TYPE_CHECKING:
     from casemate.installation import Installation
 
-__all__ = ["Surroundings", "connection", "errors", "routes", "tls"]
+__all__ = ["Surroundings", "connection", "errors", "routes", "tls", "work"]
 
 
 def routes(installation: Installation) -> list[BaseRoute]:
@@ -27,10 +30,11 @@ def routes(installation: Installation) -> list[BaseRoute]:
     """
     face = Face(installation, time.time)
     return [
+        *not_offered(openai.NOT_OFFERED, errors.openai, errors.NotOffered),
         *routes_of(face, openai.OPERATIONS, errors.openai),
         *nothing_else("/v1", errors.openai),
+        *not_offered(mistral.NOT_OFFERED, errors.mistral, Unsupported, mistral.PREFIX),
         *routes_of(face, mistral.OPERATIONS, errors.mistral),
-        *mistral.not_offered(errors.mistral),
         *nothing_else(mistral.PREFIX, errors.mistral),
         *routes_of(face, platform.OPERATIONS, errors.platform),
         *nothing_else("/api", errors.platform),

@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Callable, Iterable
+from typing import Any
 
 import msgspec
 from starlette.exceptions import HTTPException
@@ -37,6 +38,35 @@ _OPENAI = {
 }
 _RETRY_SECONDS = 1  # where the error does not know when it makes sense
 _PATIENCE_SECONDS = 60  # after which no program should wait by itself
+
+
+class OpenAIProblem(msgspec.Struct, frozen=True, kw_only=True):
+    """What is wrong, as OpenAI says it."""
+
+    message: str
+    type: str
+    param: str | None
+    code: str | None
+
+
+class OpenAIError(msgspec.Struct, frozen=True, kw_only=True):
+    """How every error of ``/v1`` looks."""
+
+    error: OpenAIProblem
+
+
+class MistralError(msgspec.Struct, frozen=True, kw_only=True):
+    """How every error of ``/mistral`` looks; a wrong parameter has ``detail``."""
+
+    what: str
+    next: str
+    detail: list[dict[str, Any]] | None = None
+    object: str | None = None
+    message: str | None = None
+    type: str | None = None
+    param: str | None = None
+    code: str | None = None
+    raw_status_code: int | None = None
 
 
 class MethodNotAllowed(CasemateError):
@@ -71,6 +101,12 @@ class UnknownModel(NotFound):
 
     param = "model"
     code = "model_not_found"
+
+
+class NotOffered(NotFound):
+    """An address of somebody's API that is known and not served here."""
+
+    code = "unsupported"
 
 
 class Unexpected(CasemateError):
@@ -117,10 +153,11 @@ def nowhere() -> NotFound:
 def openai_body(problem: CasemateError) -> bytes:
     """``problem`` as the JSON that OpenAI's clients read."""
     kind, code = _OPENAI.get(problem.status, ("server_error", "internal_error"))
+    param = getattr(problem, "param", None)
     error = {
         "message": str(problem),
         "type": kind,
-        "param": getattr(problem, "param", None),
+        "param": param,
         "code": getattr(problem, "code", code),
     }
     return msgspec.json.encode({"error": error})

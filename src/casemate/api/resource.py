@@ -53,7 +53,8 @@ class Operation:
     """One method at one address. The docstring of ``act`` is its description.
 
     body: type of the JSON body, if there is one. answers: type of the JSON answer, or None with
-    ``media`` for others. limit: bytes that the body may have.
+    ``media`` for others. fields: what a form has to hold beside its file. limit: bytes that the
+    body may have.
     """
 
     method: str
@@ -65,6 +66,7 @@ class Operation:
     status: int = 200
     media: tuple[str, ...] = ("application/json",)
     body_media: tuple[str, ...] = ("application/json",)
+    fields: tuple[str, ...] = ()
     limit: Callable[[Settings], int] = json_limit
 
 

@@ -3,27 +3,88 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable, Coroutine
+from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine
 from contextlib import aclosing
-from typing import Any, TypeVar
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
+import msgspec
 from starlette.requests import ClientDisconnect, Request
 from starlette.types import Receive, Scope, Send
 
 from casemate.api.door import leave
 from casemate.api.errors import known
-from casemate.api.resource import RUN
+from casemate.api.metrics import Metrics, metrics_of
+from casemate.api.resource import RUN, Face
 from casemate.errors import CasemateError
 from casemate.reasoning.event import Admitted, Event, Finished
+from casemate.reasoning.event import Request as Asked
+
+if TYPE_CHECKING:
+    from casemate.gate.caller import Caller
 
 T = TypeVar("T")
 
 Events = AsyncGenerator[Event, None]
 
 
+@dataclass(frozen=True)
+class Desk:
+    """Where a program's questions are put: who asks, and who waits for the answer.
+
+    ``label``: that questions put here have at least, because of where they come from.
+    """
+
+    face: Face
+    caller: Caller
+    metrics: Metrics
+    follow: Callable[[Events], Awaitable[tuple[Admitted, Finished]]]
+    label: str | None = None
+
+    @classmethod
+    def of(cls, face: Face, request: Request, caller: Caller) -> Self:
+        """For one HTTP request: its runs end when the client goes away."""
+        return cls(face, caller, metrics_of(request.scope), partial(concluded, request))
+
+    @property
+    def site(self) -> str:
+        """What links begin with."""
+        return self.face.settings.public_url.rstrip("/")
+
+    @property
+    def created(self) -> int:
+        """Now, in seconds since 1970."""
+        return int(self.face.now())
+
+    def events(self, asked: Asked) -> Events:
+        """The run of a question, counted."""
+        return self.metrics.observed(self.face.installation.ask(self.caller, self.labelled(asked)))
+
+    async def answer(self, asked: Asked) -> tuple[Admitted, Finished]:
+        """The first and the last event of the run of a question. Raises what the run raises."""
+        return await self.follow(self.events(asked))
+
+    def labelled(self, asked: Asked, *more: str | None) -> Asked:
+        """``asked`` with at least the label of this desk, and of what ``more`` entered it."""
+        labels = [text for text in (asked.label, self.label, *more) if text is not None]
+        if not labels:
+            return asked
+        policy = self.face.installation.gate.country.policy
+        joined = policy.parse(labels[0])
+        for text in labels[1:]:
+            joined = joined.join(policy.parse(text))
+        return msgspec.structs.replace(asked, label=str(joined))
+
+
 async def concluded(request: Request, events: Events) -> tuple[Admitted, Finished]:
     """Run to the end. Raises what the run raises; ClientDisconnect, once the run is closed."""
-    return await _while_there(request.receive, _conclude(request.scope, events))
+    return await _while_there(request.receive, drained(events, request.scope))
+
+
+async def while_there(request: Request, work: Coroutine[Any, Any, T]) -> T:
+    """What ``work`` gives. Raises ClientDisconnect once it was cancelled for want of a client."""
+    return await _while_there(request.receive, work)
 
 
 class EventStream:
@@ -67,14 +128,16 @@ class EventStream:
         await send({"type": "http.response.body", "body": b""})
 
 
-async def _conclude(scope: Scope, events: Events) -> tuple[Admitted, Finished]:
+async def drained(events: Events, scope: Scope | None = None) -> tuple[Admitted, Finished]:
+    """Run to the end, with or without a client. Raises what the run raises."""
     admitted, finished = None, None
     async with aclosing(events):
         async for event in events:
             if isinstance(event, Admitted):
                 admitted = event
-                scope[RUN] = event.run
-                leave(scope)
+                if scope is not None:
+                    scope[RUN] = event.run
+                    leave(scope)
             elif isinstance(event, Finished):
                 finished = event
     if admitted is None or finished is None:

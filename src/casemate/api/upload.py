@@ -15,13 +15,23 @@ from casemate.settings import Settings
 
 async def form_file(request: Request) -> tuple[str, bytes]:
     """Name and content of the part "file". Raises InvalidParameter if there is none."""
+    name, content, _ = await form(request)
+    return name, content
+
+
+async def form(request: Request) -> tuple[str, bytes, dict[str, str]]:
+    """Name and content of the part "file", and the other fields by name.
+
+    Raises InvalidParameter if there is no file.
+    """
     # Starlette keeps the part on disk while it arrives, so half a file costs no memory.
     try:
-        async with request.form(max_files=1, max_fields=16) as form:
-            part = form.get("file")
+        async with request.form(max_files=1, max_fields=16) as sent:
+            part = sent.get("file")
             if not isinstance(part, UploadFile):
                 raise InvalidParameter("file", 'The form has no file in "file".', "Add it.")
-            return part.filename or "", await part.read()
+            fields = {name: text for name, text in sent.items() if isinstance(text, str)}
+            return part.filename or "", await part.read(), fields
     except (HTTPException, MultiPartException):
         what = "The form cannot be read."
         raise InvalidParameter("file", what, 'Send one file, as the part "file".') from None

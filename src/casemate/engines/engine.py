@@ -65,11 +65,15 @@ class ToolCall:
 
 @dataclass(frozen=True)
 class Tool:
-    """A tool that a model may call. ``parameters``: JSON Schema, as JSON text."""
+    """A tool that a model may call. ``parameters``: JSON Schema, as JSON text.
+
+    ``theirs``: who asks runs it, so that a call of it ends the round and goes out to them.
+    """
 
     name: str
     description: str
     parameters: str
+    theirs: bool = False
 
 
 @dataclass(frozen=True)
@@ -115,7 +119,10 @@ class Sampling:
 
     ``schema``: JSON Schema (JSON text) that the answer's text must satisfy. ``adapter``: name of an
     adapter of the manifest. ``repeatable`` False lets an engine reuse what it computed for other
-    prompts, which is faster and can change the last bits of a probability.
+    prompts, which is faster and can change the last bits of a probability. ``stop``: texts before
+    which the answer ends; whoever follows the rounds sees to it. ``choice``: "required", or the
+    name of the tool that must be called. ``likeliest``: how many alternatives for each token are
+    wanted with their log-probabilities; None: not even that of the token.
     """
 
     temperature: float | None = None
@@ -125,6 +132,9 @@ class Sampling:
     schema: str | None = None
     adapter: str | None = None
     repeatable: bool = True
+    stop: tuple[str, ...] = ()
+    choice: str | None = None
+    likeliest: int | None = None
 
 
 @dataclass(frozen=True)
@@ -135,9 +145,10 @@ class Token:
     copied from, and the character in that passage where it begins.
     ``call`` is set, and ``text`` empty, where the model calls a tool. A ``cut``, empty too, comes
     last and says that the model was stopped at its bound of tokens, not at an end of its own.
-    ``logprob`` is the natural logarithm of the probability, where the engine knows it.
-    A ``count``, empty too, tells how many tokens were ``read`` and ``written`` in all. Of
-    ``waiting``, ``position`` says how many go first, and one; 0 when the engine begins.
+    ``logprob`` is the natural logarithm of the probability, where the engine knows it, and
+    ``likeliest`` those of the likeliest tokens in its place, if they were asked for. A ``count``,
+    empty too, tells how many tokens were ``read`` and ``written`` in all. Of ``waiting``,
+    ``position`` says how many go first, and one; 0 when the engine begins.
     """
 
     text: str
@@ -147,6 +158,7 @@ class Token:
     id: int | None = None
     logprob: float | None = None
     call: ToolCall | None = None
+    likeliest: tuple[tuple[str, float], ...] = ()
     read: int | None = None
     written: int | None = None
     position: int | None = None
@@ -168,7 +180,9 @@ class Engine(Protocol):
 
     @property
     def capabilities(self) -> frozenset[str]:
-        """Of: generate, score, embed, thinking, tools, schema, deterministic, quotes."""
+        """Of: generate, score, embed, thinking, tools, choice, schema, logprobs, deterministic,
+        quotes.
+        """
 
     @property
     def profile(self) -> Profile:

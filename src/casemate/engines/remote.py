@@ -15,7 +15,7 @@ import msgspec
 
 from casemate.engines import question
 from casemate.engines.engine import Part, Prompt, Sampling, Scores, Token
-from casemate.engines.wire import Reading, chat, drawing, no_events, unavailable
+from casemate.engines.wire import Reading, chat, choosing, drawing, no_events, unavailable
 from casemate.errors import Unsupported
 from casemate.gate.connection import Ways, session
 from casemate.models.profile import Profile
@@ -63,7 +63,8 @@ class RemoteEngine:
     @property
     def capabilities(self) -> frozenset[str]:
         """See Engine. Which of them the server lacks, it says when it is asked."""
-        return frozenset({"generate", "thinking", "tools", "schema", "score", "embed"})
+        able = {"generate", "thinking", "tools", "choice", "schema", "logprobs", "score", "embed"}
+        return frozenset(able)
 
     @property
     def profile(self) -> Profile:
@@ -77,6 +78,7 @@ class RemoteEngine:
     async def generate(self, prompt: Prompt, sampling: Sampling) -> AsyncGenerator[Token, None]:
         """See Engine."""
         body = {"model": self._model, "stream": True, **chat(prompt), **drawing(sampling)}
+        body |= {"stream_options": {"include_usage": True}, **choosing(sampling)}
         await self._allow(prompt.label)
         async with self._sent(f"{self._address}/chat/completions", body) as response:
             if response.status != 200:

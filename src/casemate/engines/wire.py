@@ -24,6 +24,15 @@ def chat(prompt: Prompt) -> dict[str, Any]:
     return body
 
 
+def choosing(sampling: Sampling) -> dict[str, Any]:
+    """The part that says which tool has to be called, where one has."""
+    if sampling.choice is None:
+        return {}
+    if sampling.choice == "required":
+        return {"tool_choice": "required"}
+    return {"tool_choice": {"type": "function", "function": {"name": sampling.choice}}}
+
+
 def drawing(sampling: Sampling) -> dict[str, Any]:
     """The part that says how to draw: only what was chosen. Raises Invalid for a bad schema."""
     body: dict[str, Any] = {
@@ -31,6 +40,8 @@ def drawing(sampling: Sampling) -> dict[str, Any]:
         "top_p": sampling.top_p,
         "seed": sampling.seed,
         "max_tokens": sampling.max_tokens,
+        "logprobs": None if sampling.likeliest is None else True,
+        "top_logprobs": sampling.likeliest or None,
     }
     if sampling.schema is not None:
         schema = _parsed(sampling.schema, "The schema of the answer")
@@ -65,7 +76,7 @@ class Reading:
             if thought:
                 found.append(Token(thought, kind="thinking"))
             if delta.content:
-                found.append(Token(delta.content))
+                found += _probable(delta.content, choice.logprobs)
             for part in delta.tool_calls or ():
                 found += self._called(part)
             if choice.finish_reason == "length":  # a call that was cut is none
@@ -73,6 +84,11 @@ class Reading:
                 found.append(Token("", kind="cut"))
             elif choice.finish_reason:
                 found += self.end()
+        told = event.usage
+        if told is not None and told.prompt_tokens is not None:
+            found.append(
+                Token("", "count", read=told.prompt_tokens, written=told.completion_tokens)
+            )
         return found
 
     def end(self) -> list[Token]:
@@ -126,7 +142,28 @@ class _Delta(msgspec.Struct):
     tool_calls: list[_CallPart] | None = None
 
 
+class _Likely(msgspec.Struct):
+    token: str
+    logprob: float | None = None
+
+
+class _Probability(msgspec.Struct):
+    token: str
+    logprob: float | None = None
+    top_logprobs: list[_Likely] = msgspec.field(default_factory=list)
+
+
+class _Probabilities(msgspec.Struct):
+    content: list[_Probability] | None = None
+
+
+class _Usage(msgspec.Struct):
+    prompt_tokens: int | None = None
+    completion_tokens: int | None = None
+
+
 class _Choice(msgspec.Struct):
+    logprobs: _Probabilities | None = None
     delta: _Delta = msgspec.field(default_factory=_Delta)
     finish_reason: str | None = None
 
@@ -134,6 +171,25 @@ class _Choice(msgspec.Struct):
 class _Event(msgspec.Struct):
     choices: list[_Choice] = msgspec.field(default_factory=list)
     error: Any = None
+    usage: _Usage | None = None
+
+
+def _probable(text: str, told: _Probabilities | None) -> list[Token]:
+    """A piece of text, token by token if the server told what it is made of."""
+    parts = [] if told is None else told.content or []
+    if "".join(part.token for part in parts) != text:
+        # Half a character is told otherwise: the text is right, and has no probability.
+        return [Token(text)]
+    return [
+        Token(
+            part.token,
+            logprob=part.logprob,
+            likeliest=tuple(
+                (one.token, one.logprob) for one in part.top_logprobs if one.logprob is not None
+            ),
+        )
+        for part in parts
+    ]
 
 
 def no_events() -> Unavailable:

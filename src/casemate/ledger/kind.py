@@ -116,6 +116,22 @@ MEANINGS: dict[str, Meaning] = {
         },
     ),
     **_thing(
+        "file",
+        "file",
+        {
+            "file.added": ("File kept", _CREATE, 1),
+            "file.deleted": ("File deleted", _DELETE, 1),
+        },
+    ),
+    **_thing(
+        "batch",
+        "batch",
+        {
+            "batch.created": ("Batch begun", _CREATE, 1),
+            "batch.ended": ("Batch ended", _UPDATE, 1),
+        },
+    ),
+    **_thing(
         "use case",
         "use_case",
         {

@@ -20,7 +20,7 @@ from casemate.language.thesaurus import Alike, Thesaurus
 from casemate.library.document import Collection, Document, Hit
 from casemate.library.importing import Added, File, Importing
 from casemate.library.index import Damaged, Index
-from casemate.library.parse import Reader
+from casemate.library.parse import Extracted, Reader
 from casemate.library.search import Search
 from casemate.library.turns import Turns
 from casemate.store.blobs import Blobs
@@ -290,6 +290,14 @@ class Library:
 
         with self._imports.turn(), Reader() as reader:
             yield from self._importing.add(into, map(_named, files), reader, record)
+
+    def read(self, name: str, content: bytes) -> Extracted:
+        """The text of a file that is not kept, read in a confined process.
+
+        Raises Unsupported for its type, Unreadable, TooMany while too many files are read.
+        """
+        with self._imports.turn(), Reader() as reader:
+            return reader.read(name, content)
 
     def delete(self, caller: Caller, id: str) -> None:
         """Remove a document for good."""

@@ -25,13 +25,14 @@ from casemate.gate.acts import digest
 from casemate.oversight.hold import Holds
 from casemate.store.database import Database
 from casemate.store.keyring import Keyring
-from casemate.store.tables import forgettings, openings, principals, reviews, runs
+from casemate.store.tables import forgettings, kept, openings, principals, reviews, runs
 
 if TYPE_CHECKING:
     from casemate.gate.admission import Gate
     from casemate.gate.caller import Caller
     from casemate.gate.principal import Principal
     from casemate.ledger.record import Ledger
+    from casemate.library.kept import Kept
     from casemate.library.library import Library
 
 BASES: Mapping[str, str] = MappingProxyType(
@@ -46,7 +47,7 @@ BASES: Mapping[str, str] = MappingProxyType(
 )
 """Why somebody is forgotten. Codes, so that no personal words enter the ledger with a reason."""
 
-_COMMITTED = ("question", "answer", "sources", "steps")
+_COMMITTED = ("question", "answer", "sources", "steps", "vectors")
 _FOLDINGS = 5  # of two seconds each, for readers to end
 
 
@@ -55,7 +56,7 @@ class Forgotten(msgspec.Struct, frozen=True, kw_only=True):
 
     pseudonym: str
     basis: str
-    counts: dict[str, int]  # keys, openings, reviews, collections, documents, blobs
+    counts: dict[str, int]  # keys, openings, reviews, kept, collections, documents, blobs
     commitments: int  # in the ledger, that nothing opens any more
     digest: str  # of the sorted list of those commitments, as canonical JSON
     through: int  # the entries of the ledger that were looked at: those below this index
@@ -88,6 +89,7 @@ class Forgetting:
         ledger: Ledger,
         library: Library,
         holds: Holds,
+        kept: Kept,
         *,
         after: Callable[[str], None] = lambda step: None,
     ) -> None:
@@ -97,6 +99,7 @@ class Forgetting:
         self._ledger = ledger
         self._library = library
         self._holds = holds
+        self._kept = kept
         self._after = after
         self._one = threading.Lock()
 
@@ -232,13 +235,20 @@ class Forgetting:
         with self._database.write() as connection:
             keys = int(self._keyring.retire(connection, id))
             gone = connection.execute(sa.delete(openings).where(openings.c.subject == id)).rowcount
+            things, blobs = self._kept.erase(connection, kept.c.principal == id)
             # What the person wrote about others' runs, and what others wrote about theirs.
             words = (reviews.c.reviewer == id) | reviews.c.run.in_(own)
             said = connection.execute(
                 reviews.update().where(words, reviews.c.reason != "").values(reason="")
             ).rowcount
             self._gate.principals.strip(connection, id)
-            _note(connection, id, {"keys": keys, "openings": gone, "reviews": said})
+            _note(
+                connection,
+                id,
+                {"keys": keys, "openings": gone, "reviews": said, "kept": things},
+            )
+        # What a crash leaves of these is sealed under a key that is gone.
+        self._kept.drop(blobs)
         self._after("content erased")
 
     def _rewrite(self, id: str) -> None:
@@ -335,7 +345,7 @@ class Forgetting:
         )
 
 
-_COUNTED = ("keys", "openings", "reviews", "collections", "documents", "blobs")
+_COUNTED = ("keys", "openings", "reviews", "kept", "collections", "documents", "blobs")
 
 
 def _rows(connection: sa.Connection, id: str) -> sa.CursorResult[Any]:

@@ -17,12 +17,13 @@ from casemate.gate.acts import stamp
 from casemate.gate.country import RETENTION_FLOOR_DAYS
 from casemate.oversight.hold import Holds
 from casemate.store.database import Database
-from casemate.store.tables import openings, reviews, runs, tenants, use_cases
+from casemate.store.tables import kept, openings, reviews, runs, tenants, use_cases
 
 if TYPE_CHECKING:
     from casemate.gate.admission import Gate
     from casemate.gate.caller import Caller
     from casemate.gate.principal import Principal
+    from casemate.library.kept import Kept
 
 _AT_ONCE = 500  # parameters in one statement
 
@@ -34,6 +35,7 @@ class Applied(msgspec.Struct, frozen=True, kw_only=True):
     before: str  # runs that ended before this were old enough
     runs: int  # whose content was erased
     openings: int
+    kept: int  # exchanges of conversations, and what batches gave
     held: int  # runs kept because of a legal hold
     entry: int | None = None  # of the ledger; None if nothing was erased
 
@@ -41,7 +43,9 @@ class Applied(msgspec.Struct, frozen=True, kw_only=True):
 class Retention:
     """Erases the content of runs that are older than their use case's retention."""
 
-    def __init__(self, database: Database, gate: Gate, holds: Holds) -> None:
+    def __init__(self, database: Database, gate: Gate, holds: Holds, kept: Kept) -> None:
+        self._kept = kept
+        self._dropped: list[str] = []  # content of what is being erased
         self._database = database
         self._gate = gate
         self._holds = holds
@@ -67,7 +71,7 @@ class Retention:
                     query.where(use_cases.c.tenant == tenant).order_by(use_cases.c.id)
                 ).all()
             ]
-            erased = [one for one in found if one.runs]
+            erased = [one for one in found if one.runs or one.kept]
             entry = None
             if erased:
                 # Last before the commit, like every act at the gate (see gate/acts.py).
@@ -80,14 +84,40 @@ class Retention:
                             "before": one.before,
                             "runs": one.runs,
                             "openings": one.openings,
+                            "kept": one.kept,
                             "held": one.held,
                         }
                         for one in erased
                     },
                 )
+        self._kept.drop(self._dropped)
+        self._dropped.clear()
         if erased:
             self._database.rewrite()  # the keys live on: no copy of what they seal may remain
-        return [msgspec.structs.replace(one, entry=entry if one.runs else None) for one in found]
+        return [
+            msgspec.structs.replace(one, entry=entry if one in erased else None) for one in found
+        ]
+
+    def _erase_kept(self, connection: sa.Connection, use_case: str, before: str) -> int:
+        """Erase what people keep of such runs, in conversations and as results of batches."""
+        mine = sa.and_(kept.c.use_case == use_case, kept.c.created < before)
+        rows = connection.execute(
+            sa.select(
+                sa.func.coalesce(kept.c.run, kept.c.id).label("id"),
+                kept.c.principal,
+                kept.c.tenant,
+                kept.c.number,
+            ).where(mine)
+        ).all()
+        held = self._holds.covering(connection, rows)
+        going = [row.number for row in rows if row.id not in held]
+        gone = 0
+        for start in range(0, len(going), _AT_ONCE):
+            some = kept.c.number.in_(going[start : start + _AT_ONCE])
+            count, blobs = self._kept.erase(connection, some)
+            gone += count
+            self._dropped += blobs
+        return gone
 
     def _erase(self, connection: sa.Connection, use_case: str, days: int) -> Applied:
         country = self._gate.country
@@ -110,5 +140,8 @@ class Retention:
             gone += connection.execute(sa.delete(openings).where(openings.c.run.in_(some))).rowcount
             # A reviewer's words about an answer would tell what it said.
             connection.execute(reviews.update().where(reviews.c.run.in_(some)).values(reason=""))
-        counts: dict[str, Any] = {"runs": len(going), "openings": gone, "held": len(held)}
+        things = self._erase_kept(connection, use_case, before)
+        counts: dict[str, Any] = {
+            "runs": len(going), "openings": gone, "held": len(held), "kept": things
+        }  # fmt: skip
         return Applied(use_case=use_case, before=before, **counts)

@@ -44,6 +44,22 @@ class Bound:
     support: str  # verbatim | words | none
 
 
+class Whole:
+    """Takes tokens as ``Binder`` does, and binds nothing: the text is one, as it was written."""
+
+    def __init__(self) -> None:
+        self._text = ""
+
+    def feed(self, token: Token) -> list[Bound]:
+        """Nothing yet."""
+        self._text += token.text
+        return []
+
+    def finish(self) -> list[Bound]:
+        """All of it."""
+        return [Bound("", self._text, (), "none")] if self._text else []
+
+
 class Binder:
     """Takes tokens, gives whole sentences with verified citations as soon as they are complete."""
 

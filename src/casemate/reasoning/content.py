@@ -9,6 +9,45 @@ import msgspec
 
 from casemate.engines.engine import Found, Part, Sampling, ToolCall
 from casemate.reasoning.draft import Draft, Looked
+from casemate.reasoning.event import Offered, Request, Turn
+
+
+def question_content(request: Request) -> dict[str, object]:
+    """The question with its conversation, and the tools that were offered with it."""
+    content: dict[str, object] = {
+        "text": request.question,
+        "history": [
+            list(turn) if not isinstance(turn, Turn) else _turn(turn) for turn in request.history
+        ],
+    }
+    if request.since:
+        content["since"] = [_turn(turn) for turn in request.since]
+    if request.tools:
+        content["tools"] = [
+            {"name": one.name, "description": one.description, "parameters": one.parameters}
+            for one in request.tools
+        ]
+        content["choice"] = request.choice
+    if request.schema is not None:
+        content["schema"] = request.schema
+    return content
+
+
+def request_from(content: Mapping[str, Any]) -> Request:
+    """The reverse of ``question_content``."""
+    return Request(
+        question=content["text"],
+        history=msgspec.convert(content["history"], tuple[tuple[str, str] | Turn, ...]),
+        since=msgspec.convert(content.get("since", []), tuple[Turn, ...]),
+        tools=msgspec.convert(content.get("tools", []), tuple[Offered, ...]),
+        choice=content.get("choice", "auto"),
+        schema=content.get("schema"),
+    )
+
+
+def _turn(turn: Turn) -> dict[str, object]:
+    built: dict[str, object] = msgspec.to_builtins(turn)
+    return built
 
 
 def steps_content(draft: Draft, sampling: Sampling, rounds: int) -> dict[str, object]:
@@ -67,6 +106,9 @@ def sampling_from(content: Mapping[str, Any]) -> Sampling:
         seed=kept.seed,
         max_tokens=kept.max_tokens,
         repeatable=kept.repeatable,
+        stop=kept.stop,
+        schema=kept.schema,
+        choice=kept.choice,
     )
 
 
@@ -88,6 +130,9 @@ def _sampling_content(sampling: Sampling) -> dict[str, object]:
         "seed": sampling.seed,
         "max_tokens": sampling.max_tokens,
         "repeatable": sampling.repeatable,
+        "stop": list(sampling.stop) or None,
+        "schema": sampling.schema,
+        "choice": sampling.choice,
     }
     return {name: value for name, value in kept.items() if value is not None}
 
@@ -115,3 +160,6 @@ class _Sampling(msgspec.Struct):
     seed: int | None = None
     max_tokens: int | None = None
     repeatable: bool = True
+    stop: tuple[str, ...] = ()
+    schema: str | None = None
+    choice: str | None = None

@@ -6,13 +6,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from casemate.engines.engine import Found, ToolCall
+from casemate.engines.engine import Found, Token, ToolCall
 from casemate.reasoning.citation import Bound
 from casemate.reasoning.event import (
     Answer,
+    Call,
     Citation,
     Cited,
+    Counted,
     Event,
+    Probable,
     Sentence,
     Source,
     Step,
@@ -48,6 +51,10 @@ class Draft:
     text: str = ""
     sentences: list[Sentence] = field(default_factory=list)
     citations: list[Citation] = field(default_factory=list)
+    calls: list[Call] = field(default_factory=list)
+    tokens: list[Probable] = field(default_factory=list)
+    thought: int = 0  # pieces of thinking
+    counted: Counted = field(default_factory=Counted)
 
     def answer(self) -> Answer:
         """The answer as it stands."""
@@ -58,6 +65,7 @@ class Draft:
             citations=tuple(self.citations),
             sources=tuple(self.sources),
             thinking="".join(self.thinking),
+            calls=tuple(self.calls),
         )
 
     def begin(self, kind: str, subject: str = "") -> StepStarted:
@@ -129,6 +137,26 @@ class Draft:
             )
         )
         return [*events, Text(text=piece)]
+
+    def say(self, text: str, token: Probable | None) -> Text:
+        """Add words that rest on no passages, as they are; see ``close``."""
+        self.text += text
+        told = () if token is None else (token,)
+        self.tokens += told
+        return Text(text=text, tokens=told)
+
+    def count(self, told: Token) -> None:
+        """Add what the engine counted in one round."""
+        self.counted = Counted(
+            read=(self.counted.read or 0) + (told.read or 0),
+            written=(self.counted.written or 0) + (told.written or 0),
+            thought=self.thought,
+        )
+
+    def close(self) -> None:
+        """What was said in this way is one sentence, without support."""
+        if self.text and not self.sentences:
+            self.sentences.append(Sentence(start=0, end=len(self.text), support="none"))
 
     def _number(self, source: int) -> int:
         """The number under which a source is shown: in the order of first mention."""

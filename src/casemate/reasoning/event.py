@@ -12,8 +12,43 @@ import msgspec
 from msgspec import Meta
 
 
+class Call(msgspec.Struct, frozen=True, kw_only=True):
+    """A tool of the asker's that the model calls. ``arguments``: JSON text, as it wrote it."""
+
+    id: str
+    name: str
+    arguments: str
+
+
+class Turn(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A turn in which the asker's tools take part.
+
+    An assistant's may hold ``calls``; a tool's ``answers`` the call of that id.
+    """
+
+    role: Annotated[str, Meta(pattern="^(assistant|tool)$")]
+    text: str = ""
+    calls: tuple[Call, ...] = ()
+    answers: str = ""
+
+
+class Offered(msgspec.Struct, frozen=True, kw_only=True):
+    """A tool that the asker runs and the model may call. ``parameters``: JSON Schema, as text."""
+
+    name: Annotated[str, Meta(pattern="^[a-zA-Z0-9_.-]{1,128}$")]
+    description: str = ""
+    parameters: str = "{}"
+
+
 class Request(msgspec.Struct, frozen=True, kw_only=True):
-    """What a face hands in."""
+    """What a face hands in.
+
+    ``history``: earlier turns, as (role, text) or with tools. ``since``: turns after the question,
+    in which the model called tools of the asker's and was answered. ``choice``: "auto", "none",
+    "required", or the name of the tool to call. ``schema``: JSON Schema, as text, that the answer
+    has to satisfy. ``stop``: texts before which it ends. ``logprobs``: for how many alternatives
+    the log-probability of each token is wanted as well; 0 for that of the token alone.
+    """
 
     question: str
     label: str | None = None  # of the question and its history; else the policy's lowest
@@ -25,7 +60,13 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
     top_p: Annotated[float, Meta(gt=0, le=1)] | None = None
     seed: Annotated[int, Meta(ge=-(2**53) + 1, le=2**53 - 1)] | None = None
     max_tokens: Annotated[int, Meta(ge=1, le=1_000_000)] | None = None
-    history: tuple[tuple[str, str], ...] = ()  # earlier (role, text) of a conversation
+    history: tuple[tuple[str, str] | Turn, ...] = ()
+    since: tuple[Turn, ...] = ()
+    tools: Annotated[tuple[Offered, ...], Meta(max_length=128)] = ()
+    choice: str = "auto"
+    schema: Annotated[str, Meta(max_length=262_144)] | None = None
+    stop: Annotated[tuple[str, ...], Meta(max_length=16)] = ()
+    logprobs: Annotated[int, Meta(ge=0, le=20)] | None = None
 
 
 class Source(msgspec.Struct, frozen=True, kw_only=True):
@@ -89,6 +130,7 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True):
     citations: tuple[Citation, ...]
     sources: tuple[Source, ...]
     thinking: str = ""
+    calls: tuple[Call, ...] = ()  # tools of the asker's, to be run before there is an answer
 
 
 class Admitted(msgspec.Struct, frozen=True, tag="admitted", kw_only=True):
@@ -127,10 +169,36 @@ class Thinking(msgspec.Struct, frozen=True, tag="thinking", kw_only=True):
     text: str
 
 
-class Text(msgspec.Struct, frozen=True, tag="text", kw_only=True):
-    """A piece of the answer, whole sentences with verified markers."""
+class Probable(msgspec.Struct, frozen=True, kw_only=True):
+    """A token of the answer: the natural logarithm of its probability, and of the likeliest."""
 
     text: str
+    logprob: float
+    likeliest: tuple[tuple[str, float], ...] = ()
+
+
+class Counted(msgspec.Struct, frozen=True, kw_only=True):
+    """Tokens as the engine counted them; None: it did not."""
+
+    read: int | None = None
+    written: int | None = None
+    thought: int | None = None
+
+
+class Text(msgspec.Struct, frozen=True, tag="text", kw_only=True):
+    """A piece of the answer, whole sentences with verified markers.
+
+    ``tokens``: those it is made of, where log-probabilities were asked for.
+    """
+
+    text: str
+    tokens: tuple[Probable, ...] = ()
+
+
+class Called(msgspec.Struct, frozen=True, tag="called", kw_only=True):
+    """The model calls a tool that the asker runs; the answer comes when it was told the result."""
+
+    call: Call
 
 
 class Cited(msgspec.Struct, frozen=True, tag="cited", kw_only=True):
@@ -149,6 +217,10 @@ class Finished(msgspec.Struct, frozen=True, tag="finished", kw_only=True):
     entry: int
     answer: Answer
     steps: tuple[Step, ...]
+    tokens: tuple[Probable, ...] = ()  # where log-probabilities were asked for; not recorded
+    counted: Counted = Counted()
 
 
-Event = Admitted | StepStarted | StepFinished | Waiting | Thinking | Text | Cited | Finished
+Event = (
+    Admitted | StepStarted | StepFinished | Waiting | Thinking | Text | Called | Cited | Finished
+)

@@ -3,6 +3,9 @@
 Each passage stands between fences that hold a code drawn for this run, which no document can know
 in advance; the instructions say that whatever stands between them is material to quote. A model
 that was trained on numbered passages alone (its profile says so) gets just these.
+
+Under a use case without documents nothing is searched, and the model gets the conversation as it
+is: there alone the asker speaks as the system.
 """
 
 from __future__ import annotations
@@ -15,7 +18,7 @@ import msgspec
 
 from casemate.engines.engine import Chunk, Evidence, Found, Message, Prompt, Tool, ToolCall
 from casemate.models.profile import Profile
-from casemate.reasoning.event import Request, Source
+from casemate.reasoning.event import Offered, Request, Source, Turn
 
 if TYPE_CHECKING:
     from casemate.gate.label import Label
@@ -75,8 +78,26 @@ def build(
 ) -> Prompt:
     """The prompt of a run; equal arguments give an equal prompt.
 
-    ``without`` leaves passages out by number, to see what changes.
+    Without ``found`` and ``sources`` nothing was searched. ``without`` leaves passages out by
+    number, to see what changes.
     """
+    theirs = () if request.choice == "none" else tuple(map(_theirs, request.tools))
+    if not found and not sources:
+        return Prompt(
+            question=request.question,
+            language=language,
+            label=label,
+            found=(),
+            evidence=(),
+            messages=(
+                *_plain_system(request, profile),
+                *(_message(turn) for turn in request.history if _role(turn) != "system"),
+                Message.of("user", request.question),
+                *map(_message, request.since),
+            ),
+            tools=theirs,
+        )
+    own = (SEARCH,) if profile.tools and SEARCH.name not in {one.name for one in theirs} else ()
     numbers = [number for number in range(1, len(sources) + 1) if number not in without]
     told = _that_fit(numbers, sources, profile)
     evidence = tuple(
@@ -92,11 +113,12 @@ def build(
         found=tuple(found),
         evidence=evidence,
         messages=(
-            *_system(language, run, profile),
+            *_system(language, run, profile, searching=bool(own)),
             *_earlier(request, profile),
             Message.of("user", f"{passages}\n\n{request.question}"),
+            *map(_message, request.since),
         ),
-        tools=(SEARCH,) if profile.tools else (),
+        tools=(*own, *theirs),
     )
 
 
@@ -140,13 +162,43 @@ def query_of(call: ToolCall) -> str | None:
     return query or None
 
 
-def _system(language: str, run: str, profile: Profile) -> tuple[Message, ...]:
+def _theirs(tool: Offered) -> Tool:
+    return Tool(tool.name, tool.description, tool.parameters, theirs=True)
+
+
+def _role(turn: tuple[str, str] | Turn) -> str:
+    return turn.role if isinstance(turn, Turn) else turn[0]
+
+
+def _message(turn: tuple[str, str] | Turn) -> Message:
+    if not isinstance(turn, Turn):
+        role, text = turn
+        return Message.of("assistant" if role == "assistant" else "user", text)
+    return Message(
+        turn.role,
+        (Chunk(turn.text),) if turn.text or turn.role == "tool" else (),
+        tuple(ToolCall(call.id, call.name, call.arguments) for call in turn.calls),
+        turn.answers,
+    )
+
+
+def _plain_system(request: Request, profile: Profile) -> tuple[Message, ...]:
+    chunks = [Chunk(one.text, one.kind) for one in profile.system]
+    said = [turn[1] for turn in request.history if not isinstance(turn, Turn)
+            and turn[0] == "system"]  # fmt: skip
+    if said:
+        text = "\n\n".join(said)
+        chunks.append(Chunk(f"\n\n{text}" if chunks else text))
+    return (Message("system", tuple(chunks)),) if chunks else ()
+
+
+def _system(language: str, run: str, profile: Profile, *, searching: bool) -> tuple[Message, ...]:
     chunks = [Chunk(one.text, one.kind) for one in profile.system]
     if profile.passages == "fenced":
         instructions = _INSTRUCTIONS.format(
             language=_LANGUAGES.get(language, "English"), fence=_fence(run)
         )
-        if profile.tools:
+        if searching:
             instructions += _SEARCHING
         chunks.append(Chunk(f"\n\n{instructions}" if chunks else instructions))
     return (Message("system", tuple(chunks)),) if chunks else ()
@@ -155,10 +207,7 @@ def _system(language: str, run: str, profile: Profile) -> tuple[Message, ...]:
 def _earlier(request: Request, profile: Profile) -> list[Message]:
     if profile.passages == "numbered":
         return []  # trained on one question at a time
-    return [
-        Message.of("assistant" if role == "assistant" else "user", text)
-        for role, text in request.history
-    ]
+    return [_message(turn) for turn in request.history]
 
 
 def _that_fit(numbers: Sequence[int], sources: Sequence[Source], profile: Profile) -> list[int]:

@@ -17,6 +17,7 @@ import sqlalchemy as sa
 from casemate.errors import NotFound
 from casemate.ledger.merkle import leaf_hash
 from casemate.ledger.receipt import ENTRIES, Opening, canonical, commit
+from casemate.reasoning.content import question_content
 from casemate.reasoning.event import Answer, Request, Source, Step
 from casemate.store.database import Database
 from casemate.store.keyring import Keyring
@@ -107,9 +108,16 @@ class Runs:
     # Writing
 
     def open(
-        self, admission: Admission, request: Request, model_digest: str, label: Label
+        self,
+        admission: Admission,
+        request: Request | Mapping[str, object],
+        model_digest: str,
+        label: Label,
     ) -> Opened:
-        """Record that a question of this ``label`` was admitted; durable when it returns."""
+        """Record that a question of this ``label`` was admitted; durable when it returns.
+
+        ``request``: the question, or the content of what is asked where it is none.
+        """
         run, subject = self._new_id("r"), admission.principal.id
         now = self._clock()
         head: dict[str, object] = {
@@ -126,7 +134,7 @@ class Runs:
                 "digest": admission.decision.digest,
             },
         }
-        question = {"text": request.question, "history": [list(turn) for turn in request.history]}
+        question = question_content(request) if isinstance(request, Request) else request
         rows, commitments = self._seal(run, subject, "admitted", {"question": question})
         with self._database.write() as connection:
             self._keyring.require(connection, subject)
@@ -319,7 +327,8 @@ class Runs:
 
     def _summary(self, row: sa.Row[tuple[Any, ...]]) -> dict[str, Any]:
         try:
-            question = self._open(row.id, "admitted", "question").content["text"]
+            asked = self._open(row.id, "admitted", "question").content
+            question = asked["text"] if "text" in asked else "\n".join(asked.get("texts", ()))
         except NotFound:
             question = ""
         return {
@@ -413,7 +422,8 @@ class Runs:
 
 def answer_content(answer: Answer) -> dict[str, object]:
     """The answer as it is committed to."""
-    return {
+    calls = [{"id": c.id, "name": c.name, "arguments": c.arguments} for c in answer.calls]
+    return ({"calls": calls} if calls else {}) | {
         "text": answer.text,
         "language": answer.language,
         "citations": [

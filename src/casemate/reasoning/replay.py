@@ -13,11 +13,11 @@ import msgspec
 from casemate.engines.engine import Engine, Prompt, Sampling
 from casemate.errors import Unsupported
 from casemate.reasoning import prompt as prompts
-from casemate.reasoning.citation import Binder, Bound
-from casemate.reasoning.content import found_from, looked_from, sampling_from
+from casemate.reasoning.citation import Binder, Bound, Whole
+from casemate.reasoning.content import found_from, looked_from, request_from, sampling_from
 from casemate.reasoning.draft import Looked
 from casemate.reasoning.event import Request, Source
-from casemate.reasoning.rounds import Asked, Budget, Queued, Stopped, rounds
+from casemate.reasoning.rounds import Asked, Budget, Queued, Stopped, Theirs, rounds
 
 if TYPE_CHECKING:
     from casemate.gate.label import Label
@@ -59,10 +59,7 @@ class Recorded:
         first = max((number for one in found for number in one.evidence), default=0)
         return cls(
             run,
-            Request(
-                question=contents["question"]["text"],
-                history=tuple((role, text) for role, text in contents["question"]["history"]),
-            ),
+            request_from(contents["question"]),
             contents["answer"]["language"],
             sources,
             first,
@@ -94,6 +91,7 @@ class Again:
     bound: list[Bound] = field(default_factory=list)
     thinking: str = ""
     strayed: bool = False  # called other tools than the recorded run
+    called: list[tuple[str, str]] = field(default_factory=list)  # tools of the asker's
 
     @property
     def sentences(self) -> list[str]:
@@ -108,7 +106,8 @@ async def repeat(engine: Engine, recorded: Recorded, prompt: Prompt, seconds: fl
     """
     again = Again()
     sources = list(recorded.sources[: recorded.given_first])
-    binder = Binder(sources)
+    plain = recorded.sampling.schema is not None or not prompt.found
+    binder = Whole() if plain else Binder(sources)
     looked = list(recorded.looked)
     most = recorded.contents["steps"].get("most_rounds", _ROUNDS)
     budget = Budget(most, recorded.sampling.max_tokens, seconds)
@@ -133,14 +132,18 @@ async def repeat(engine: Engine, recorded: Recorded, prompt: Prompt, seconds: fl
                 ]
             elif isinstance(piece, Stopped):
                 break
-            elif isinstance(piece, Queued):
+            elif isinstance(piece, Theirs):
+                again.called = [(one.name, one.arguments) for one in piece.calls]
+            elif isinstance(piece, Queued) or piece.kind == "count":
                 continue
             elif piece.kind == "thinking":
                 again.thinking += piece.text
             else:
                 again.bound.extend(binder.feed(piece))
     again.bound.extend(binder.finish())
-    again.strayed |= bool(looked)
+    again.strayed |= bool(looked) or again.called != [
+        (one["name"], one["arguments"]) for one in recorded.contents["answer"].get("calls", ())
+    ]
     return again
 
 

@@ -13,18 +13,29 @@ from collections.abc import AsyncGenerator, Callable
 from contextlib import AbstractContextManager, aclosing, nullcontext
 from typing import TYPE_CHECKING
 
+from casemate.engines import turns
 from casemate.engines.engine import Engine, Found, Sampling, Token
 from casemate.engines.schedule import Flow
-from casemate.engines.turns import Turn, Turns
 from casemate.errors import Invalid, Refused, TooLarge
 from casemate.language import words
 from casemate.reasoning import prompt as prompts
 from casemate.reasoning.citation import Binder
 from casemate.reasoning.content import steps_content
 from casemate.reasoning.draft import Draft, Looked
-from casemate.reasoning.event import Admitted, Event, Finished, Request, Thinking, Waiting
+from casemate.reasoning.event import (
+    Admitted,
+    Call,
+    Called,
+    Event,
+    Finished,
+    Probable,
+    Request,
+    Thinking,
+    Turn,
+    Waiting,
+)
 from casemate.reasoning.record import Opened, Runs, answer_content, source_content
-from casemate.reasoning.rounds import Asked, Budget, Queued, Stopped, rounds
+from casemate.reasoning.rounds import Asked, Budget, Queued, Stopped, Theirs, rounds
 
 if TYPE_CHECKING:
     from casemate.gate.admission import Admission
@@ -35,6 +46,16 @@ if TYPE_CHECKING:
 PASSAGES = 10  # for each part of a question
 _MOST_PARTS = 6
 _LARGEST_SEED = 2**53 - 1  # the largest that canonical JSON (RFC 8785) holds exactly
+
+
+class NotHonoured(Invalid):
+    """The model, or the use case, cannot do what the request's field ``param`` asks for."""
+
+    code = "unsupported_parameter"
+
+    def __init__(self, param: str, what: str) -> None:
+        super().__init__(what, "Leave it out, or choose a model that can.")
+        self.param = param
 
 
 class Reasoner:
@@ -56,7 +77,7 @@ class Reasoner:
         seconds: float,
         new_seed: Callable[[], int],
         repeatable: bool = True,
-        searches: Turns | None = None,
+        searches: turns.Turns | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._library = library
@@ -79,10 +100,11 @@ class Reasoner:
     ) -> AsyncGenerator[Event, None]:
         """Answer ``request`` under ``admission``; ``label``: of question, conversation and model.
 
-        Raises Invalid, TooLarge or Refused before anything is recorded; what the engine
-        or the library raises, after the run's end was recorded as failed.
+        Raises Invalid, NotHonoured, TooLarge or Refused before anything is recorded; what the
+        engine or the library raises, after the run's end was recorded as failed.
         """
         self._check(request)
+        _able(admission, request, engine)
         if not admission.label.dominates(label):
             raise Refused(
                 "The label of the question, the conversation or the model is above what you may "
@@ -147,7 +169,12 @@ class Reasoner:
             raise Invalid(
                 "The seed is too large.", f"Take one between -{_LARGEST_SEED} and {_LARGEST_SEED}."
             )
-        for text in (request.question, *(said for _, said in request.history)):
+        for text in (
+            request.question,
+            *(turn.text if isinstance(turn, Turn) else turn[1] for turn in request.history),
+            *(turn.text for turn in request.since),
+            *request.stop,
+        ):
             if any("\ud800" <= char <= "\udfff" for char in text):
                 raise Invalid("The question is not valid text.", "Write it in UTF-8.")
         if not request.question.strip():
@@ -169,11 +196,17 @@ class Reasoner:
             seed,
             request.max_tokens,
             repeatable=self._repeatable,
+            stop=request.stop,
+            schema=request.schema,
+            choice=None if request.choice in ("auto", "none") else request.choice,
+            likeliest=request.logprobs,
         )
 
     async def _search(
         self, admission: Admission, request: Request, engine: Engine, draft: Draft
     ) -> AsyncGenerator[Event, None]:
+        if _without_documents(admission):
+            return
         parts = engine.plan(request.question)[:_MOST_PARTS]
         passages = await asyncio.to_thread(self._library.readable, admission)
         for part in parts:
@@ -203,7 +236,7 @@ class Reasoner:
                 await turn.come()
             return list(await asyncio.to_thread(self._library.find, query, admission, limit=limit))
 
-    def _searching(self, admission: Admission) -> AbstractContextManager[Turn | None]:
+    def _searching(self, admission: Admission) -> AbstractContextManager[turns.Turn | None]:
         """A turn at the library, which a flood of questions would otherwise keep to itself."""
         if self._searches is None:
             return nullcontext()
@@ -229,7 +262,7 @@ class Reasoner:
             engine.profile,
         )
         budget = Budget(self._rounds, sampling.max_tokens, self._seconds)
-        binder = Binder(draft.sources)
+        binder = None if sampling.schema or not draft.found else Binder(draft.sources)
         # The step that is under way, and what there was when it began. A model that can think is
         # taken to do so until its first word.
         doing, since = "think" if "thinking" in engine.capabilities else writes, 0
@@ -240,7 +273,7 @@ class Reasoner:
                 if isinstance(piece, Queued):
                     yield Waiting(position=piece.position)
                     continue
-                kind = _step_of(piece, writes)
+                kind = _step_of(piece, writes, doing)
                 if kind != doing:
                     if done := _count(doing, draft) - since:
                         yield draft.end(doing, count=done)
@@ -254,18 +287,31 @@ class Reasoner:
                 elif isinstance(piece, Stopped):
                     yield draft.begin("limit", piece.bound)
                     yield draft.end("limit", piece.bound)
+                elif isinstance(piece, Theirs):
+                    for one in piece.calls:
+                        call = Call(id=one.id, name=one.name, arguments=one.arguments)
+                        draft.calls.append(call)
+                        yield draft.begin("tool", call.name)
+                        yield draft.end("tool", call.name)
+                        yield Called(call=call)
+                elif piece.kind == "count":
+                    draft.count(piece)
                 elif piece.kind == "thinking":
                     draft.thinking.append(piece.text)
+                    draft.thought += 1
                     yield Thinking(text=piece.text)
+                elif binder is None:
+                    yield draft.say(piece.text, _probable(piece, sampling))
                 else:
                     for bound in binder.feed(piece):
                         for event in draft.show(bound):
                             yield event
-        for bound in binder.finish():
+        for bound in () if binder is None else binder.finish():
             for event in draft.show(bound):
                 yield event
         if done := _count(doing, draft) - since:
             yield draft.end(doing, count=done)
+        draft.close()
         yield draft.begin("verify")
         yield draft.end("verify", count=len(draft.citations))
 
@@ -317,7 +363,46 @@ class Reasoner:
             entry=finished.index,
             answer=answer,
             steps=tuple(draft.steps),
+            tokens=tuple(draft.tokens),
+            counted=draft.counted,
         )
+
+
+def _able(admission: Admission, request: Request, engine: Engine) -> None:
+    """Raise NotHonoured for what the model cannot do."""
+    able = engine.capabilities
+    if request.tools and request.choice != "none" and "tools" not in able:
+        raise NotHonoured("tools", "The model of this use case calls no tools.")
+    if (request.since or any(isinstance(turn, Turn) for turn in request.history)) and (
+        "tools" not in able
+    ):
+        raise NotHonoured("messages", "The model of this use case reads no results of tools.")
+    if request.choice not in ("auto", "none"):
+        if request.choice != "required" and request.choice not in {t.name for t in request.tools}:
+            raise NotHonoured("tool_choice", "There is no such tool among those offered.")
+        if "choice" not in able:
+            raise NotHonoured("tool_choice", "The model of this use case cannot be made to call.")
+    if request.schema is not None and "schema" not in able:
+        raise NotHonoured("response_format", "The model of this use case follows no schema.")
+    if request.logprobs is not None:
+        if "logprobs" not in able:
+            raise NotHonoured("logprobs", "The model of this use case gives no probabilities.")
+        if not (_without_documents(admission) or request.schema is not None):
+            raise NotHonoured(
+                "logprobs",
+                "An answer from documents is bound sentence by sentence, without probabilities.",
+            )
+
+
+def _without_documents(admission: Admission) -> bool:
+    """Whether the use case is one that uses no documents at all."""
+    return admission.use_case.collections == ()
+
+
+def _probable(token: Token, sampling: Sampling) -> Probable | None:
+    if sampling.likeliest is None or token.logprob is None:
+        return None
+    return Probable(text=token.text, logprob=token.logprob, likeliest=token.likeliest)
 
 
 def _require(admission: Admission, label: Label) -> None:
@@ -329,9 +414,11 @@ def _require(admission: Admission, label: Label) -> None:
         )
 
 
-def _step_of(piece: Token | Asked | Stopped, writes: str) -> str:
+def _step_of(piece: Token | Asked | Theirs | Stopped, writes: str, doing: str) -> str:
     """The kind of step that ``piece`` belongs to; none where it makes steps of its own."""
     if isinstance(piece, Token):
+        if piece.kind == "count":
+            return doing
         return "think" if piece.kind == "thinking" else writes
     return ""
 
@@ -340,7 +427,8 @@ def _count(kind: str, draft: Draft) -> int:
     """What a step of this kind adds to: characters thought, or sentences; nothing without one."""
     if kind == "think":
         return sum(map(len, draft.thinking))
-    return len(draft.sentences) if kind else 0
+    # Text that nothing is bound in has no sentences while it is written.
+    return (len(draft.sentences) or len(draft.text)) if kind else 0
 
 
 def _language(request: Request) -> str:

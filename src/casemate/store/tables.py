@@ -10,7 +10,7 @@ from __future__ import annotations
 import sqlalchemy as sa
 from sqlalchemy import BigInteger, Column, ForeignKey, Index, Integer, LargeBinary, String, Text
 
-REVISION = "0008"  # the newest file in migrations/versions
+REVISION = "0009"  # the newest file in migrations/versions
 
 metadata = sa.MetaData(
     naming_convention={
@@ -321,6 +321,26 @@ reviews = sa.Table(
     Column("reason", Text, nullable=False),
     Column("entry", Integer, nullable=False),  # its index in the ledger
     Column("created", String, nullable=False),
+)
+
+kept = sa.Table(
+    "kept",
+    metadata,
+    Column("number", Integer, primary_key=True, autoincrement=True),  # the order they came in
+    Column("id", String, nullable=False, unique=True),
+    Column("kind", String, nullable=False),  # file | conversation | exchange | agent | batch | line
+    Column("tenant", String, ForeignKey("tenants.id"), nullable=False),
+    Column("principal", String, ForeignKey("principals.id"), nullable=False),  # whose it is
+    Column("use_case", String),  # under whose retention it is; null: until its owner deletes it
+    Column("label", String, nullable=False),
+    Column("parent", String),  # what it is a part of
+    Column("run", String),  # that it came of
+    Column("state", String, nullable=False),
+    Column("created", String, nullable=False),
+    Column("blob", String),  # digest of its content, sealed
+    Column("sealed", LargeBinary, nullable=False),  # JSON about it
+    Index("ix_kept_principal", "principal", "kind"),
+    Index("ix_kept_parent", "parent", "state"),
 )
 
 data_keys = sa.Table(

@@ -111,12 +111,12 @@ def test_an_unknown_model_is_not_found(client):
 @pytest.mark.parametrize(
     ("name", "value"),
     [
-        ("n", 2),
+        ("n", 99),
         ("logprobs", True),
         ("response_format", {"type": "json_object"}),
         ("tools", [{"type": "function", "function": {"name": "f", "parameters": {}}}]),
         ("temperature", "hot"),
-        ("stop", "\n"),
+        ("stop", 7),
     ],
 )
 def test_a_bad_parameter_is_a_bad_request_that_names_it(client, name, value):
@@ -135,4 +135,4 @@ def test_an_empty_question_is_a_bad_request(client):
 
 def test_what_is_not_offered_is_not_found(client):
     with pytest.raises(openai.NotFoundError):
-        client.embeddings.create(model="documents", input="x")
+        client.moderations.create(input="x")

@@ -88,6 +88,7 @@ def test_what_is_sent_is_the_prompt_and_only_the_sampling_that_was_chosen(
     assert plain == {
         "model": "tiny",
         "stream": True,
+        "stream_options": {"include_usage": True},
         "messages": [
             {"role": "system", "content": "Be brief."},
             {"role": "user", "content": "How much?"},
@@ -249,7 +250,7 @@ def test_a_reader_who_leaves_early_leaves_no_open_connection(model_server: Model
 
 def test_it_says_what_servers_of_this_kind_can_do() -> None:
     engine = RemoteEngine("http://127.0.0.1:1/v1", "tiny", allowed)
-    able = {"generate", "thinking", "tools", "schema", "score", "embed"}
+    able = {"generate", "thinking", "tools", "choice", "schema", "logprobs", "score", "embed"}
     assert engine.capabilities == able
 
 

@@ -105,7 +105,8 @@ def test_after_forgetting_no_byte_is_left_and_a_hundred_other_receipts_verify(
     assert house.installation.library.search(bob, "dog tax")
     assert house.ask("How much is the dog tax?", bob).outcome == "answered"
     assert done.counts == {
-        "keys": 1, "openings": 8, "reviews": 1, "collections": 1, "documents": 2, "blobs": 2,
+        "keys": 1, "openings": 8, "reviews": 1, "kept": 0, "collections": 1,
+            "documents": 2, "blobs": 2,
     }  # fmt: skip
     assert [one["name"] for one in done.remaining] == ["shared.md"]
     house.installation.log.check()
@@ -201,7 +202,14 @@ def stopping_at(house: House, step: str) -> Iterator[Forgetting]:
 
     one = house.installation
     yield Forgetting(
-        one.database, one.keyring, one.gate, one.ledger, one.library, one.holds, after=after
+        one.database,
+        one.keyring,
+        one.gate,
+        one.ledger,
+        one.library,
+        one.holds,
+        one.kept,
+        after=after,
     )
 
 
@@ -224,7 +232,8 @@ def test_what_stops_between_two_steps_is_finished_at_the_next_start(
         assert kinds.count("principal.forgetting") == kinds.count("principal.forgotten") == 1
         proof = again.entries()[-1]
         assert proof["destroyed"] == {
-            "keys": 1, "openings": 8, "reviews": 1, "collections": 1, "documents": 2, "blobs": 2,
+            "keys": 1, "openings": 8, "reviews": 1, "kept": 0, "collections": 1,
+            "documents": 2, "blobs": 2,
         }  # fmt: skip
 
 
@@ -237,7 +246,7 @@ with Installation.open(__import__("pathlib").Path(sys.argv[1])) as one:
         if step == sys.argv[3]:
             os.kill(os.getpid(), signal.SIGKILL)
     Forgetting(one.database, one.keyring, one.gate, one.ledger, one.library, one.holds,
-               after=after).forget(one.gate.owner(), sys.argv[2])
+               one.kept, after=after).forget(one.gate.owner(), sys.argv[2])
 """
 
 

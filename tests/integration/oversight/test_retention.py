@@ -43,7 +43,7 @@ def test_old_content_is_erased_and_the_record_of_it_stays(asked: Asked) -> None:
     assert (done.use_case, done.runs, done.openings, done.held) == ("documents", 1, 4, 0)
     (entry,) = applied_in(house)
     assert entry["use_cases"] == {
-        "documents": {"before": done.before, "runs": 1, "openings": 4, "held": 0}
+        "documents": {"before": done.before, "runs": 1, "openings": 4, "kept": 0, "held": 0}
     }
     with pytest.raises(NotFound, match="erased"):
         house.installation.runs.receipt(bob, run)

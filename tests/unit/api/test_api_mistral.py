@@ -24,7 +24,7 @@ def models(installation):
     """Two models: one that quotes, and one that thinks."""
 
     def a_model(id, profile=None, length=None):
-        manifest = SimpleNamespace(profile=profile, context_length=length)
+        manifest = SimpleNamespace(profile=profile, context_length=length, engine="llama")
         return SimpleNamespace(id=id, manifest=manifest)
 
     large = a_model("org/large", Profile(thinking="tokens"), 8192)
@@ -278,8 +278,9 @@ def test_what_a_user_shows_and_nobody_here_can_see_is_refused_by_name(client, ki
 @pytest.mark.parametrize(
     ("messages", "place"),
     [
-        ([{"role": "tool", "content": "x"}], ["messages", 0, "role"]),
-        ([{"role": "assistant", "tool_calls": [{"id": "1"}]}], ["messages", 0, "tool_calls"]),
+        ([{"role": "tool", "content": "x"}], ["messages", 0, "tool_call_id"]),
+        ([{"role": "tool", "content": "x", "tool_call_id": "1"}], ["messages"]),
+        ([{"role": "assistant", "tool_calls": [{"id": "1"}]}], ["messages", 0, "tool_calls", 0]),
         ([{"role": "system", "content": "x"}], ["messages"]),
         ([{"role": "judge", "content": "x"}], ["messages", 0, "role"]),
         ([], ["messages"]),
@@ -297,9 +298,9 @@ def test_a_conversation_that_is_no_question_is_a_validation_error(client, messag
     ("name", "value"),
     [
         ("prompt_mode", "poetry"),
-        ("response_format", {"type": "json_schema", "json_schema": {"name": "n", "schema": {}}}),
+        ("response_format", {"type": "json_schema"}),
         ("tools", [{"type": "web_search"}]),
-        ("tool_choice", {"type": "function", "function": {"name": "f"}}),
+        ("tool_choice", {"type": "else"}),
         ("repetition_penalty", 1.2),
         ("min_tokens", 4),
         ("prompt_logprobs", True),

@@ -6,7 +6,8 @@ import pytest
 from fake_installation import BOUND_KEY, QUOTE, SESSION, TEXT, a_run, fresh, replaced
 
 from casemate import api
-from casemate.api.platform import OPERATIONS, openapi
+from casemate.api import openapi
+from casemate.api.platform import OPERATIONS
 from casemate.settings import Settings
 
 ASK = {"question": "What is the fee?"}

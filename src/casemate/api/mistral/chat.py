@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 from msgspec import UNSET, UnsetType
 from starlette.requests import Request
@@ -10,14 +10,14 @@ from starlette.types import ASGIApp
 
 from casemate.api.body import json_object
 from casemate.api.caller import bearer
-from casemate.api.metrics import metrics_of
+from casemate.api.calling import shape_of
 from casemate.api.mistral import response as shapes
 from casemate.api.mistral.libraries import collection
 from casemate.api.mistral.models import offered
 from casemate.api.mistral.request import ChatRequest
-from casemate.api.openai.response import finish_reason
+from casemate.api.openai.response import FinishReason, finish_reason
 from casemate.api.resource import Face, json_response
-from casemate.api.running import EventStream, concluded
+from casemate.api.running import Desk, EventStream
 from casemate.errors import CasemateError
 from casemate.reasoning import event as run
 
@@ -27,26 +27,50 @@ _DONE = b"data: [DONE]\n\n"
 async def completions(face: Face, request: Request) -> ASGIApp:
     """Ask, and answer whole or as a stream."""
     caller = await bearer(face.installation, request)
-    chat = ChatRequest.parse(await json_object(request))
-    offer = await offered(face, caller, chat.model)
-    within = [await collection(face, caller, id) for id in chat.libraries]
-    asked = chat.to_run(offer, tuple(one.name for one in within), face.settings)
-    created = int(face.now())
-    site = face.settings.public_url.rstrip("/")
-    events = metrics_of(request.scope).observed(face.installation.ask(caller, asked))
+    body = await json_object(request)
+    desk = Desk.of(face, request, caller)
+    chat, asked = await asking(desk, body)
+    return await told(desk, chat, asked)
+
+
+async def told(desk: Desk, chat: ChatRequest, asked: run.Request) -> ASGIApp:
+    """The answer, whole or as a stream."""
     if chat.stream:
-        stream = ChunkStream(chat.model, asked, created=created, site=site)
-        return EventStream(events, stream.render, stream.broken)
-    admitted, finished = await concluded(request, events)
-    whole = shapes.completion(
+        stream = ChunkStream(named(chat), asked, created=desk.created, site=desk.site)
+        return EventStream(desk.events(asked), stream.render, stream.broken)
+    return json_response(shapes.encode(await answered(desk, chat, asked)))
+
+
+async def asking(desk: Desk, body: dict[str, Any]) -> tuple[ChatRequest, run.Request]:
+    """What a body asks for. Raises InvalidParameter, UnknownModel, NotFound (library), TooLarge."""
+    chat = ChatRequest.parse(body)
+    offer = await offered(desk.face, desk.caller, named(chat))
+    names = await names_of(desk, chat.libraries)
+    return chat, chat.to_run(offer, names, desk.face.settings)
+
+
+async def names_of(desk: Desk, libraries: list[str]) -> tuple[str, ...]:
+    """Names of the collections with these ids. Raises NotFound."""
+    return tuple([(await collection(desk.face, desk.caller, id)).name for id in libraries])
+
+
+def named(chat: ChatRequest) -> str:
+    """What was asked: a model, or an agent."""
+    return chat.model or chat.agent_id or ""
+
+
+async def answered(desk: Desk, chat: ChatRequest, asked: run.Request) -> shapes.Completion:
+    """The completion. Raises what the run raises."""
+    created = desk.created
+    admitted, finished = await desk.answer(asked)
+    return shapes.completion(
         finished,
         use_case=admitted.use_case,
         asked=asked,
-        model=chat.model,
+        model=named(chat),
         created=created,
-        site=site,
+        site=desk.site,
     )
-    return json_response(shapes.encode(whole))
 
 
 class ChunkStream:
@@ -61,6 +85,7 @@ class ChunkStream:
         self._use_case = ""
         self._cited: list[int] = []  # numbers that the next text refers to
         self._told = False  # whether any text has been sent
+        self._calls = 0
 
     def render(self, event: run.Event) -> bytes:
         """The chunks for one event, or nothing."""
@@ -75,6 +100,10 @@ class ChunkStream:
                 self._cited.append(event.citation.number)
             case run.Text():
                 return self._text(event.text)
+            case run.Called():
+                call = shape_of(event.call, self._calls)
+                self._calls += 1
+                return self._chunk(shapes.Delta(tool_calls=[call]))
             case run.Finished():
                 return self._last(event)
         return b""
@@ -97,16 +126,16 @@ class ChunkStream:
     def _last(self, finished: run.Finished) -> bytes:
         shape = shapes.casemate_shape(finished, self._use_case, self._site)
         delta = shapes.Delta(
-            content="" if self._told else finished.answer.text,
+            content="" if self._told or self._calls else finished.answer.text,
             metadata=shapes.Metadata(casemate=shape),
         )
-        usage = shapes.usage(self._asked, finished.answer)
+        usage = shapes.usage(self._asked, finished)
         return self._chunk(delta, finish_reason(finished), usage) + _DONE
 
     def _chunk(
         self,
         delta: shapes.Delta,
-        finish_reason: Literal["stop", "length", "error"] | None = None,
+        finish_reason: FinishReason | Literal["error"] | None = None,
         usage: shapes.Usage | UnsetType = UNSET,
     ) -> bytes:
         chunk = shapes.Chunk(

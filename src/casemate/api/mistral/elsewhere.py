@@ -1,17 +1,9 @@
-"""What Mistral's API has and Casemate does not: one table, and an answer that says what to use."""
+"""What Mistral's API has and Casemate does not: one table, with what to use instead."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
-from starlette.routing import BaseRoute, Route
-from starlette.types import Receive, Scope, Send
-
-from casemate.api.errors import Dialect
-from casemate.errors import Unsupported
-
 _CHAT = "Use POST /mistral/v1/chat/completions."
-_TURNS = "Use POST /mistral/v1/chat/completions, and send the earlier messages along."
+_LATEST = "An agent has one version and one name here; GET …/agents/{id} gives it."
 _LOOK = "GET /api/runs lists runs, and GET /api/runs/{id}/receipt proves one."
 _WORDS = "Write it down, and ask in words."
 _LIBRARIES = "Add documents with POST /mistral/v1/libraries/{id}/documents."
@@ -23,11 +15,13 @@ _PROGRAM = "Let your program ask step by step."
 
 # Address below /mistral → (what would be there, what to use).
 NOT_OFFERED = {
-    "/v1/agents": ("Agents", _PURPOSE),
-    "/v1/conversations": ("Conversations kept by the server", _TURNS),
-    "/v1/responses": ("Responses", _CHAT),
-    "/v1/fim": ("Filling in the middle", _CHAT),
-    "/v1/embeddings": ("Embeddings", _SEARCH),
+    "/v1/agents/pages": ("Agents in pages", "GET /mistral/v1/agents lists them."),
+    "/v1/agents/{agent}/versions": ("Versions of agents", _LATEST),
+    "/v1/agents/{agent}/version": ("Versions of agents", _LATEST),
+    "/v1/agents/{agent}/aliases": ("Other names of agents", _LATEST),
+    "/v1/responses/input_tokens": ("Counting of tokens", "The answer's usage counts them."),
+    "/v1/files/{file}/url": ("Signed links", "GET …/content gives the file to those with a key."),
+    "/v1/fim": ("Filling in the middle", "No engine here does it. " + _CHAT),
     "/v1/moderations": ("Moderation", "Check with a tool of your own."),
     "/v1/chat/moderations": ("Moderation", "Check with a tool of your own."),
     "/v1/classifications": ("Classification", _CHAT),
@@ -42,11 +36,8 @@ NOT_OFFERED = {
         "Reading a document again",
         "Delete it, and add it again.",
     ),
-    "/v1/files": ("Files", _LIBRARIES),
-    "/v1/ocr": ("Reading pictures of text", "Add documents that have a text layer."),
     "/v1/audio": ("Audio", _WORDS),
     "/v2/audio": ("Audio", _WORDS),
-    "/v1/batch": ("Batches", _PROGRAM),
     "/v1/fine_tuning": ("Fine-tuning", "Train elsewhere, and have the weights approved here."),
     "/v1/connectors": ("Connectors", _LIBRARIES),
     "/v1/context": ("Search indexes", _SEARCH),
@@ -62,24 +53,3 @@ NOT_OFFERED = {
     "/v2/prompts": ("Prompts kept by the server", "Send a system message."),
     "/v2/skills": ("Skills", _PURPOSE),
 }
-
-
-def not_offered(dialect: Dialect) -> list[BaseRoute]:
-    """A route for each address in the table and for everything below it, whatever the method."""
-    routes: list[BaseRoute] = []
-    for path, (name, next) in NOT_OFFERED.items():
-        absent = _NotOffered(dialect, f"{name}: not supported here.", next)
-        routes += [Route(f"/mistral{path}", absent), Route(f"/mistral{path}/{{path:path}}", absent)]
-    return routes
-
-
-@dataclass(frozen=True)
-class _NotOffered:
-    """The ASGI application at such an address."""
-
-    dialect: Dialect
-    what: str
-    next: str
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        await self.dialect(Unsupported(self.what, self.next))(scope, receive, send)

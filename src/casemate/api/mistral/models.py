@@ -90,10 +90,18 @@ async def _cards(face: Face, caller: Caller, offers: list[Offer]) -> list[ModelC
     except Refused:
         models = []  # the caller may use models without being told how they are made
     manifests = {one.id: one.manifest for one in models}
-    return [_card(offer, by_id[offer.use_case], manifests) for offer in offers]
+    aliases: dict[str, list[str]] = {}
+    for alias, id in face.settings.model_aliases.items():
+        aliases.setdefault(id, []).append(alias)
+    return [_card(offer, by_id[offer.use_case], manifests, aliases) for offer in offers]
 
 
-def _card(offer: Offer, use_case: UseCase, manifests: dict[str, Manifest]) -> ModelCard:
+def _card(
+    offer: Offer,
+    use_case: UseCase,
+    manifests: dict[str, Manifest],
+    aliases: dict[str, list[str]],
+) -> ModelCard:
     manifest = manifests.get(offer.model or next(iter(use_case.models), ""))
     profile = manifest.profile if manifest else None
     length = (profile.context_tokens if profile else None) or (
@@ -103,6 +111,11 @@ def _card(offer: Offer, use_case: UseCase, manifests: dict[str, Manifest]) -> Mo
         id=offer.id,
         name=offer.id,
         description=use_case.purpose,
-        capabilities=Capabilities(reasoning=profile is not None and profile.thinking != "none"),
+        capabilities=Capabilities(
+            reasoning=profile is not None and profile.thinking != "none",
+            function_calling=manifest is not None
+            and (manifest.engine == "remote" or (profile is not None and profile.tools)),
+        ),
         max_context_length=length or UNSET,
+        aliases=[one for one in aliases.get(offer.alias_of or offer.id, ()) if one != offer.id],
     )

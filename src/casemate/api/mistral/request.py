@@ -1,11 +1,7 @@
 """A chat completion as Mistral's clients ask for it, and what of it becomes the question.
 
-Parameters that do no harm when they are ignored are accepted: ``prompt_mode`` and
-``reasoning_effort`` (a model thinks here as its approved profile says), ``parallel_tool_calls``
-(there are no calls), ``prediction``, ``prompt_cache_key``, ``service_tier``, ``metadata``. Those
-that would change the meaning of the answer are refused by name: nobody shall believe they got what
-they did not. Of the tools, ``document_library`` is understood: the question is put to those
-collections only.
+What becomes of each parameter is in ``api.parameters``. Of the tools, functions are the asker's to
+run, and with ``document_library`` the question is put to those collections only.
 """
 
 from __future__ import annotations
@@ -16,25 +12,28 @@ import msgspec
 from msgspec import Meta
 
 from casemate.api.body import converted
-from casemate.api.conversation import (
-    UNSUPPORTED,
-    WITHOUT,
-    Refused,
-    absent,
-    check,
-    no_choice,
-    one,
-    question_of,
+from casemate.api.calling import (
+    CallShape,
+    Function,
+    answering,
+    calling,
+    choice_of,
+    offered,
+    schema_of,
 )
+from casemate.api.conversation import question_of
 from casemate.api.errors import InvalidParameter
 from casemate.api.openai.models import Offer
-from casemate.reasoning.event import Request
+from casemate.api.openai.request import Stop, Temperature, Tokens, stops
+from casemate.api.parameters import MISTRAL_AGENT_CHAT, MISTRAL_CHAT, UNSUPPORTED
+from casemate.reasoning.conversation import Said
+from casemate.reasoning.event import Offered, Request
 from casemate.settings import Settings
 
 _ADD = "Add it as a document, and ask about that."
 # Chunks that a client may hold and that are not text. Ignored where they say nothing to a model:
 # earlier thinking is not read again, and a reference stands beside its words.
-_SILENT = ("thinking", "reference", "tool_reference")
+_SILENT = ("thinking", "reference", "tool_reference", "UNKNOWN")
 _REFUSED_CHUNKS = {
     "image_url": _ADD,
     "document_url": "Nothing here fetches from an address. " + _ADD,
@@ -55,39 +54,62 @@ class Chunk(msgspec.Struct, frozen=True):
 class Message(msgspec.Struct, frozen=True):
     """One message of the conversation."""
 
-    role: Literal["system", "user", "assistant"]
+    role: Literal["system", "user", "assistant", "tool"]
     content: str | list[Chunk] | None = None
+    tool_calls: list[CallShape] | None = None
+    tool_call_id: str | None = None
 
 
-class LibraryTool(msgspec.Struct, frozen=True):
-    """Collections to search in, by id."""
+class ToolShape(msgspec.Struct, frozen=True):
+    """A function of the asker's, or collections to search in, by id."""
 
-    type: Literal["document_library"]
-    library_ids: Annotated[list[str], Meta(min_length=1)]
+    type: Literal["function", "document_library"] = "function"
+    function: Function | None = None
+    library_ids: Annotated[list[str], Meta(min_length=1)] | None = None
+
+
+Seed = Annotated[int, Meta(ge=0, le=2**53 - 1)]
+MistralTopP = Annotated[float, Meta(gt=0, le=1)]
 
 
 class ChatRequest(msgspec.Struct, frozen=True):
-    """The parameters that have an effect."""
+    """The parameters that have an effect. One of ``model`` and ``agent_id`` is there."""
 
-    model: str
     messages: Annotated[list[Message], Meta(min_length=1)]
     stream: bool | None = None
-    temperature: Annotated[float, Meta(ge=0, le=2)] | None = None
-    top_p: Annotated[float, Meta(gt=0, le=1)] | None = None
-    random_seed: Annotated[int, Meta(ge=0, le=2**53 - 1)] | None = None
-    max_tokens: Annotated[int, Meta(ge=1, le=1_000_000)] | None = None
-    tools: list[LibraryTool] | None = None
+    model: str | None = None
+    agent_id: str | None = None
+    temperature: Temperature | None = None
+    top_p: MistralTopP | None = None
+    random_seed: Seed | None = None
+    max_tokens: Tokens | None = None
+    stop: Stop | None = None
+    tools: Annotated[list[ToolShape], Meta(max_length=128)] | None = None
+    tool_choice: str | dict[str, Any] | None = None
+    response_format: dict[str, Any] | None = None
 
     @classmethod
     def parse(cls, body: dict[str, Any]) -> ChatRequest:
         """Read a request. Raises InvalidParameter, naming the parameter that cannot be honoured."""
-        check(body, _REFUSED)
-        return converted(body, cls)
+        MISTRAL_CHAT.check(body)
+        read = converted(body, cls)
+        if read.model is None:
+            raise InvalidParameter("model", "model is missing.", "Name one.")
+        return read
+
+    @classmethod
+    def parse_for_agent(cls, body: dict[str, Any]) -> ChatRequest:
+        """Read a request to an agent. Raises InvalidParameter."""
+        MISTRAL_AGENT_CHAT.check(body)
+        read = converted(body, cls)
+        if read.agent_id is None:
+            raise InvalidParameter("agent_id", "agent_id is missing.", "Name one.")
+        return read
 
     @property
     def libraries(self) -> list[str]:
         """Ids of the collections to search in; none: all that the use case has."""
-        return [id for tool in self.tools or () for id in tool.library_ids]
+        return libraries_of(self.tools)
 
     def to_run(self, offer: Offer, collections: tuple[str, ...], settings: Settings) -> Request:
         """The run that is asked for: the last user message is the question, the rest history.
@@ -95,10 +117,8 @@ class ChatRequest(msgspec.Struct, frozen=True):
         ``collections``: names of those that ``libraries`` stands for. Raises InvalidParameter
         if there is no question or it is not the end; TooLarge.
         """
-        turns = [
-            (message.role, _text(number, message)) for number, message in enumerate(self.messages)
-        ]
-        question, history = question_of(turns, settings)
+        turns = turns_of(self.messages)
+        question, history, since = question_of(turns, settings)
         return Request(
             question=question,
             use_case=offer.use_case,
@@ -109,14 +129,52 @@ class ChatRequest(msgspec.Struct, frozen=True):
             seed=self.random_seed,
             max_tokens=self.max_tokens,
             history=history,
+            since=since,
+            tools=functions_of(self.tools),
+            choice=choice_of(self.tool_choice),
+            schema=schema_of(self.response_format),
+            stop=stops(self.stop),
         )
 
 
-def _text(number: int, message: Message) -> str:
+def turns_of(messages: list[Message]) -> list[Said]:
+    """Messages as turns. Raises InvalidParameter for what is not understood."""
+    return [_turn(number, message) for number, message in enumerate(messages)]
+
+
+def libraries_of(tools: list[ToolShape] | None) -> list[str]:
+    """Ids of the collections to search in."""
+    return [id for tool in tools or () for id in tool.library_ids or ()]
+
+
+def functions_of(tools: list[ToolShape] | None) -> tuple[Offered, ...]:
+    """The tools that the asker runs. Raises InvalidParameter."""
+    found = []
+    for number, tool in enumerate(tools or ()):
+        if tool.type == "function":
+            if tool.function is None:
+                raise InvalidParameter(f"tools[{number}].function", "It is missing.", "Add it.")
+            found.append(offered(tool.function, f"tools[{number}].function"))
+        elif tool.library_ids is None:
+            raise InvalidParameter(f"tools[{number}].library_ids", "It is missing.", "Add it.")
+    return tuple(found)
+
+
+def _turn(number: int, message: Message) -> Said:
+    text = text_of(f"messages[{number}]", message)
+    if message.role == "tool":
+        return answering(text, message.tool_call_id, f"messages[{number}]")
+    if message.role == "assistant" and message.tool_calls:
+        return calling(text, message.tool_calls)
+    return (message.role, text)
+
+
+def text_of(name: str, message: Message) -> str:
+    """The text of a message; ``name``: its place. Raises InvalidParameter for other content."""
     if not isinstance(message.content, list):
         return message.content or ""
     said = [
-        _said(f"messages[{number}].content[{place}]", message.role, chunk)
+        _said(f"{name}.content[{place}]", message.role, chunk)
         for place, chunk in enumerate(message.content)
     ]
     if message.role == "assistant":
@@ -135,48 +193,3 @@ def _said(name: str, role: str, chunk: Chunk) -> str:
         return ""  # something that was answered once, and that neither side knows
     what = f"A chunk of the type {chunk.type[:40]!r} is not understood here."
     raise InvalidParameter(name, what, next or "Send text.", UNSUPPORTED)
-
-
-def _text_format(value: object) -> bool:
-    return value is None or (isinstance(value, dict) and value.get("type") in (None, "text"))
-
-
-def _libraries(value: object) -> bool:
-    # Their own bounds are checked with everything else.
-    return not value or (
-        isinstance(value, list)
-        and all(isinstance(one, dict) and one.get("type") == "document_library" for one in value)
-        and not any(one.get("tool_configuration") for one in value)
-    )
-
-
-def _reasoning(value: object) -> bool:
-    return value in (None, "reasoning")
-
-
-def _no_penalty(value: object) -> bool:
-    return value is None or value == 1 or value == 0
-
-
-_REFUSED: Refused = {
-    "n": (one, "Ask once for each answer."),
-    "stop": (absent, "Leave it out and cut the answer yourself."),
-    "response_format": (_text_format, 'Leave it out, or use {"type": "text"}.'),
-    "tools": (
-        _libraries,
-        "Only document_library, without more, is; a use case searches by itself.",
-    ),
-    "tool_choice": (no_choice, WITHOUT),
-    "prompt_mode": (_reasoning, 'Leave it out, or use "reasoning".'),
-    "safe_prompt": (absent, "Leave it out, and say in a system message what you want."),
-    "guardrails": (absent, "Leave it out, and check the answer yourself."),
-    "presence_penalty": (absent, WITHOUT),
-    "frequency_penalty": (absent, WITHOUT),
-    "repetition_penalty": (_no_penalty, WITHOUT),
-    "min_tokens": (absent, WITHOUT),
-    "top_k": (absent, "Use temperature and top_p."),
-    "logprobs": (absent, WITHOUT),
-    "top_logprobs": (absent, WITHOUT),
-    "prompt_logprobs": (absent, WITHOUT),
-    "top_prompt_logprobs": (absent, WITHOUT),
-}

@@ -16,6 +16,7 @@ from urllib.parse import quote
 import msgspec
 from msgspec import UNSET, Struct, UnsetType
 
+from casemate.api.calling import CallShape, shape_of
 from casemate.api.openai import response as openai
 from casemate.reasoning.event import Answer, Finished, Request
 
@@ -90,7 +91,7 @@ class MessageShape(Struct, frozen=True, kw_only=True):
 
     role: Literal["assistant"] = "assistant"
     content: Content
-    tool_calls: None = None
+    tool_calls: list[CallShape] | None = None
     prefix: bool = False
 
 
@@ -99,7 +100,7 @@ class Choice(Struct, frozen=True, kw_only=True):
 
     index: int = 0
     message: MessageShape
-    finish_reason: Literal["stop", "length"]
+    finish_reason: openai.FinishReason
 
 
 class Completion(Struct, frozen=True, kw_only=True):
@@ -133,6 +134,7 @@ class Delta(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     role: str | None = None
     content: Content | None = None
+    tool_calls: list[CallShape] | None = None
     metadata: Metadata | None = None
 
 
@@ -141,7 +143,7 @@ class ChunkChoice(Struct, frozen=True, kw_only=True):
 
     index: int = 0
     delta: Delta
-    finish_reason: Literal["stop", "length", "error"] | None = None
+    finish_reason: openai.FinishReason | Literal["error"] | None = None
 
 
 class Chunk(Struct, frozen=True, kw_only=True):
@@ -161,7 +163,10 @@ def completion(
     """The whole answer. ``model`` is the id that was asked for; ``site`` begins the links."""
     answer = finished.answer
     choice = Choice(
-        message=MessageShape(content=content_of(answer)),
+        message=MessageShape(
+            content=content_of(answer),
+            tool_calls=[shape_of(call, n) for n, call in enumerate(answer.calls)] or None,
+        ),
         finish_reason=openai.finish_reason(finished),
     )
     return Completion(
@@ -169,7 +174,7 @@ def completion(
         created=created,
         model=model,
         choices=[choice],
-        usage=usage(asked, answer),
+        usage=usage(asked, finished),
         casemate=casemate_shape(finished, use_case, site),
     )
 
@@ -253,9 +258,9 @@ def references_of(answer: Answer, site: str) -> list[ReferenceShape]:
     return found
 
 
-def usage(asked: Request, answer: Answer) -> Usage:
-    """Words for tokens, as at ``/v1``."""
-    counted = openai.usage(asked, answer)
+def usage(asked: Request, finished: Finished) -> Usage:
+    """Tokens, or words, as at ``/v1``."""
+    counted = openai.usage(asked, finished)
     return Usage(
         prompt_tokens=counted.prompt_tokens,
         completion_tokens=counted.completion_tokens,

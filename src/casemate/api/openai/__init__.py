@@ -1,16 +1,134 @@
 """OpenAI's dialect at ``/v1``: any client for it asks documents by choosing a model id.
 
-Shapes: OpenAI's API reference for models and chat completions, and ``reasoning_content`` as
-DeepSeek, vLLM and others spell what a model thought.
+Shapes: those of the package openai 3.57.0, and ``reasoning_content`` as DeepSeek, vLLM and others
+spell what a model thought.
 """
 
 from __future__ import annotations
 
-from casemate.api.openai import chat, models
-from casemate.api.resource import Operation
+from starlette.requests import Request
+from starlette.responses import Response
 
-OPERATIONS = (
-    Operation("GET", "/v1/models", models.list_models),
-    Operation("GET", "/v1/models/{id:path}", models.model),
-    Operation("POST", "/v1/chat/completions", chat.completions),
+from casemate.api import openapi
+from casemate.api.body import upload_limit
+from casemate.api.errors import OpenAIError
+from casemate.api.openai import (
+    batches,
+    chat,
+    completions,
+    embeddings,
+    files,
+    models,
+    responses,
+    stores,
+)
+from casemate.api.openai.elsewhere import NOT_OFFERED
+from casemate.api.openai.given import ResponseRequest
+from casemate.api.openai.request import ChatRequest
+from casemate.api.openai.response import Completion
+from casemate.api.resource import Face, Operation, Query, json_response
+
+__all__ = ["NOT_OFFERED", "OPERATIONS"]
+
+
+async def describe(face: Face, request: Request) -> Response:
+    """This dialect as OpenAPI."""
+    return json_response(openapi.document(OPERATIONS, OpenAIError, "Casemate: OpenAI's dialect"))
+
+
+_STREAM = ("application/json", "text/event-stream")
+_FORM = ("multipart/form-data",)
+_PAGE = (
+    Query("limit", "How many entries at most.", int | None),
+    Query("order", "asc or desc; newest first without it."),
+    Query("after", "The last id of the page before."),
+    Query("before", "The first id of the page after."),
+)
+_STORE = "/v1/vector_stores/{store}"
+_STORE_FILE = _STORE + "/files/{file}"
+_RESPONSE = "/v1/responses/{id}"
+
+OPERATIONS: tuple[Operation, ...] = (
+    Operation("GET", "/v1/openapi.json", describe),
+    Operation("GET", "/v1/models", models.list_models, answers=models.ModelList),
+    Operation("GET", "/v1/models/{id:path}", models.model, answers=models.ModelShape),
+    Operation(
+        "POST",
+        "/v1/chat/completions",
+        chat.completions,
+        body=ChatRequest,
+        answers=Completion,
+        media=_STREAM,
+    ),
+    Operation(
+        "POST",
+        "/v1/completions",
+        completions.create,
+        body=completions.CompletionRequest,
+        answers=completions.TextCompletion,
+        media=_STREAM,
+    ),
+    Operation(
+        "POST",
+        "/v1/responses",
+        responses.create,
+        body=ResponseRequest,
+        answers=responses.ResponseShape,
+        media=_STREAM,
+    ),
+    Operation("GET", _RESPONSE, responses.retrieve, answers=responses.ResponseShape),
+    Operation("DELETE", _RESPONSE, responses.delete, answers=responses.Deleted),
+    Operation("POST", _RESPONSE + "/cancel", responses.cancel, answers=responses.ResponseShape),
+    Operation(
+        "GET",
+        _RESPONSE + "/input_items",
+        responses.input_items,
+        answers=responses.InputItems,
+        query=_PAGE,
+    ),
+    Operation(
+        "POST",
+        "/v1/embeddings",
+        embeddings.create,
+        body=embeddings.EmbeddingRequest,
+        answers=embeddings.EmbeddingList,
+    ),
+    Operation("GET", "/v1/files", files.files, answers=files.FileList, query=_PAGE),
+    Operation(
+        "POST",
+        "/v1/files",
+        files.upload,
+        answers=files.FileShape,
+        body_media=_FORM,
+        fields=("purpose",),
+        limit=upload_limit,
+    ),
+    Operation("GET", "/v1/files/{id}", files.file, answers=files.FileShape),
+    Operation("DELETE", "/v1/files/{id}", files.delete, answers=files.DeletedFile),
+    Operation("GET", "/v1/files/{id}/content", files.content, media=("application/octet-stream",)),
+    Operation("GET", "/v1/vector_stores", stores.stores, answers=stores.StoreList, query=_PAGE),
+    Operation(
+        "POST", "/v1/vector_stores", stores.create, body=stores.NewStore, answers=stores.StoreShape
+    ),
+    Operation("GET", _STORE, stores.store, answers=stores.StoreShape),
+    Operation(
+        "POST", _STORE + "/search", stores.search, body=stores.StoreSearch, answers=stores.HitPage
+    ),
+    Operation("GET", _STORE + "/files", stores.files, answers=stores.StoreFileList, query=_PAGE),
+    Operation(
+        "POST",
+        _STORE + "/files",
+        stores.add,
+        body=stores.NewStoreFile,
+        answers=stores.StoreFileShape,
+    ),
+    Operation("GET", _STORE_FILE, stores.file, answers=stores.StoreFileShape),
+    Operation("DELETE", _STORE_FILE, stores.remove, answers=stores.DeletedShape),
+    Operation("GET", _STORE_FILE + "/content", stores.file_content, answers=stores.ContentPage),
+    Operation("GET", "/v1/batches", batches.batches, answers=batches.BatchList, query=_PAGE),
+    Operation(
+        "POST", "/v1/batches", batches.create, body=batches.NewBatch, answers=batches.BatchShape
+    ),
+    Operation("GET", "/v1/batches/{id}", batches.batch, answers=batches.BatchShape),
+    Operation("POST", "/v1/batches/{id}/cancel", batches.cancel, answers=batches.BatchShape),
 )

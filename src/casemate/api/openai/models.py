@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 import msgspec
+from msgspec import UNSET, UnsetType
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -28,6 +29,7 @@ class Offer:
     id: str
     use_case: str
     model: str | None
+    alias_of: str | None = None  # where ``id`` is another name for one of the ids
 
 
 class ModelShape(msgspec.Struct, frozen=True, kw_only=True):
@@ -37,6 +39,7 @@ class ModelShape(msgspec.Struct, frozen=True, kw_only=True):
     object: Literal["model"] = "model"
     created: int = _CREATED
     owned_by: str = "casemate"
+    alias_of: str | UnsetType = UNSET
 
 
 class ModelList(msgspec.Struct, frozen=True, kw_only=True):
@@ -49,7 +52,7 @@ class ModelList(msgspec.Struct, frozen=True, kw_only=True):
 async def list_models(face: Face, request: Request) -> Response:
     """Every model id that the caller may use."""
     caller = await bearer(face.installation, request)
-    shapes = [ModelShape(id=offer.id) for offer in await offers(face, caller)]
+    shapes = [_shape(offer) for offer in await offers(face, caller)]
     return json_response(msgspec.json.encode(ModelList(data=shapes)))
 
 
@@ -57,11 +60,18 @@ async def model(face: Face, request: Request) -> Response:
     """One model id."""
     caller = await bearer(face.installation, request)
     offer = await offered(face, caller, request.path_params["id"])
-    return json_response(msgspec.json.encode(ModelShape(id=offer.id)))
+    return json_response(msgspec.json.encode(_shape(offer)))
+
+
+def _shape(offer: Offer) -> ModelShape:
+    return ModelShape(id=offer.id, alias_of=offer.alias_of or UNSET)
 
 
 async def offers(face: Face, caller: Caller) -> list[Offer]:
-    """What the caller may ask for, in order: each use case, then its models if it has several."""
+    """What the caller may ask for, in order: each use case, then its models if it has several.
+
+    Then other names for these, as the setting ``model_aliases`` gives them.
+    """
     use_cases = await asyncio.to_thread(face.installation.gate.use_cases.list, caller)
     found = []
     for use_case in use_cases:
@@ -70,6 +80,11 @@ async def offers(face: Face, caller: Caller) -> list[Offer]:
         found.append(Offer(use_case.id, use_case.id, None))
         if len(use_case.models) > 1:
             found += [Offer(f"{use_case.id}/{id}", use_case.id, id) for id in use_case.models]
+    by_id = {offer.id: offer for offer in found}
+    for alias, id in face.settings.model_aliases.items():
+        offer = by_id.get(id)
+        if offer is not None and alias not in by_id:
+            found.append(Offer(alias, offer.use_case, offer.model, alias_of=id))
     return found
 
 

@@ -6,13 +6,26 @@ Beyond OpenAI's fields: ``reasoning`` and ``reasoning_content`` (what the model 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Literal
 from urllib.parse import quote
 
 import msgspec
 from msgspec import UNSET, Struct, UnsetType
 
-from casemate.reasoning.event import Answer, Citation, Finished, Request, Sentence
+from casemate.api.calling import CallShape, shape_of
+from casemate.reasoning.event import (
+    Answer,
+    Citation,
+    Counted,
+    Finished,
+    Probable,
+    Request,
+    Sentence,
+    Turn,
+)
+
+FinishReason = Literal["stop", "length", "tool_calls"]
 
 
 class UrlCitation(Struct, frozen=True, kw_only=True):
@@ -51,26 +64,49 @@ class CasemateShape(Struct, frozen=True, kw_only=True):
     outcome: str
     citations: list[CitationShape]
     receipt: str
+    runs: list[str] | UnsetType = UNSET  # one for each answer, where there are several
 
 
 class MessageShape(Struct, frozen=True, kw_only=True):
     """The assistant's message."""
 
     role: Literal["assistant"] = "assistant"
-    content: str
+    content: str | None
     refusal: None = None
     annotations: list[Annotation]
+    tool_calls: list[CallShape] | UnsetType = UNSET
     reasoning: str | UnsetType = UNSET
     reasoning_content: str | UnsetType = UNSET
 
 
+class TopShape(Struct, frozen=True, kw_only=True):
+    """A token that could have stood there, and the natural logarithm of its probability."""
+
+    token: str
+    logprob: float
+    bytes: list[int]
+
+
+class TokenShape(TopShape, frozen=True, kw_only=True):
+    """A token of the answer, and the likeliest in its place."""
+
+    top_logprobs: list[TopShape]
+
+
+class Logprobs(Struct, frozen=True, kw_only=True):
+    """The tokens of an answer with their probabilities."""
+
+    content: list[TokenShape]
+    refusal: None = None
+
+
 class Choice(Struct, frozen=True, kw_only=True):
-    """The only choice."""
+    """One answer."""
 
     index: int = 0
     message: MessageShape
-    logprobs: None = None
-    finish_reason: Literal["stop", "length"] = "stop"
+    logprobs: Logprobs | None = None
+    finish_reason: FinishReason = "stop"
 
 
 class CompletionDetails(Struct, frozen=True, kw_only=True):
@@ -108,15 +144,16 @@ class Delta(Struct, frozen=True, kw_only=True, omit_defaults=True):
     reasoning: str | None = None
     reasoning_content: str | None = None
     annotations: list[Annotation] | None = None
+    tool_calls: list[CallShape] | None = None
 
 
 class ChunkChoice(Struct, frozen=True, kw_only=True):
-    """The only choice of a chunk."""
+    """What a chunk adds to one answer."""
 
     index: int = 0
     delta: Delta
-    logprobs: None = None
-    finish_reason: Literal["stop", "length"] | None = None
+    logprobs: Logprobs | None = None
+    finish_reason: FinishReason | None = None
 
 
 class Chunk(Struct, frozen=True, kw_only=True):
@@ -132,24 +169,58 @@ class Chunk(Struct, frozen=True, kw_only=True):
 
 
 def completion(
-    finished: Finished, *, use_case: str, asked: Request, model: str, created: int, site: str
+    answers: list[Finished], *, use_case: str, asked: Request, model: str, created: int, site: str
 ) -> Completion:
     """The whole answer. ``model`` is the id that was asked for; ``site`` begins the links."""
+    return Completion(
+        id=completion_id(answers[0].run),
+        created=created,
+        model=model,
+        choices=[choice_of(finished, index, site) for index, finished in enumerate(answers)],
+        usage=total([usage(asked, finished) for finished in answers]),
+        casemate=casemate_shape(
+            answers[0], use_case, [one.run for one in answers] if len(answers) > 1 else None
+        ),
+    )
+
+
+def choice_of(finished: Finished, index: int, site: str) -> Choice:
+    """One answer of several."""
     answer = finished.answer
     thinking = answer.thinking or UNSET
+    calls = [shape_of(call) for call in answer.calls]
     message = MessageShape(
-        content=answer.text,
+        content=answer.text if answer.text or not calls else None,
         annotations=citations_of(answer, site),
+        tool_calls=calls or UNSET,
         reasoning=thinking,
         reasoning_content=thinking,
     )
-    return Completion(
-        id=completion_id(finished.run),
-        created=created,
-        model=model,
-        choices=[Choice(message=message, finish_reason=finish_reason(finished))],
-        usage=usage(asked, answer),
-        casemate=casemate_shape(finished, use_case),
+    return Choice(
+        index=index,
+        message=message,
+        logprobs=logprobs_of(finished.tokens),
+        finish_reason=finish_reason(finished),
+    )
+
+
+def logprobs_of(tokens: Sequence[Probable]) -> Logprobs | None:
+    """Tokens with their probabilities; None where there are none."""
+    if not tokens:
+        return None
+    return Logprobs(
+        content=[
+            TokenShape(
+                token=one.text,
+                logprob=one.logprob,
+                bytes=list(one.text.encode()),
+                top_logprobs=[
+                    TopShape(token=text, logprob=logprob, bytes=list(text.encode()))
+                    for text, logprob in one.likeliest
+                ],
+            )
+            for one in tokens
+        ]
     )
 
 
@@ -158,7 +229,9 @@ def completion_id(run: str) -> str:
     return f"chatcmpl-{run}"
 
 
-def casemate_shape(finished: Finished, use_case: str) -> CasemateShape:
+def casemate_shape(
+    finished: Finished, use_case: str, runs: list[str] | None = None
+) -> CasemateShape:
     """Run, label, citations and receipt."""
     answer = finished.answer
     citations = []
@@ -181,6 +254,7 @@ def casemate_shape(finished: Finished, use_case: str) -> CasemateShape:
         outcome=finished.outcome,
         citations=citations,
         receipt=f"/api/runs/{finished.run}/receipt",
+        runs=runs or UNSET,
     )
 
 
@@ -216,32 +290,54 @@ def _link(cited: Citation, answer: Answer, span: tuple[int, int], site: str) -> 
     )
 
 
-def finish_reason(finished: Finished) -> Literal["stop", "length"]:
-    """Whether the model came to its end or to its bound of tokens."""
-    bounded = any(step.kind == "limit" and step.subject == "tokens" for step in finished.steps)
-    return "length" if bounded else "stop"
+def finish_reason(finished: Finished) -> FinishReason:
+    """Whether the model came to its end, to its bound of tokens, or called the asker's tools."""
+    if finished.answer.calls:
+        return "tool_calls"
+    return "length" if bounded(finished) else "stop"
 
 
-def usage(asked: Request, answer: Answer) -> Usage:
-    """Words for tokens.
+def bounded(finished: Finished) -> bool:
+    """Whether the model came to its bound of tokens."""
+    return any(step.kind == "limit" and step.subject == "tokens" for step in finished.steps)
 
-    The quote engine has no tokenizer, and a run's events carry no counts of another engine's;
-    words are what both can be compared by.
-    """
-    read = _words(asked.question) + sum(_words(text) for _, text in asked.history)
+
+def usage(asked: Request, finished: Finished) -> Usage:
+    """Tokens as the engine counted them; words where it has no tokenizer, as the quote engine."""
+    counted, answer = finished.counted, finished.answer
     thought = _words(answer.thinking)
-    written = _words(answer.text) + thought
+    if counted.read is None or counted.written is None:
+        read = _words(asked.question) + sum(map(_said, (*asked.history, *asked.since)))
+        counted = Counted(read=read, written=_words(answer.text) + thought, thought=thought)
     return Usage(
-        prompt_tokens=read,
-        completion_tokens=written,
-        total_tokens=read + written,
-        completion_tokens_details=CompletionDetails(reasoning_tokens=thought),
+        prompt_tokens=counted.read or 0,
+        completion_tokens=counted.written or 0,
+        total_tokens=(counted.read or 0) + (counted.written or 0),
+        completion_tokens_details=CompletionDetails(
+            reasoning_tokens=min(counted.thought or 0, counted.written or 0)
+        ),
+    )
+
+
+def total(parts: Sequence[Usage]) -> Usage:
+    """The usage of several answers together."""
+    return Usage(
+        prompt_tokens=sum(one.prompt_tokens for one in parts),
+        completion_tokens=sum(one.completion_tokens for one in parts),
+        total_tokens=sum(one.total_tokens for one in parts),
+        completion_tokens_details=CompletionDetails(
+            reasoning_tokens=sum(one.completion_tokens_details.reasoning_tokens for one in parts)
+        ),
     )
 
 
 def encode(shape: Struct) -> bytes:
     """``shape`` as JSON."""
     return msgspec.json.encode(shape)
+
+
+def _said(turn: tuple[str, str] | Turn) -> int:
+    return _words(turn.text if isinstance(turn, Turn) else turn[1])
 
 
 def _words(text: str) -> int:

@@ -11,12 +11,12 @@ from msgspec import Meta
 from starlette.requests import Request
 from starlette.responses import Response
 
+from casemate.api import openapi
 from casemate.api.body import upload_limit
 from casemate.api.platform import (
     account,
     administration,
     library,
-    openapi,
     providers,
     quota,
     runs,
@@ -30,7 +30,7 @@ from casemate.reasoning.explain import Explanation
 
 async def describe(face: Face, request: Request) -> Response:
     """This description."""
-    return json_response(openapi.document(OPERATIONS))
+    return json_response(openapi.document(OPERATIONS, shapes.Problem))
 
 
 _COLLECTION = Query("collection", "Name of a collection.")

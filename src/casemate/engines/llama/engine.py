@@ -76,7 +76,7 @@ class LlamaEngine:
     @property
     def capabilities(self) -> frozenset[str]:
         """See Engine."""
-        able = {"generate", "score", "embed", "schema", "deterministic"}
+        able = {"generate", "score", "embed", "schema", "logprobs", "deterministic"}
         if self._profile.thinking != "none":
             able.add("thinking")
         if self._profile.tools:
@@ -294,7 +294,7 @@ class LlamaEngine:
             "prompt": ids,
             "n_predict": most,
             "stream": True,
-            "n_probs": 1,
+            "n_probs": max(1, sampling.likeliest or 0),
             "return_tokens": True,
             "cache_prompt": not sampling.repeatable,
             "response_fields": ["stop_type"],

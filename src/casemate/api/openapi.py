@@ -1,9 +1,10 @@
-"""``/api/openapi.json``: OpenAPI 3.1, generated from the table of operations and their types."""
+"""OpenAPI 3.1 of each face, generated from its table of operations and their types."""
 
 from __future__ import annotations
 
 import inspect
 import re
+from collections import Counter
 from collections.abc import Iterable
 from functools import cache
 from typing import Any
@@ -11,7 +12,6 @@ from typing import Any
 import msgspec
 
 import casemate
-from casemate.api.platform.shapes import Problem
 from casemate.api.resource import Operation
 
 _REFERENCE = "#/components/schemas/{name}"
@@ -20,22 +20,27 @@ _FREE = {"type": "object"}
 
 
 @cache
-def document(operations: tuple[Operation, ...]) -> bytes:
-    """The description of ``operations``, as JSON."""
-    types = [Problem]
+def document(operations: tuple[Operation, ...], problem: Any, title: str = "Casemate") -> bytes:
+    """The description of ``operations``, as JSON; ``problem``: the type of every error."""
+    types = [problem]
     for operation in operations:
         types += [t for t in (operation.body, operation.answers) if t is not None]
         types += [query.shape for query in operation.query]
     schemas, components = msgspec.json.schema_components(types, ref_template=_REFERENCE)
     schema_of = {repr(kind): schema for kind, schema in zip(types, schemas, strict=True)}
+    names = Counter(operation.act.__name__ for operation in operations)
     paths: dict[str, dict[str, Any]] = {}
     for operation in operations:
         at = paths.setdefault(template(operation.path), {})
-        at[operation.method.lower()] = _described(operation, schema_of)
+        described = _described(operation, schema_of, schema_of[repr(problem)])
+        if names[operation.act.__name__] > 1:
+            module = operation.act.__module__.rsplit(".", 1)[-1]
+            described["operationId"] = f"{module}_{operation.act.__name__}"
+        at[operation.method.lower()] = described
     return msgspec.json.encode(
         {
             "openapi": "3.1.0",
-            "info": {"title": "Casemate", "version": casemate.__version__},
+            "info": {"title": title, "version": casemate.__version__},
             "paths": paths,
             "components": {
                 "schemas": components,
@@ -54,7 +59,9 @@ def template(path: str) -> str:
     return _VARIABLE.sub(r"{\1}", path)
 
 
-def _described(operation: Operation, schema_of: dict[str, Any]) -> dict[str, Any]:
+def _described(
+    operation: Operation, schema_of: dict[str, Any], problem: dict[str, Any]
+) -> dict[str, Any]:
     description: dict[str, Any] = {
         "operationId": operation.act.__name__,
         "summary": inspect.getdoc(operation.act),
@@ -63,7 +70,7 @@ def _described(operation: Operation, schema_of: dict[str, Any]) -> dict[str, Any
             str(operation.status): _answer(operation, schema_of),
             "default": {
                 "description": "What is wrong, and what to do next.",
-                "content": {"application/json": {"schema": schema_of[repr(Problem)]}},
+                "content": {"application/json": {"schema": problem}},
             },
         },
     }
@@ -71,21 +78,27 @@ def _described(operation: Operation, schema_of: dict[str, Any]) -> dict[str, Any
         schema = schema_of[repr(operation.body)] if operation.body else _BINARY
         description["requestBody"] = {
             "required": True,
-            "content": {media: {"schema": _in(media, schema)} for media in operation.body_media},
+            "content": {
+                media: {"schema": _in(media, schema, operation.fields)}
+                for media in operation.body_media
+            },
         }
     return description
 
 
 _BINARY: dict[str, Any] = {}
-_FORM = {
-    "type": "object",
-    "properties": {"file": {"type": "string", "contentMediaType": "application/octet-stream"}},
-    "required": ["file"],
-}
+_FILE = {"type": "string", "contentMediaType": "application/octet-stream"}
 
 
-def _in(media: str, schema: dict[str, Any]) -> dict[str, Any]:
-    return _FORM if media == "multipart/form-data" else schema
+def _in(media: str, schema: dict[str, Any], fields: tuple[str, ...]) -> dict[str, Any]:
+    if media != "multipart/form-data":
+        return schema
+    others = {name: {"type": "string"} for name in fields}
+    return {
+        "type": "object",
+        "properties": {"file": _FILE, **others},
+        "required": ["file", *fields],
+    }
 
 
 def _answer(operation: Operation, schema_of: dict[str, Any]) -> dict[str, Any]:

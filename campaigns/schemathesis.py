@@ -1,0 +1,156 @@
+"""Requests that nobody would write, thousands of them, at every address that OpenAPI describes.
+
+    python campaigns/schemathesis.py [--cases 10000] [--seed 1] [--seconds 3600]
+
+Starts an installation of its own with a scripted model behind it (tests/conformance), and puts
+schemathesis at ``/v1``, ``/mistral/v1`` and ``/api``. It fails on a status of 500 or more, on a
+status, media type or body that the description does not have, and on an address that hangs.
+
+schemathesis is installed into an environment of its own: requirements/peers.txt has it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import re
+import subprocess
+import sys
+import tempfile
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+FACES = {
+    "openai": "/v1/openapi.json",
+    "mistral": "/mistral/v1/openapi.json",
+    "platform": "/api/openapi.json",
+}
+CHECKS = (
+    "not_a_server_error,status_code_conformance,content_type_conformance,"
+    "response_schema_conformance"
+)
+_CASES = re.compile(r"(\d+) generated|Test cases:\s*\n?\s*(\d+)", re.I)
+
+
+@dataclass(frozen=True)
+class Tried:
+    """What came of one face."""
+
+    face: str
+    cases: int
+    statuses: dict[str, int]
+    failures: int
+    said: str
+
+
+def attack(
+    schemathesis: Path, url: str, face: str, key: str, *, examples: int, seed: int, log: Path
+) -> Tried:
+    """Put ``examples`` cases at each operation of one face."""
+    command = [
+        str(schemathesis),
+        "run",
+        url + FACES[face],
+        "--header",
+        f"Authorization: Bearer {key}",
+        "--checks",
+        CHECKS,
+        "--phases",
+        "examples,coverage,fuzzing",
+        "--max-examples",
+        str(examples),
+        "--seed",
+        str(seed),
+        "--continue-on-failure",
+        "--request-timeout",
+        "60",
+        "--workers",
+        "2",
+        "--no-color",
+        "--report",
+        "ndjson",
+        "--report-ndjson-path",
+        str(log),
+    ]
+    done = subprocess.run(command, capture_output=True, text=True)
+    statuses: Counter[str] = Counter()
+    cases = failures = 0
+    with log.open() as lines:
+        for line in lines:
+            for status, bad in _interactions(json.loads(line)):
+                cases += 1
+                statuses[status] += 1
+                failures += bad
+    return Tried(face, cases, dict(sorted(statuses.items())), failures, done.stdout)
+
+
+def _interactions(event: dict[str, object]) -> list[tuple[str, int]]:
+    """Status, and whether a check failed, of each request in an event of the report."""
+    found: list[tuple[str, int]] = []
+
+    def look(value: object) -> None:
+        if isinstance(value, dict):
+            response = value.get("response")
+            if "request" in value and isinstance(response, dict) and "status_code" in response:
+                checks = value.get("checks") or ()
+                failed = sum(
+                    1
+                    for check in checks
+                    if isinstance(check, dict) and str(check.get("status")).lower() == "failure"
+                )
+                found.append((str(response["status_code"]), failed))
+                return
+            for inner in value.values():
+                look(inner)
+        elif isinstance(value, list):
+            for inner in value:
+                look(inner)
+
+    look(event)
+    return found
+
+
+def main() -> int:
+    """Run, print a line for each face, and fail where anything did."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--examples", type=int, default=150, help="cases of each operation")
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--face", choices=list(FACES), action="append")
+    parser.add_argument("--schemathesis", type=Path, default=None, help="the program")
+    chosen = parser.parse_args()
+    program = chosen.schemathesis or Path(os.environ.get("SCHEMATHESIS", "schemathesis"))
+    sys.path.insert(0, str(ROOT / "tests" / "conformance"))
+    from upstream import Upstream
+
+    from conftest import a_running_server, furnished
+
+    bad = 0
+    with tempfile.TemporaryDirectory() as folder, Upstream() as upstream:
+        key, _ = furnished(Path(folder) / "data", upstream)
+        with a_running_server(Path(folder) / "data") as url:
+            for face in chosen.face or FACES:
+                tried = attack(
+                    program,
+                    url,
+                    face,
+                    key,
+                    examples=chosen.examples,
+                    seed=chosen.seed,
+                    log=Path(folder) / f"{face}.ndjson",
+                )
+                server_errors = sum(n for one, n in tried.statuses.items() if one >= "500")
+                print(
+                    f"{face}: {tried.cases} cases, {server_errors} server errors, "
+                    f"{tried.failures} failed checks, by status {tried.statuses}"
+                )
+                if server_errors or tried.failures or not tried.cases:
+                    bad += 1
+                    print(tried.said[-20_000:])
+    return bad
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
