@@ -98,6 +98,19 @@ def asking_for(host: str) -> Iterator[None]:
         _asked.reset(before)
 
 
+@contextmanager
+def along(route: Route) -> Iterator[Ways]:
+    """For a library that looks names up and connects by itself: it may, to ``route`` and no else.
+
+    If the name means another address by then, the connection is stopped. What the library opened
+    stays open afterwards; threads of its own have to be started by ``contextvars.copy_context``.
+    """
+    ways = Ways()
+    ways.allow(route)
+    with asking_for(route.host):
+        yield ways
+
+
 def stand(environment: MutableMapping[str, str] = os.environ) -> None:
     """Guard this process from now on, and forget the proxies that its environment names.
 

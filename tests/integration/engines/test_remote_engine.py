@@ -184,6 +184,25 @@ def test_a_redirect_is_never_followed(model_server: ModelServer, status: int) ->
     assert len(model_server.asked) == 1
 
 
+def test_an_alternative_service_is_not_taken(model_server: ModelServer) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as elsewhere:
+        port = elsewhere.getsockname()[1]
+        model_server.headers = {"Alt-Svc": f'http/1.1="127.0.0.1:{port}"; h2=":{port}"; ma=86400'}
+
+        async def twice() -> None:
+            engine = RemoteEngine(model_server.address, "tiny", allowed)
+            for _ in range(2):
+                async with aclosing(engine.generate(PROMPT, NO_SAMPLING)) as tokens:
+                    assert [token async for token in tokens]
+            await engine.close()
+
+        asyncio.run(twice())
+        elsewhere.setblocking(False)
+        with pytest.raises(BlockingIOError):
+            elsewhere.accept()
+    assert len(model_server.asked) == 2
+
+
 def test_an_address_outside_the_perimeter_is_never_connected_to(model_server: ModelServer) -> None:
     def outside(address: str, label: Label) -> Route:
         raise Refused("Outside.", "Declare it.")

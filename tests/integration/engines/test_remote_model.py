@@ -7,11 +7,12 @@ from typing import Any
 
 import pytest
 from house_builders import DOG_TAX, FEES, PAYROLL, Done, House, a_server, casemate, some_papers
-from model_server import ModelServer, a_chunk, a_script
+from model_server import DONE, ModelServer, a_call, a_chunk, a_script
 
 from casemate.errors import CasemateError, Refused, Unavailable
 from casemate.ledger.verify import verify
 from casemate.models.manifest import Manifest
+from casemate.models.profile import Profile
 from casemate.reasoning.event import Finished, Thinking
 
 MANIFEST = """\
@@ -181,3 +182,24 @@ def test_the_whole_way_on_the_command_line_and_over_http(
         assert answer["answer"]["citations"][0]["quote"] == "The dog tax is 40 euros a year"
         assert answer["answer"]["thinking"] == "Passage 1 says it."
         assert server.stop() == 0
+
+
+def test_a_run_whose_label_rises_above_the_place_in_the_middle_sends_nothing_more(
+    house: House, model_server: ModelServer
+) -> None:
+    house.clear_owner_for("restricted")
+    profile = Profile(tools=True)
+    with_model(house, model_server, place="unclassified", ceiling="restricted", profile=profile)
+    house.add("notes", fees=FEES)
+    house.collection("payroll", "restricted")
+    house.add("payroll", payroll=PAYROLL)
+    query = '{"query": "How much is the mayor\'s salary?"}'
+    model_server.pieces = [
+        a_call(0, id="abc123xyz", name="search", arguments=query),
+        b'data: {"choices":[{"index":0,"delta":{},"finish_reason":"tool_calls"}]}\n\n',
+        DONE,
+    ]
+    with pytest.raises(Refused, match="lu:restricted may not go to place 'models'"):
+        house.ask("Is the dog tax due on 1 March?", use_case="write")
+    assert len(model_server.asked) == 1  # what the model found on its way went nowhere
+    assert "9,000" not in str(model_server.asked)

@@ -7,6 +7,7 @@ Argument: JSON with ``tcp`` and ``udp``, ports of listeners on 127.0.0.1 that no
 from __future__ import annotations
 
 import asyncio
+import http.client
 import json
 import os
 import socket
@@ -20,7 +21,7 @@ from typing import Any
 from casemate.gate import guard
 from casemate.gate.connection import session
 from casemate.gate.country import Country
-from casemate.gate.perimeter import Perimeter
+from casemate.gate.perimeter import Perimeter, Route
 from casemate.gate.refusal import refusals
 from casemate.isolation import interpreter
 
@@ -70,6 +71,22 @@ def _attempts(given: dict[str, Any]) -> dict[str, Callable[[], object]]:
         ways.allow(perimeter.route(f"http://localhost:{tcp}/", _label()))
         socket.create_connection(("127.0.0.1", tcp)).close()
 
+    def by_a_library_along_a_way() -> None:
+        route = perimeter.route(f"http://localhost:{tcp}/", _label())
+        with guard.along(route):
+            http.client.HTTPConnection("localhost", tcp, timeout=5).connect()
+
+    def by_a_library_whose_name_moved() -> None:
+        route = perimeter.route(f"http://localhost:{tcp}/", _label())
+        moved = Route(route.place, route.host, route.port, ("10.0.0.1",), route.in_force)
+        with guard.along(moved):
+            http.client.HTTPConnection("localhost", tcp, timeout=5).connect()
+
+    def by_a_library_to_another_name() -> None:
+        route = perimeter.route(f"http://localhost:{tcp}/", _label())
+        with guard.along(route):
+            socket.getaddrinfo("casemate-proof.invalid", 80)
+
     def along_a_way_to_another_port() -> None:
         ways = guard.Ways()
         ways.allow(perimeter.route(f"http://localhost:{tcp}/", _label()))
@@ -97,6 +114,9 @@ def _attempts(given: dict[str, Any]) -> dict[str, Callable[[], object]]:
     return {
         "along a way": along_a_way,
         "a way that was let go": lambda: socket.create_connection(("127.0.0.1", tcp)),
+        "by a library, along a way": by_a_library_along_a_way,
+        "by a library whose name moved": by_a_library_whose_name_moved,
+        "by a library, to another name": by_a_library_to_another_name,
         "along a way to another port": along_a_way_to_another_port,
         "a way that was closed": along_a_way_that_is_closed,
         "to our own socket": to_our_own_socket,
