@@ -20,6 +20,7 @@ from casemate.errors import (
     Invalid,
     NotFound,
     TooLarge,
+    TooMany,
     Unauthenticated,
     Unsupported,
 )
@@ -86,7 +87,7 @@ _UNREAD = (
 def page(request: Request, error: CasemateError, *, caller: Caller | None = None) -> HTMLResponse:
     """``error`` as a page in the reader's language, with the status of its kind."""
     words = words_for(request)
-    return _page(
+    made = _page(
         "error.html",
         words,
         status=error.status,
@@ -94,6 +95,9 @@ def page(request: Request, error: CasemateError, *, caller: Caller | None = None
         path=request.url.path,
         **told(error, words, _place(request.url.path)),
     )
+    if isinstance(error, TooMany):
+        made.headers["Retry-After"] = str(error.retry_after)
+    return made
 
 
 def told(error: CasemateError, words: Words, place: str = "") -> dict[str, Any]:
