@@ -76,6 +76,8 @@ def answered(events: Iterable[Item], *, quiet: bool = False) -> tuple[Item, Item
             proof = event
         elif kind == "step_finished":
             screen.line(_step(event["step"]))
+        elif kind == "waiting" and event["position"]:
+            screen.line(f"waiting: number {event['position']} in the queue")
         elif kind in ("thinking", "text"):
             screen.stream(event["text"], dim=kind == "thinking")
     screen.end()

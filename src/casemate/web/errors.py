@@ -21,6 +21,7 @@ from casemate.errors import (
     NotFound,
     Refused,
     TooLarge,
+    TooMany,
     Unauthenticated,
     Unavailable,
     Unsupported,
@@ -99,7 +100,7 @@ _UNREAD = (
 def page(request: Request, error: CasemateError, *, caller: Caller | None = None) -> HTMLResponse:
     """``error`` as a page in the reader's language, with the status of its kind."""
     words = words_for(request)
-    return _page(
+    made = _page(
         "error.html",
         words,
         status=error.status,
@@ -107,6 +108,9 @@ def page(request: Request, error: CasemateError, *, caller: Caller | None = None
         path=request.url.path,
         **told(error, words, _place(request.url.path)),
     )
+    if isinstance(error, TooMany):
+        made.headers["Retry-After"] = str(error.retry_after)
+    return made
 
 
 def told(error: CasemateError, words: Words, place: str = "") -> dict[str, Any]:

@@ -24,6 +24,7 @@ from casemate.reasoning.event import (
     StepStarted,
     Text,
     Thinking,
+    Waiting,
 )
 from casemate.web.answer import lay_out
 from casemate.web.front import Front
@@ -60,6 +61,9 @@ class Telling:
                 yield frame("admitted", {"run": event.run, "marking": self._marking()})
             case StepStarted():
                 line = self._words(f"steps.doing_{_known(event.kind)}", subject=event.subject)
+                yield frame("doing", {"line": line})
+            case Waiting() if event.position:
+                line = self._words("steps.doing_waiting", position=event.position)
                 yield frame("doing", {"line": line})
             case StepFinished():
                 self._steps.append(event.step)

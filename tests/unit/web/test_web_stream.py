@@ -23,6 +23,7 @@ from casemate.reasoning.event import (
     StepStarted,
     Text,
     Thinking,
+    Waiting,
 )
 from casemate.web import ask
 from casemate.web.front import Front
@@ -152,3 +153,9 @@ def test_a_silent_stream_shows_that_it_lives(monkeypatch: pytest.MonkeyPatch) ->
     assert seen[0] == TEXT
     assert None in seen
     assert seen[-1] == FINISHED
+
+
+def test_who_waits_reads_their_place_in_the_queue_until_it_is_their_turn() -> None:
+    lines = [content["line"] for _, content in told([Waiting(position=3), Waiting(position=0)])]
+    assert lines == ["Waiting for a place: number 3 in the queue"]
+    assert "Nummer 3" in told([Waiting(position=3)], "de")[0][1]["line"]
