@@ -178,7 +178,7 @@ def key_list(obj: dict[str, Any], as_json: bool) -> None:
     """List keys, never their secrets."""
     show.items(
         line.act(obj["data"], "key.list", {}),
-        ("id", "principal", "use_case", "created", "expires", "revoked"),
+        ("id", "principal", "use_case", "created", "expires", "revoked", "last_used"),
         as_json=as_json,
         empty="No keys yet. `casemate key create --principal NAME` makes one.",
     )

@@ -141,6 +141,7 @@ async def key_list(
             "created": key.created,
             "expires": key.expires,
             "revoked": key.revoked,
+            "last_used": key.last_used,
         }
 
 
