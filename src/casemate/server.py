@@ -32,6 +32,7 @@ from casemate.ledger.witness import Witness
 _THREADS = 64
 _WITNESS_AT_ONCE = 64  # requests
 _DAY_SECONDS = 86_400
+_REFRESH_SECONDS = 300
 
 
 def application(installation: Installation) -> ASGIApp:
@@ -101,7 +102,7 @@ async def _run(
     if installation.witnessing is not None:
         installation.witnessing.start()
     server = _Server(_config(application(installation)))
-    async with _commands(installation), _daily(installation):
+    async with _commands(installation), _daily(installation), _refreshing(installation):
         try:
             await _serving(server, listener, lambda: _greet(installation, say))
         finally:
@@ -160,6 +161,27 @@ async def _daily(installation: Installation) -> AsyncIterator[None]:
         yield
     finally:
         applying.cancel()
+
+
+@contextlib.asynccontextmanager
+async def _refreshing(installation: Installation) -> AsyncIterator[None]:
+    """Now and then, ask the directory about everybody it has let in, so that who leaves is out."""
+
+    async def refresh() -> None:
+        while True:
+            # A directory that is silent changes nothing; it is asked again.
+            with contextlib.suppress(CasemateError):
+                await asyncio.to_thread(installation.gate.refresh_directory)
+            await asyncio.sleep(_REFRESH_SECONDS)
+
+    if installation.gate.sessions.directory is None:
+        yield
+        return
+    refreshing = asyncio.create_task(refresh())
+    try:
+        yield
+    finally:
+        refreshing.cancel()
 
 
 @contextlib.asynccontextmanager

@@ -14,7 +14,7 @@ _ROLES = click.Choice(["owner", "admin", "auditor", "user", "provisioner"])
 
 @click.group()
 def user() -> None:
-    """People and services: create, list, change, disable, password, totp, link."""
+    """People and services: create, list, change, disable, password, totp, link, refresh."""
 
 
 @user.command("create")
@@ -143,6 +143,16 @@ def user_link(obj: dict[str, Any], name: str | None, as_json: bool) -> None:
     else:
         click.echo(f"Works once, within {made['minutes']} minutes, for {made['name']}:")
         click.echo(made["link"])
+
+
+@user.command("refresh")
+@show.data_option
+@show.json_option
+@click.pass_obj
+def user_refresh(obj: dict[str, Any], as_json: bool) -> None:
+    """Ask the LDAP directory again about everybody it has let in; a server does so by itself."""
+    (found,) = line.act(obj["data"], "user.refresh", {})
+    show.one(found, as_json=as_json)
 
 
 @click.group()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -112,6 +113,15 @@ async def user_link(
         "link": f"{base}/sign-in/{token}",
         "minutes": installation.settings.link_minutes,
     }
+
+
+@act("user.refresh")
+async def user_refresh(
+    installation: Installation, caller: Caller, arguments: Mapping[str, Any]
+) -> AsyncIterator[Item]:
+    """Ask the directory again about everybody it has let in."""
+    found = await asyncio.to_thread(installation.gate.refresh_directory, caller)
+    yield {"known": found.known, "changed": found.changed, "gone": found.gone}
 
 
 @act("key.create")
