@@ -35,6 +35,7 @@ _THREADS = 64
 _WITNESS_AT_ONCE = 64  # requests
 _DAY_SECONDS = 86_400
 _BACKLOG = 512  # connections that wait to be accepted
+_REFRESH_SECONDS = 300
 
 
 def application(installation: Installation) -> api.Surroundings:
@@ -111,7 +112,12 @@ async def _run(
     secured = api.tls.context(chosen, installation.folder.path)
     app = application(installation)
     server = _Server(_config(app, chosen.connections, drain=chosen.drain_seconds, secured=secured))
-    async with _commands(installation), _daily(installation), _batches(installation):
+    async with (
+        _commands(installation),
+        _daily(installation),
+        _batches(installation),
+        _refreshing(installation),
+    ):
         try:
             await _serving(server, listener, lambda: _greet(installation, say))
         finally:
@@ -186,6 +192,27 @@ async def _batches(installation: Installation) -> AsyncIterator[None]:
     finally:
         working.cancel()
         await asyncio.gather(working, return_exceptions=True)
+
+
+@contextlib.asynccontextmanager
+async def _refreshing(installation: Installation) -> AsyncIterator[None]:
+    """Now and then, ask the directory about everybody it has let in, so that who leaves is out."""
+
+    async def refresh() -> None:
+        while True:
+            # A directory that is silent changes nothing; it is asked again.
+            with contextlib.suppress(CasemateError):
+                await asyncio.to_thread(installation.gate.refresh_directory)
+            await asyncio.sleep(_REFRESH_SECONDS)
+
+    if installation.gate.sessions.directory is None:
+        yield
+        return
+    refreshing = asyncio.create_task(refresh())
+    try:
+        yield
+    finally:
+        refreshing.cancel()
 
 
 @contextlib.asynccontextmanager

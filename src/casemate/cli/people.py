@@ -14,7 +14,7 @@ _ROLES = click.Choice(["owner", "admin", "auditor", "user", "provisioner"])
 
 @click.group()
 def user() -> None:
-    """People and services: create, list, change, disable, password, totp, link."""
+    """People and services: create, list, change, disable, password, totp, link, refresh."""
 
 
 @user.command("create")
@@ -145,6 +145,16 @@ def user_link(obj: dict[str, Any], name: str | None, as_json: bool) -> None:
         click.echo(made["link"])
 
 
+@user.command("refresh")
+@show.data_option
+@show.json_option
+@click.pass_obj
+def user_refresh(obj: dict[str, Any], as_json: bool) -> None:
+    """Ask the LDAP directory again about everybody it has let in; a server does so by itself."""
+    (found,) = line.act(obj["data"], "user.refresh", {})
+    show.one(found, as_json=as_json)
+
+
 @click.group()
 def key() -> None:
     """API keys: create, list, revoke."""
@@ -178,7 +188,7 @@ def key_list(obj: dict[str, Any], as_json: bool) -> None:
     """List keys, never their secrets."""
     show.items(
         line.act(obj["data"], "key.list", {}),
-        ("id", "principal", "use_case", "created", "expires", "revoked"),
+        ("id", "principal", "use_case", "created", "expires", "revoked", "last_used"),
         as_json=as_json,
         empty="No keys yet. `casemate key create --principal NAME` makes one.",
     )

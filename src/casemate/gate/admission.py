@@ -24,7 +24,7 @@ from casemate.gate.caller import Caller
 from casemate.gate.capacity import Capacities
 from casemate.gate.certificate import Authorities, Certificates
 from casemate.gate.country import Country
-from casemate.gate.directory import Declared, Directory, declared, meaning
+from casemate.gate.directory import Declared, Directory, Refreshed, declared, meaning
 from casemate.gate.enforcement import Enforcement
 from casemate.gate.federation import Federation
 from casemate.gate.group import Groups
@@ -279,6 +279,22 @@ class Gate:
             digest,
             self.shares.standing(principal.tenant, principal.id, chosen.id),
         )
+
+    def refresh_directory(self, actor: Caller | None = None) -> Refreshed:
+        """Ask the directory again about everybody it has let in: see ``Directory.refresh``.
+
+        ``actor`` None: the installation itself. Raises Refused, also where no directory is
+        declared; Unavailable.
+        """
+        if actor is not None:
+            self.rights.administer(actor)
+        directory = self.sessions.directory
+        if directory is None:
+            raise Refused(
+                "No directory is declared that knows people's passwords.",
+                "Describe one in directory.toml, in the data folder.",
+            )
+        return directory.refresh()
 
     @contextmanager
     def watching(self, admission: Admission) -> Iterator[Watch]:

@@ -120,10 +120,16 @@ class Attempts:
 
 
 def _place(address: str) -> str:
-    """An IPv4 address, or the /64 that an IPv6 one is of: one household or office has them all."""
+    """An IPv4 address, or the /64 that an IPv6 one is of: one household or office has them all.
+
+    None for this machine's own: behind a proxy that does not say for whom it speaks everybody
+    comes from there, and a few failures would close the door to all.
+    """
     try:
         ip = ipaddress.ip_address(address)
     except ValueError:
+        return ""
+    if ip.is_loopback:
         return ""
     if isinstance(ip, ipaddress.IPv6Address):
         if ip.ipv4_mapped is not None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping as Map
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -74,6 +75,18 @@ def meaning(found: Declared, country: Country) -> Mapping:
     return Mapping(found.group, found.everybody, country)
 
 
+@dataclass(frozen=True)
+class Refreshed:
+    """What asking a directory again has found: how many are known, have other rights, are gone."""
+
+    known: int
+    changed: int
+    gone: int
+
+
+_NOTHING = Granted(frozenset(), None)
+
+
 class Directory:
     """Lets people in whom a directory knows, and gives them what it says."""
 
@@ -126,6 +139,42 @@ class Directory:
             if row is None:
                 return self._admit(connection, found, home, granted)
             return self._readmit(connection, found, row, granted)
+
+    def refresh(self) -> Refreshed:
+        """Ask about everybody whom the directory has let in: their rights are then those of now.
+
+        Who is gone, or has no right any more, keeps none, and sessions end; keys stay, and open
+        nothing until the directory gives a right again. Raises what ``Ldap.again`` raises, and
+        then nothing has changed.
+        """
+        query = sa.select(provisioned.c.principal, provisioned.c.attributes, tenants.c.name)
+        query = query.join(tenants, tenants.c.id == provisioned.c.tenant)
+        with self._database.read() as connection:
+            rows = connection.execute(query.where(provisioned.c.source == "ldap")).all()
+        if not rows:
+            return Refreshed(0, 0, 0)
+        found = self._ldap.again([json.loads(row.attributes)["unique"] for row in rows])
+        changed = gone = 0
+        for row, one in zip(rows, found, strict=True):
+            granted = _NOTHING
+            if one is not None and self._tenant(one) == row.name:
+                granted = self._granted(one, row.name)
+            entered = granted.clearance is not None and bool(granted.roles)
+            gone += not entered
+            changed += self._refresh(row.principal, granted if entered else _NOTHING)
+        return Refreshed(len(rows), changed, gone)
+
+    def _refresh(self, principal: str, granted: Granted) -> bool:
+        with self._database.write() as connection:
+            query = sa.select(principals).where(principals.c.id == principal)
+            before = self._principals.read(connection.execute(query).one())
+            if before.disabled:
+                return False
+            lowest = before.clearance.policy.lowest()
+            after = self._restate(connection, before, granted.roles, granted.clearance or lowest)
+            if not granted.roles:
+                self._principals.end_sessions(connection, principal)
+            return after != before
 
     def pretend(self, name: str) -> None:
         """As much work as ``enter``, for who is not asked about. Raises like ``enter``."""

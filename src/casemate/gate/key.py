@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import hmac
 import re
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
 
 import sqlalchemy as sa
 
-from casemate.errors import Invalid, NotFound, Refused, Unauthenticated
+from casemate.errors import Invalid, NotFound, Refused, Unauthenticated, Unavailable
 from casemate.gate.acts import stamp
 from casemate.gate.caller import Caller
 from casemate.gate.memory import Memory
@@ -21,11 +22,12 @@ from casemate.gate.principal import Principal, Principals
 from casemate.gate.right import Rights, installation
 from casemate.gate.token import Random, fingerprint, identifier, secret
 from casemate.store.database import Database
-from casemate.store.tables import keys, principals, use_cases
+from casemate.store.tables import key_uses, keys, principals, use_cases
 
 _FORM = re.compile(r"cm_([a-z2-7]{10})_([A-Za-z0-9_-]{43})")
 _ABSENT = fingerprint("")  # compared with when there is no such key, so that the work is the same
 _LONGEST_DAYS = 3660
+_MOST_NOTED = 10_000
 
 
 @dataclass(frozen=True)
@@ -38,6 +40,7 @@ class Key:
     created: str
     expires: str | None
     revoked: str | None
+    last_used: str | None  # to within a minute
 
 
 class Keys:
@@ -56,6 +59,7 @@ class Keys:
         self._rights = rights
         self._random = random
         self._memory = memory
+        self._noted: dict[str, str] = {}  # id → when its use was written last, by this process
 
     def create(
         self,
@@ -117,7 +121,11 @@ class Keys:
 
     def list(self, actor: Caller) -> list[Key]:
         """The tenant's keys for who administers it, one's own for others; newest first."""
-        query = sa.select(keys, principals.c.name).join(principals)
+        query = (
+            sa.select(keys, principals.c.name, key_uses.c.last)
+            .join(principals)
+            .outerjoin(key_uses, key_uses.c.key == keys.c.id)
+        )
         office = installation(actor.principal)
         if self._rights.decide(actor, "administer", office).allowed:
             query = query.where(principals.c.tenant == actor.principal.tenant)
@@ -125,7 +133,9 @@ class Keys:
             query = query.where(principals.c.id == actor.principal.id)
         with self._database.read() as connection:
             rows = connection.execute(query.order_by(keys.c.created.desc(), keys.c.id)).all()
-        return [Key(r.id, r.name, r.use_case, r.created, r.expires, r.revoked) for r in rows]
+        return [
+            Key(r.id, r.name, r.use_case, r.created, r.expires, r.revoked, r.last) for r in rows
+        ]
 
     def caller(self, text: str) -> Caller:
         """Who holds the key ``text``.
@@ -142,6 +152,7 @@ class Keys:
             raise _unknown()
         if self._ended(held):
             raise _unknown()
+        self._note(id)
         return Caller(held.holder, held.use_case, "key", credential=id)
 
     def stands(self, id: str) -> bool:
@@ -174,6 +185,21 @@ class Keys:
             row.key_use_case,
             self._principals.read(row),
         )
+
+    def _note(self, id: str) -> None:
+        """Keep when a key was used: to the minute, so that a busy one costs a write a minute."""
+        now = self._rights.acts.now()
+        minute = now[:16]
+        if self._noted.get(id) == minute:
+            return
+        if len(self._noted) > _MOST_NOTED:
+            self._noted.clear()
+        self._noted[id] = minute
+        with suppress(Unavailable), self._database.write() as connection:
+            # A disk that is full refuses what matters; when a key was used is not that.
+            mine = key_uses.c.key == id
+            if not connection.execute(key_uses.update().where(mine).values(last=now)).rowcount:
+                connection.execute(key_uses.insert().values(key=id, last=now))
 
     def _holder(self, id: str) -> str | None:
         with self._database.read() as connection:

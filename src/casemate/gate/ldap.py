@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from casemate.errors import CasemateError, Unavailable
 from casemate.gate import ldap_servers as servers
@@ -30,6 +30,7 @@ _LONGEST_PASSWORD = 512
 _MOST_GROUPS = 1_000  # of one person, nested ones counted
 _AT_ONCE = 50  # groups that one search asks about
 _LONGEST_VALUE = 1_024
+T = TypeVar("T")
 _SUCCESS, _INVALID_CREDENTIALS, _SIZE_LIMIT = 0, 49, 4
 
 
@@ -86,8 +87,15 @@ class Ldap:
         """
         self._anywhere(lambda asking: asking.pretend(name))
 
-    def _anywhere(self, ask: Callable[[_Asking], Found | None]) -> Found | None:
-        until = self._clock() + 3 * self._said.seconds * len(self._servers)
+    def again(self, uniques: Sequence[str]) -> list[Found | None]:
+        """Who those are now, each None if the directory has nobody of that ``unique`` any more.
+
+        Raises like ``authenticate``.
+        """
+        return self._anywhere(lambda asking: asking.again(uniques), len(uniques))
+
+    def _anywhere(self, ask: Callable[[_Asking], T], steps: int = 0) -> T:
+        until = self._clock() + (3 * len(self._servers) + steps) * self._said.seconds
         trouble: CasemateError | None = None
         for server in self._servers:
             try:
@@ -113,8 +121,7 @@ class _Asking:
         with self._bound(self.said.bind_dn, self.ldap._password) as searching:
             if searching is None:
                 raise _silent()  # its own password is wrong: the operator's to know, nobody else's
-            wanted = [self.said.name, self.said.unique, self.said.member_of]
-            wanted += [self.said.tenant_attribute, self.said.clearance_attribute]
+            wanted = self._wanted()
             filter = self.said.filter.replace("{name}", escaped(name))
             entries = self._search(searching, self.said.base, filter, wanted, 2)
             # Nobody, or several: the second is a mistake of the filter, and nobody's door.
@@ -122,12 +129,35 @@ class _Asking:
             with self._bound(_NOBODY if entry is None else entry["dn"], password) as own:
                 if entry is None or own is None:
                     return None
-            unique, names = _raw(entry, self.said.unique), _texts(entry, self.said.name)
-            if len(unique) != 1 or not unique[0] or not names:
-                return None
-            attributes = {name: _texts(entry, name) for name in wanted if name}
-            groups = self._groups(searching, entry["dn"], _texts(entry, self.said.member_of))
-            return Found(names[0], unique[0].hex(), groups, attributes)
+            return self._found(searching, entry)
+
+    def again(self, uniques: Sequence[str]) -> list[Found | None]:
+        with self._bound(self.said.bind_dn, self.ldap._password) as searching:
+            if searching is None:
+                raise _silent()
+            found = []
+            for unique in uniques:
+                value = "".join(f"\\{byte:02x}" for byte in bytes.fromhex(unique))
+                filter = f"({self.said.unique}={value})"
+                entries = self._search(searching, self.said.base, filter, self._wanted(), 2)
+                one = self._found(searching, entries[0]) if len(entries) == 1 else None
+                found.append(one)
+            return found
+
+    def _wanted(self) -> list[str]:
+        said = self.said
+        return [
+            *(said.name, said.unique, said.member_of),
+            *(said.tenant_attribute, said.clearance_attribute),
+        ]
+
+    def _found(self, searching: Any, entry: Mapping[str, Any]) -> Found | None:
+        unique, names = _raw(entry, self.said.unique), _texts(entry, self.said.name)
+        if len(unique) != 1 or not unique[0] or not names:
+            return None
+        attributes = {name: _texts(entry, name) for name in self._wanted() if name}
+        groups = self._groups(searching, entry["dn"], _texts(entry, self.said.member_of))
+        return Found(names[0], unique[0].hex(), groups, attributes)
 
     def pretend(self, name: str) -> None:
         with self._bound(self.said.bind_dn, self.ldap._password) as searching:

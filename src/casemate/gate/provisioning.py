@@ -221,10 +221,20 @@ class People:
             )
         )
         changed = self._person(connection, actor, person.id)
-        kind = "principal.changed"
-        if before.disabled != after.disabled:
-            kind = "principal.disabled" if after.disabled else "principal.enabled"
-        self._record(actor, kind, before, after, person, changed)
+        ended = after.disabled and not before.disabled
+        begun = before.disabled and not after.disabled
+        self._record(
+            actor,
+            "principal.disabled"
+            if ended
+            else "principal.enabled"
+            if begun
+            else "principal.changed",
+            before,
+            after,
+            person,
+            changed,
+        )
         return changed
 
     def regrant(self, connection: sa.Connection, actor: Caller, members: Iterable[str]) -> None:

@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import ldap3
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
@@ -21,6 +22,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 BASE = "dc=example,dc=org"
+ROOT, ROOTING = f"cn=root,{BASE}", "changes-everything"
 SEARCHER, SEARCHING = f"cn=searcher,{BASE}", "who searches, finds"
 
 _TREE = f"""
@@ -69,6 +71,8 @@ database mdb
 suffix "{base}"
 directory {folder}/db
 maxsize 16777216
+rootdn "{root}"
+rootpw {rooting}
 access to attrs=userPassword by anonymous auth by * none
 access to * by dn.exact="{searcher}" read by * none
 """
@@ -81,6 +85,13 @@ class Slapd:
     port: int
     tls_port: int
     ca: Path
+
+    @contextmanager
+    def changed(self) -> Iterator[ldap3.Connection]:
+        """A connection that may change everything, without TLS."""
+        server = ldap3.Server("127.0.0.1", port=self.port, get_info=ldap3.NONE)
+        with ldap3.Connection(server, ROOT, ROOTING, raise_exceptions=True) as connection:
+            yield connection
 
 
 def a_person(uid: str, password: str, unit: str = "people", **more: str) -> str:
@@ -108,7 +119,9 @@ def a_slapd(folder: Path, *entries: str) -> Iterator[Slapd]:
     (folder / "db").mkdir()
     _certify(folder)
     config, tree = folder / "slapd.conf", folder / "tree.ldif"
-    config.write_text(_CONFIG.format(folder=folder, base=BASE, searcher=SEARCHER))
+    config.write_text(
+        _CONFIG.format(folder=folder, base=BASE, searcher=SEARCHER, root=ROOT, rooting=ROOTING)
+    )
     tree.write_text(_TREE + "".join(entries))
     subprocess.run(
         [program, "-T", "add", "-f", config, "-l", tree], check=True, capture_output=True

@@ -96,6 +96,13 @@ def test_addresses_are_counted_by_who_can_have_them(
         assert world.gate.sessions.sign_in("Bob", PASSWORD, second)
 
 
+def test_this_machine_itself_is_not_closed(world: World) -> None:
+    with_password(world)
+    for number in range(30):
+        guess(world, f"name {number}", ("127.0.0.1", "::1")[number % 2])
+    assert world.gate.sessions.sign_in("Bob", PASSWORD, "127.0.0.1")
+
+
 def test_names_that_differ_by_case_are_guessed_at_as_one(world: World) -> None:
     for name in ("bob", "Bob", "BOB", "bOb", "boB"):
         guess(world, name)

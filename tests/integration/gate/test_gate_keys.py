@@ -95,3 +95,32 @@ def test_a_key_makes_no_keys_for_its_holder(world: World, name: str) -> None:
     _, text = world.gate.keys.create(world.owner, name)
     with pytest.raises(Refused, match="own holder"):
         world.gate.keys.create(world.gate.keys.caller(text), name)
+
+
+def test_when_a_key_was_used_last_is_kept_to_the_minute(world: World) -> None:
+    id, text = world.gate.keys.create(world.owner, "Anne")
+
+    def last() -> str | None:
+        (key,) = [one for one in world.gate.keys.list(world.owner) if one.id == id]
+        return key.last_used
+
+    assert last() is None
+    world.gate.keys.caller(text)
+    first = last()
+    assert first == world.gate.acts.now()
+    world.watch.pass_by(seconds=59)
+    world.gate.keys.caller(text)
+    assert last() == first
+    world.watch.pass_by(seconds=1)
+    world.gate.keys.caller(text)
+    assert last() == world.gate.acts.now()
+
+
+def test_a_key_that_is_refused_counts_as_no_use(world: World) -> None:
+    id, text = world.gate.keys.create(world.owner, "Anne")
+    world.gate.keys.revoke(world.owner, id)
+    for wrong in (text, f"cm_{id}_{'x' * 43}"):
+        with pytest.raises(Unauthenticated):
+            world.gate.keys.caller(wrong)
+    (key,) = [one for one in world.gate.keys.list(world.owner) if one.id == id]
+    assert key.last_used is None

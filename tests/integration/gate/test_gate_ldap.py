@@ -9,12 +9,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import ldap3
 import pytest
 from gate_builders import PASSWORD, World, a_world
 from slapd import BASE, SEARCHER, SEARCHING, Slapd, a_group, a_person, a_slapd
 
 from casemate.errors import CasemateError, Invalid, NotFound, Refused, Unauthenticated, Unavailable
 from casemate.gate.admission import LDAP_PASSWORD
+from casemate.gate.directory import Refreshed
 from casemate.store.tables import provisioned
 
 RIGHT = "the right one for {}"
@@ -220,6 +222,62 @@ def test_a_name_that_somebody_else_has_now_opens_nothing_of_who_had_it(world: Wo
         connection.execute(provisioned.update().values(attributes=kept))
     shut_out(world, "anna")
     assert world.ledger.entries[-1]["why"] == "another-person"
+
+
+def test_asking_again_takes_rights_from_who_left_and_gives_them_back(
+    tmp_path: Path,
+) -> None:
+    members = [f"uid={name},{PEOPLE}" for name in ("anna", "lou")]
+    (tmp_path / "slapd").mkdir()
+    with (
+        a_slapd(
+            tmp_path / "slapd",
+            a_person("anna", RIGHT.format("anna")),
+            a_person("lou", RIGHT.format("lou")),
+            a_group("Registry", *members),
+        ) as slapd,
+        a_ministry(tmp_path / "world", slapd) as world,
+    ):
+        refresh = world.gate.refresh_directory
+        assert refresh(world.owner) == Refreshed(0, 0, 0)
+        anna, lou = enter(world, "anna"), enter(world, "lou")
+        _, key = world.gate.keys.create(world.owner, "lou")
+        assert refresh(world.owner) == Refreshed(2, 0, 0)
+        registry = f"cn=Registry,ou=groups,{BASE}"
+        left = {"member": [(ldap3.MODIFY_DELETE, [f"{members[1]},{BASE}"])]}
+        back = {"member": [(ldap3.MODIFY_ADD, [f"{members[1]},{BASE}"])]}
+        with slapd.changed() as directory:
+            directory.modify(registry, left)
+        assert refresh(world.owner) == Refreshed(2, 1, 1)
+        assert world.gate.sessions.caller(anna).principal.roles == {"user"}
+        with pytest.raises(Unauthenticated):
+            world.gate.sessions.caller(lou)
+        with pytest.raises(Refused):
+            world.gate.admit(world.gate.keys.caller(key), use_case=None)
+        with slapd.changed() as directory:
+            directory.modify(registry, back)
+            directory.delete(f"{members[0]},{BASE}")
+        assert refresh() == Refreshed(2, 2, 1)
+        assert world.gate.admit(world.gate.keys.caller(key), use_case=None)
+        with pytest.raises(Unauthenticated):
+            world.gate.sessions.caller(anna)
+        changes = [one for one in world.ledger.entries if one["kind"] == "principal.changed"]
+        assert [one["by"] for one in changes] == ["ldap"] * 3
+
+
+def test_a_directory_that_is_silent_takes_nothing_from_anybody(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    session = enter(world, "anna")
+    world.gate.perimeter.remove(world.owner, "directory")
+    with pytest.raises(CasemateError):
+        world.gate.refresh_directory(world.owner)
+    assert world.gate.sessions.caller(session).principal.roles == {"user"}
+
+
+def test_only_who_administers_asks_again(world: World) -> None:
+    with pytest.raises(Refused):
+        world.gate.refresh_directory(world.person("Eve"))
 
 
 def test_clearance_and_tenant_come_from_attributes_where_that_is_said(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -111,6 +112,15 @@ async def user_link(
     }
 
 
+@act("user.refresh")
+async def user_refresh(
+    installation: Installation, caller: Caller, arguments: Mapping[str, Any]
+) -> AsyncIterator[Item]:
+    """Ask the directory again about everybody it has let in."""
+    found = await asyncio.to_thread(installation.gate.refresh_directory, caller)
+    yield {"known": found.known, "changed": found.changed, "gone": found.gone}
+
+
 @act("key.create")
 async def key_create(
     installation: Installation, caller: Caller, arguments: Mapping[str, Any]
@@ -138,6 +148,7 @@ async def key_list(
             "created": key.created,
             "expires": key.expires,
             "revoked": key.revoked,
+            "last_used": key.last_used,
         }
 
 
