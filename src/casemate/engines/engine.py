@@ -168,11 +168,13 @@ class Token:
 class Scores:
     """Log-probabilities (natural logarithm) of a continuation's tokens after a prompt.
 
-    Of the model's raw distribution: temperature 1, before any sampling filter.
+    Of the model's raw distribution: temperature 1, before any sampling filter. ``way``: how they
+    were made, for the record: forward pass | forced decoding | prompt logprobs.
     """
 
     tokens: tuple[str, ...]
     logprobs: tuple[float, ...]
+    way: str
 
 
 class Engine(Protocol):

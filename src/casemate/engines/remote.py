@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from casemate.gate.label import Label
     from casemate.gate.perimeter import Route
 
+_WAY = "prompt logprobs"
 _CONNECT_SECONDS = 5.0
 _SILENCE_SECONDS = 120.0  # between two pieces
 _LONGEST_EVENT = 1 << 20
@@ -100,11 +101,11 @@ class RemoteEngine:
             raise _no_scores()
         ids = [await self._ids(prompt) for prompt in prompts]
         if not said.tokens:
-            return [Scores((), ()) for _ in prompts]
+            return [Scores((), (), _WAY) for _ in prompts]
         found: dict[tuple[int, ...], tuple[float, ...]] = {}
         for some in _batches(list(dict.fromkeys(ids))):
             found |= zip(some, await self._scored(some, said.tokens), strict=True)
-        return [Scores(words, found[one]) for one in ids]
+        return [Scores(words, found[one], _WAY) for one in ids]
 
     async def embed(self, texts: Sequence[str], *, label: Label) -> list[list[float]]:
         """See Engine."""

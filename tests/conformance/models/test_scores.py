@@ -7,9 +7,9 @@ import hashlib
 import json
 import random
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 
@@ -18,9 +18,9 @@ pytest.importorskip("xllamacpp", reason="needs the extra llama")
 import gguf
 
 import casemate.models
-from casemate.engines.llama.life import Load
+from casemate.engines.llama.life import Load, Way
 from casemate.engines.llama.process import Process
-from casemate.engines.llama.score import score
+from casemate.engines.llama.scoring import scores
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "integration/engines"))
 import tiny_model
@@ -30,29 +30,27 @@ NANO = Path(casemate.models.__file__).parent / "nano" / "nano.gguf"
 REFERENCE = HERE / "reference_scores.json"
 AGREES = 1e-3
 SLOTS = 4
+WAYS = get_args(Way)
 
 Case = tuple[list[int], list[int]]  # ids of prompt and continuation
 
 
-def scores(weights: Path, cases: Sequence[Case]) -> list[tuple[float, ...]]:
+def told(weights: Path, cases: Sequence[Case], way: Way) -> list[tuple[float, ...]]:
     """What the model's process says, prompts with one continuation together."""
 
     async def ask() -> list[tuple[float, ...]]:
-        load = Load(weights, context=2048, slots=SLOTS, work="score")
+        load = Load(weights, context=2048, slots=SLOTS, work="score", scores=way)
         process = Process("m", lambda: load, on_started=lambda _: None, on_stopped=lambda _: None)
         try:
             running = await process.running()
-
-            async def complete(body: Mapping[str, Any]) -> dict[str, Any]:
-                async with running.connection.place():
-                    return await running.connection.ask("/completion", body, dict[str, Any])
-
+            assert running.scores == way, running.facts
             found: dict[int, tuple[float, ...]] = {}
             for continuation in {tuple(said) for _, said in cases}:
                 places = [at for at, (_, said) in enumerate(cases) if tuple(said) == continuation]
                 prompts = [cases[place][0] for place in places]
-                told = await score(complete, prompts, continuation, slots=SLOTS)
-                found |= dict(zip(places, told, strict=True))
+                found |= dict(
+                    zip(places, await scores(running, prompts, continuation), strict=True)
+                )
             return [found[place] for place in range(len(cases))]
         finally:
             await process.stop()
@@ -66,23 +64,25 @@ def furthest(found: Sequence[Sequence[float]], expected: Sequence[Sequence[float
     return max(abs(a - b) for one, two in pairs for a, b in zip(one, two, strict=True))
 
 
-def test_the_nano_model_scores_as_its_reference_does() -> None:
+@pytest.mark.parametrize("way", WAYS)
+def test_the_nano_model_scores_as_its_reference_does(way: Way) -> None:
     reference = json.loads(REFERENCE.read_text("utf-8"))
     assert reference["model"] == "sha256:" + hashlib.sha256(NANO.read_bytes()).hexdigest()
     cases = [(one["prompt"], one["continuation"]) for one in reference["cases"]]
     assert len(cases) >= 200
     expected = [one["logprobs"] for one in reference["cases"]]
-    assert furthest(scores(NANO, cases), expected) < AGREES
+    assert furthest(told(NANO, cases, way), expected) < AGREES
 
 
-def test_a_random_model_scores_as_transformers_do(tmp_path: Path) -> None:
+@pytest.mark.parametrize("way", WAYS)
+def test_a_random_model_scores_as_transformers_do(tmp_path: Path, way: Way) -> None:
     torch = pytest.importorskip("torch", reason="needs the extra training")
     transformers = pytest.importorskip("transformers", reason="needs the extra training")
     weights = tiny_model.make(tmp_path)
     cases = some_cases(50, of=Vocabulary.read(weights))
     model = a_twin(weights, torch, transformers)
     expected = [teacher_forced(model, torch, *case) for case in cases]
-    far = furthest(scores(weights, cases), expected)
+    far = furthest(told(weights, cases, way), expected)
     print(f"furthest apart: {far:.1e}")
     assert far < AGREES
 

@@ -1,4 +1,4 @@
-"""Scores of a real model process: together as on its own, whatever the continuation is made of."""
+"""Forced decoding by a real model process: together as alone, whatever the continuation is."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ _T = TypeVar("_T")
 
 def with_model(weights: Path, act: Callable[[Complete], Coroutine[Any, Any, _T]]) -> _T:
     async def run() -> _T:
-        load = Load(weights, context=512, slots=3, work="score")
+        load = Load(weights, context=512, slots=3, work="score", scores="forced decoding")
         process = Process("m", lambda: load, on_started=lambda _: None, on_stopped=lambda _: None)
         try:
             connection = (await process.running()).connection

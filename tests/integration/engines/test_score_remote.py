@@ -69,8 +69,8 @@ def test_each_token_of_the_continuation_has_the_score_that_stands_in_its_place(
     scoring: ModelServer,
 ) -> None:
     short, long = scores(scoring, [a_prompt("x"), a_prompt("xyz")])
-    assert short == Scores(("a", "b"), (-(97 + 5) / 1000, -(98 + 5) / 1000))
-    assert long == Scores(("a", "b"), (-(97 + 7) / 1000, -(98 + 7) / 1000))
+    assert short == Scores(("a", "b"), (-(97 + 5) / 1000, -(98 + 5) / 1000), "prompt logprobs")
+    assert long == Scores(("a", "b"), (-(97 + 7) / 1000, -(98 + 7) / 1000), "prompt logprobs")
 
 
 def test_equal_prompts_are_asked_once_and_all_together(scoring: ModelServer) -> None:
@@ -97,7 +97,7 @@ def test_tools_are_part_of_what_is_scored(scoring: ModelServer) -> None:
 def test_nothing_to_score_needs_no_scores(scoring: ModelServer) -> None:
     assert scores(scoring, []) == []
     assert scoring.asked == []
-    assert scores(scoring, [a_prompt("x")], "") == [Scores((), ())]
+    assert scores(scoring, [a_prompt("x")], "") == [Scores((), (), "prompt logprobs")]
     assert "/v1/completions" not in scoring.paths
 
 

@@ -64,6 +64,38 @@ def _isolate(task: dict[str, Any]) -> dict[str, Any]:
 def _load(task: dict[str, Any]) -> tuple[object, dict[str, Any]]:
     import xllamacpp  # type: ignore[import-untyped]
 
+    facts = {"version": xllamacpp.__version__}
+    if task["work"] == "score":
+        from casemate.engines.llama.library import Unfit
+
+        why = "it was asked for"
+        if task["scores"] == "forward pass":
+            try:
+                return _forward(task), facts | {"scores": "forward pass"}
+            except Unfit as reason:
+                why = str(reason)
+        facts |= {"scores": "forced decoding", "why": why}
+    return _server(task), facts
+
+
+def _forward(task: dict[str, Any]) -> object:
+    import xllamacpp.xllamacpp  # type: ignore[import-untyped]
+
+    from casemate.engines.llama.forward import Forward
+    from casemate.engines.llama.serving import serve
+
+    forward = Forward(
+        xllamacpp.xllamacpp.__file__,
+        task["weights"],
+        context=task["context"],
+        threads=task["threads"],
+    )
+    return serve(forward, task["socket"])
+
+
+def _server(task: dict[str, Any]) -> object:
+    import xllamacpp
+
     wanted = xllamacpp.CommonParams()
     wanted.model.path = task["weights"]
     wanted.model_alias = {"model"}
@@ -95,8 +127,7 @@ def _load(task: dict[str, Any]) -> tuple[object, dict[str, Any]]:
         wanted.embedding = True
         wanted.pooling_type = xllamacpp.llama_pooling_type.LLAMA_POOLING_TYPE_MEAN
         wanted.n_ubatch = wanted.n_batch = task["context"]  # pooling wants the text in one piece
-    server = xllamacpp.Server(wanted)
-    return server, {"version": xllamacpp.__version__}
+    return xllamacpp.Server(wanted)
 
 
 def _tell(message: dict[str, Any], report: int = 1) -> None:

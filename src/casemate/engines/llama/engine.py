@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +19,7 @@ import msgspec
 
 from casemate.engines import question
 from casemate.engines.engine import Part, Prompt, Sampling, Scores, Token
-from casemate.engines.llama import grammar, score
+from casemate.engines.llama import grammar, scoring
 from casemate.engines.llama.connection import Gone, Tokenized, tokenizing, unavailable
 from casemate.engines.llama.events import Events, Spoiled
 from casemate.engines.llama.life import Isolated, Load, Work
@@ -122,8 +122,8 @@ class LlamaEngine:
         for prompt in prompts:
             self._check_layers(running, prompt.label)
         if not prompts or not continuation:
-            return [Scores((), ()) for _ in prompts]
-        speech, connection = self._spoken(), running.connection
+            return [Scores((), (), running.scores) for _ in prompts]
+        speech = self._spoken()
         after = await self._encoded(running, [continuation])
         before = []
         for prompt in prompts:
@@ -132,14 +132,10 @@ class LlamaEngine:
             if len(before[-1]) + len(after) > running.life.load.context:
                 raise _too_large(len(before[-1]) + len(after), running.life.load.context)
 
-        async def complete(body: Mapping[str, Any]) -> Mapping[str, Any]:
-            return await connection.ask("/completion", body, dict[str, Any])
-
-        async with connection.place(alone=True):
-            found = await score.score(complete, before, after, slots=running.life.load.slots)
+        found = await scoring.scores(running, before, after)
         self._scores.worked()
         names = await self._texts_of(running, after)
-        return [Scores(names, logprobs) for logprobs in found]
+        return [Scores(names, logprobs, running.scores) for logprobs in found]
 
     async def embed(self, texts: Sequence[str], *, label: Label) -> list[list[float]]:
         """See Engine. Means over the tokens, of length 1. Raises TooLarge for a text too long."""

@@ -24,6 +24,7 @@ import casemate
 from casemate.engines.llama import confined
 
 Work: TypeAlias = Literal["generate", "score", "embed"]
+Way: TypeAlias = Literal["forward pass", "forced decoding"]  # to make scores
 
 _LONGEST_REPORT = 1 << 20
 _LONGEST_PATH = 100  # sockaddr_un holds 108
@@ -31,7 +32,10 @@ _LONGEST_PATH = 100  # sockaddr_un holds 108
 
 @dataclass(frozen=True)
 class Load:
-    """What a process loads, and what for. ``context``: tokens for each slot."""
+    """What a process loads, and what for. ``context``: tokens for each slot.
+
+    ``scores``: the way to make them; forced decoding also where there is no other.
+    """
 
     weights: Path
     adapters: tuple[Path, ...] = ()
@@ -39,6 +43,7 @@ class Load:
     slots: int = 4
     threads: int = 1
     work: Work = "generate"
+    scores: Way = "forward pass"
     memory_bytes: int | None = None
 
 
@@ -51,7 +56,11 @@ class Isolated(msgspec.Struct):
 
 
 class Message(msgspec.Struct):
-    """One line of the report; exactly one of these is set."""
+    """One line of the report; exactly one of these is set.
+
+    ``ready``: facts about it. ``version``: of xllamacpp; of a process that scores, too,
+    ``scores``, the way it makes them, and ``why`` it is forced decoding where it is.
+    """
 
     isolated: Isolated | None = None
     ready: dict[str, str] | None = None
@@ -168,6 +177,7 @@ class Life:
             "slots": self.load.slots,
             "threads": self.load.threads,
             "work": self.load.work,
+            "scores": self.load.scores,
             "memory_bytes": self.load.memory_bytes,
             "socket": str(self.socket),
         }

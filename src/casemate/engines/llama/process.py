@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import msgspec
 
 from casemate.engines.llama.connection import Connection, unavailable
-from casemate.engines.llama.life import Isolated, Life, Load, Message
+from casemate.engines.llama.life import Isolated, Life, Load, Message, Way
 from casemate.errors import CasemateError, Refused, Tampered, Unavailable, Unsupported
 
 _UNNEEDED = "it was no longer needed"
@@ -27,11 +27,18 @@ _BYTES_A_SECOND = 20_000_000  # of a slow disk, for the time that loading may ta
 
 @dataclass(frozen=True)
 class Running:
-    """A process that is ready, and what holds in it."""
+    """A process that is ready, what holds in it, and what it tells of itself (``Message``)."""
 
     connection: Connection
     isolated: Isolated
     life: Life
+    facts: Mapping[str, str]
+
+    @property
+    def scores(self) -> Way:
+        """The way in which it makes scores."""
+        told = self.facts.get("scores")
+        return "forward pass" if told == "forward pass" else "forced decoding"
 
 
 class Process:
@@ -150,7 +157,7 @@ class Process:
             raise
         connection = Connection(life.socket, load.slots, life.kill)
         self._problem = None
-        self._running = Running(connection, isolated, life)
+        self._running = Running(connection, isolated, life, outcome.ready)
         return self._running
 
     def _started(self, starting: asyncio.Task[Running]) -> None:
