@@ -113,6 +113,7 @@ class Furnished:
             ceiling=self.lowest,
             oversight="none",
             retention_days=400,
+            screening=self.gate.use_cases.not_prohibited("It is a benchmark."),
         )
         self.gate.use_cases.approve(second, tenant)
         keys = []

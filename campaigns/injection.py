@@ -124,7 +124,7 @@ class Campaign:
         gate.use_cases.register(
             owner, "office", purpose="To help the counter.", legal_basis="Its own tasks.",
             risk="minimal", models=("quote",), ceiling=parse("secret"), oversight="none",
-            retention_days=400,
+            retention_days=400, screening=gate.use_cases.not_prohibited("It is a campaign."),
         )  # fmt: skip
         gate.use_cases.approve(Caller(gate.principals.named("second"), None, "local"), "office")
         self._owner = owner

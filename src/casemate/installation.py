@@ -18,8 +18,6 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
-import msgspec
-
 from casemate import settings as settings_
 from casemate.engines.engine import Engine
 from casemate.engines.in_turn import CHARACTERS_PER_TOKEN, InTurn
@@ -260,7 +258,7 @@ class Installation:
         )
         standing = admission.standing.under(priority)
         admission = replace(admission, standing=standing)
-        size = len(msgspec.json.encode(request))
+        size = sum(map(len, request.texts))
         async with self._served(admission, size, request.max_tokens) as (manifest, engine, watch):
             policy = self.gate.country.policy
             asked = policy.parse(request.label) if request.label else policy.lowest()

@@ -280,7 +280,7 @@ def describe(settings: Settings) -> Iterator[Setting]:
             field.name,
             _variable(field.name),
             getattr(settings, field.name),
-            field.default,
+            field.default if field.default is not msgspec.NODEFAULT else field.default_factory(),
             str((extra or {}).get("description", "")),
         )
 

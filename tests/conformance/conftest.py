@@ -93,6 +93,7 @@ def furnished(folder: Path, upstream: Upstream) -> tuple[str, str]:
                 oversight="none",
                 retention_days=400,
                 collections=collections,
+                screening=gate.use_cases.not_prohibited("A test."),
             )
             gate.use_cases.approve(second, id)
         return tuple(  # type: ignore[return-value]

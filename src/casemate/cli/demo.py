@@ -155,6 +155,7 @@ def _bring(data: Path, shown: _Show, *, quiet: bool) -> None:
             "models": [shown.model],
             "oversight": "none",
             "retention_days": 183,
+            "not_prohibited": "A demonstration on invented documents; nobody is judged.",
         }
         list(line.act(data, "usecase.register", use_case))
         list(line.act(data, "usecase.approve", {"id": shown.use_case, "principal": _SECOND}))

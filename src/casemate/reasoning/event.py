@@ -68,6 +68,16 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
     stop: Annotated[tuple[str, ...], Meta(max_length=16)] = ()
     logprobs: Annotated[int, Meta(ge=0, le=20)] | None = None
 
+    @property
+    def texts(self) -> tuple[str, ...]:
+        """Every text in it that was written for a model."""
+        return (
+            self.question,
+            *(turn.text if isinstance(turn, Turn) else turn[1] for turn in self.history),
+            *(turn.text for turn in self.since),
+            *self.stop,
+        )
+
 
 class Source(msgspec.Struct, frozen=True, kw_only=True):
     """A passage that entered the run."""

@@ -169,12 +169,7 @@ class Reasoner:
             raise Invalid(
                 "The seed is too large.", f"Take one between -{_LARGEST_SEED} and {_LARGEST_SEED}."
             )
-        for text in (
-            request.question,
-            *(turn.text if isinstance(turn, Turn) else turn[1] for turn in request.history),
-            *(turn.text for turn in request.since),
-            *request.stop,
-        ):
+        for text in request.texts:
             if any("\ud800" <= char <= "\udfff" for char in text):
                 raise Invalid("The question is not valid text.", "Write it in UTF-8.")
         if not request.question.strip():

@@ -50,6 +50,7 @@ def _approved(house: House, use_case: str, collection: str) -> None:
         oversight="none",
         retention_days=400,
         collections=[collection],
+        screening=cases.not_prohibited("A test."),
     )
     cases.approve(house.person(f"second {use_case}", roles=("admin", "user")), use_case)
 

@@ -230,7 +230,7 @@ def test_a_template_in_the_weights_speaks_to_the_model(tmp_path: Path) -> None:
 
 
 def test_a_model_says_what_it_can(babbler: Tiny) -> None:
-    can = {"generate", "score", "embed", "schema", "deterministic"}
+    can = {"generate", "score", "embed", "schema", "logprobs", "deterministic"}
     assert babbler.engine().capabilities == can | {"thinking", "tools"}
     plain = {"template": "mistral-v13"}
     assert babbler.engine(profile=plain).capabilities == can

@@ -325,7 +325,7 @@ def test_forgetting_leaves_nothing_of_what_a_directory_said(world: World) -> Non
         "[[group]]\nname = 'x'\nroles = ['provisioner']\n",
         "[[group]]\nname = 'x'\nroles = ['king']\n",
         "[[group]]\nname = ''\n",
-        "[[group]]\nname = 'x'\nclearance = 'eu:secret'\n",
+        "[[group]]\nname = 'x'\nclearance = 'moon:secret'\n",
         "[[group]]\nname = 'x'\nclearance = 'lu:secret//rel=none'\n",
         "[[group]]\nname = 'x'\nrole = ['user']\n",
         "[everybody]\nclearance = 'top'\n",
