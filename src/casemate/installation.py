@@ -28,6 +28,7 @@ from casemate.gate.acts import stamp
 from casemate.gate.admission import Gate
 from casemate.gate.configured import Configured
 from casemate.gate.refusal import Telling
+from casemate.gate.relay import Relay
 from casemate.ledger.cosigning import Cosigning
 from casemate.ledger.log import Log
 from casemate.ledger.note import Signer
@@ -80,7 +81,7 @@ class Installation:
         closing.callback(self.database.close)
         master = master_key(folder.master_key, make=folder.fresh)
         self.keyring = Keyring(master, self.database)
-        self.blobs = self._blobs()
+        self.blobs = self._blobs(closing)
         self.log = Log.open(folder.ledger, self._signer())
         closing.callback(self.log.close)
         self.ledger = Ledger(self.log)
@@ -277,14 +278,21 @@ class Installation:
         closing.callback(witnessing.close)
         return witnessing
 
-    def _blobs(self) -> Blobs:
+    def _blobs(self, closing: ExitStack) -> Blobs:
         chosen = self.settings
         if not chosen.blobs:
             return FolderBlobs(self.folder.blobs)
+        bucket, _ = bucket_of(chosen.blobs)
+        relay = Relay.open(
+            lambda url: self.gate.perimeter.route(url, self.gate.country.policy.lowest(), bucket),
+            chosen.blobs_port,
+        )
+        closing.callback(relay.close)
         return S3Blobs.at(
             chosen.blobs,
             chosen.blobs_endpoint,
             lambda: self._may_hold(self.gate.country.policy.lowest()),
+            relay.address,
         )
 
     def _may_hold(self, label: Label) -> None:

@@ -51,6 +51,15 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
         str,
         Meta(description="Server of the bucket in `blobs`: https://… or, inside, http://…"),
     ] = ""
+    blobs_port: Annotated[
+        int,
+        Meta(
+            ge=0,
+            le=65535,
+            description="Port on loopback of the relay to the bucket's server; 0 picks a free one. "
+            "Rules for the kernel need a fixed one.",
+        ),
+    ] = 0
     link_minutes: Annotated[
         int, Meta(ge=1, le=1440, description="Minutes for which a sign-in link works, once.")
     ] = 30

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMappin
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Protocol, Self
+from typing import TYPE_CHECKING, Protocol, Self
 
 import obstore
 from obstore.exceptions import BaseError
@@ -21,6 +21,9 @@ from obstore.store import LocalStore, S3Store
 
 from casemate.errors import Invalid, NotFound, Tampered, Unavailable
 from casemate.store.folder import disk_problem
+
+if TYPE_CHECKING:
+    from obstore.store import ClientConfig
 
 _AT_ONCE = 8  # blobs written at the same time
 _BUCKET = re.compile(r"s3://([a-z0-9][a-z0-9.-]{1,61}[a-z0-9])(?:/([A-Za-z0-9._/-]*))?")
@@ -114,10 +117,12 @@ class S3Blobs:
         address: str,
         endpoint: str,
         allowed: Callable[[], object],
+        relay: str = "",
         environment: MutableMapping[str, str] = os.environ,
     ) -> Self:
         """Open ``s3://bucket/prefix`` at the server ``endpoint``, an http or https address.
 
+        ``relay``: the proxy that every connection goes through, if there is one, with its password.
         Of ``environment`` the key (AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_SESSION_TOKEN)
         and AWS_REGION count and nothing else: without a key the library would ask the machine's
         metadata service for one, and another variable could name another server or a proxy.
@@ -130,6 +135,9 @@ class S3Blobs:
                 "Give https://, a host, and its port if it is not 443.",
             )
         key = _key(environment)
+        options: ClientConfig = {"allow_http": endpoint.startswith("http://")}
+        if relay:
+            options["proxy_url"] = relay
         region = environment.get("AWS_REGION", "us-east-1")
         with _without(environment):
             store = S3Store(
@@ -137,7 +145,7 @@ class S3Blobs:
                 prefix=prefix or None,
                 endpoint=endpoint.rstrip("/"),
                 region=region,
-                client_options={"allow_http": endpoint.startswith("http://")},
+                client_options=options,
                 **key,  # type: ignore[arg-type]
             )
         return cls(store, allowed)
