@@ -139,7 +139,7 @@ def test_a_place_that_does_not_answer_is_a_bad_gateway() -> None:
 
 def test_a_port_that_is_taken_is_told() -> None:
     with a_server() as (port, _), pytest.raises(Unavailable, match="blobs_port"):
-        Relay.open(lambda url: pytest.fail(), port)
+        Relay.open(lambda url: pytest.fail(url), port)
 
 
 def test_a_closed_relay_takes_nobody() -> None:
