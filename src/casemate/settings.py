@@ -43,6 +43,14 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
             description="Name of the ledger, a host or path you control; fixed at first start.",
         ),
     ] = ""
+    ledger: Annotated[
+        str,
+        Meta(description="Where the ledger's files lie: empty for the data folder, or s3://…"),
+    ] = ""
+    ledger_endpoint: Annotated[
+        str,
+        Meta(description="Server of the bucket in `ledger`: https://… or, inside, http://…"),
+    ] = ""
     blobs: Annotated[
         str,
         Meta(description="Where documents' originals lie: empty for the data folder, or s3://…"),
@@ -51,13 +59,13 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
         str,
         Meta(description="Server of the bucket in `blobs`: https://… or, inside, http://…"),
     ] = ""
-    blobs_port: Annotated[
+    relay_port: Annotated[
         int,
         Meta(
             ge=0,
             le=65535,
-            description="Port on loopback of the relay to the bucket's server; 0 picks a free one. "
-            "Rules for the kernel need a fixed one.",
+            description="Port on loopback of the relay to buckets; 0 picks a free one. Rules for "
+            "the kernel need a fixed one.",
         ),
     ] = 0
     link_minutes: Annotated[

@@ -71,8 +71,8 @@ class Relay:
             listener = socket.create_server((_HERE, port))
         except OSError:
             raise Unavailable(
-                f"Port {port}, which the relay to the bucket listens on, is in use.",
-                "Choose another with the setting `blobs_port`.",
+                f"Port {port}, which the relay to buckets listens on, is in use.",
+                "Choose another with the setting `relay_port`.",
             ) from None
         return cls(listener, route)
 

@@ -47,7 +47,7 @@ class Opening:
 def nftables(openings: Sequence[Opening], account: str, digest: str, relay: int = 0) -> str:
     """A ruleset that lets ``account`` (a name or number) start connections to places only.
 
-    ``relay``: the port on loopback of the relay to a bucket, if there is one.
+    ``relay``: the port on loopback of the relay to buckets, if there is one.
 
     Answers to those who called pass; so does all that other accounts do. What is refused is
     counted, and answered at once, so that nobody waits.
@@ -76,7 +76,7 @@ def nftables(openings: Sequence[Opening], account: str, digest: str, relay: int 
         lines += [f"\t\t{line}" for line in _accepted(opening)]
     if relay:
         lines += [
-            "\t\t# the relay that leads to the bucket",
+            "\t\t# the relay that leads to buckets",
             f"\t\tip daddr 127.0.0.1 tcp dport {relay} counter accept",
         ]
     lines += [

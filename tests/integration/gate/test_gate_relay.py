@@ -138,7 +138,7 @@ def test_a_place_that_does_not_answer_is_a_bad_gateway() -> None:
 
 
 def test_a_port_that_is_taken_is_told() -> None:
-    with a_server() as (port, _), pytest.raises(Unavailable, match="blobs_port"):
+    with a_server() as (port, _), pytest.raises(Unavailable, match="relay_port"):
         Relay.open(lambda url: pytest.fail(url), port)
 
 

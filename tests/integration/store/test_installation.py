@@ -33,7 +33,7 @@ def test_secrets_lie_in_files_that_only_the_account_can_read(house: House) -> No
 
 
 def test_the_signing_key_is_sealed(house: House) -> None:
-    seed = house.installation.log._signer.seed
+    seed = house.installation.log._signers[0].seed
     for path in house.folder.rglob("*"):
         if path.is_file():
             assert seed not in path.read_bytes()

@@ -188,7 +188,7 @@ def test_without_a_key_the_metadata_service_is_not_asked_for_one(server: BucketS
     "endpoint", ["", "s3.example.lu", "ftp://s3", "https://a@b", "https://a/b", "https://a?b"]
 )
 def test_a_server_that_is_no_plain_address_is_refused(endpoint: str) -> None:
-    with pytest.raises(Invalid, match="blobs_endpoint"):
+    with pytest.raises(Invalid, match="server"):
         S3Blobs.at(BUCKET, endpoint, lambda: None, environment=dict(KEY))
 
 

@@ -131,12 +131,14 @@ def _shown(place: Place) -> Item:
 
 def _relay(installation: Installation) -> int:
     chosen = installation.settings
-    if chosen.blobs and not chosen.blobs_port:
+    if not (chosen.blobs or chosen.ledger):
+        return 0
+    if not chosen.relay_port:
         raise Invalid(
-            "The relay to the bucket has no fixed port that the rules could name.",
-            "Choose one with the setting `blobs_port`, for instance 8472.",
+            "The relay to buckets has no fixed port that the rules could name.",
+            "Choose one with the setting `relay_port`, for instance 8472.",
         )
-    return chosen.blobs_port if chosen.blobs else 0
+    return chosen.relay_port
 
 
 def _account() -> str:
