@@ -39,7 +39,11 @@ _CONSTANTS_OF_LINUX = {"AF_NETLINK": 16, "AF_PACKET": 17, "AF_ALG": 38, "AF_VSOC
 _TRACE_SEIZE = 0x4206  # PTRACE_SEIZE does not stop the other process, as PTRACE_ATTACH would
 _UNREADABLE = 1  # an address in the first page, which nothing maps
 _NOWHERE = b"/nonexistent/casemate-proof"
-_DEVICES = ("/dev/mem", "/dev/kmsg", "/dev/fuse", "/dev/kvm", "/dev/sda", "/dev/vda")
+# The last ones are there even where a service has devices of its own (systemd's PrivateDevices).
+_DEVICES = (
+    *("/dev/mem", "/dev/kmsg", "/dev/fuse", "/dev/kvm", "/dev/sda", "/dev/vda"),
+    *("/dev/full", "/dev/zero"),
+)
 
 
 @dataclass(frozen=True)
@@ -114,7 +118,7 @@ def _files(outside: str) -> _Ways:
     return {
         "reading a file outside": lambda: _read(outside),
         "listing the root folder": lambda: os.listdir("/"),
-        "reading the environment of process 1": lambda: _read("/proc/1/environ"),
+        "reading the environment of process 1": lambda: _read(f"/proc/{_first()}/environ"),
         "reading the environment of the parent": lambda: _read(f"/proc/{parent}/environ"),
         "opening the memory of the parent": lambda: _read(f"/proc/{parent}/mem", 0),
         "seeing where the parent works": lambda: os.readlink(f"/proc/{parent}/cwd"),
@@ -168,6 +172,11 @@ def _system(kernel: Call) -> _Ways:
 def _parent() -> int:
     """The parent, or the first process where the parent is in another process namespace."""
     return os.getppid() or 1
+
+
+def _first() -> int:
+    """Process 1, or the parent where others are hidden: what is not there proves nothing."""
+    return 1 if os.path.exists("/proc/1") else _parent()
 
 
 def _family(name: str) -> int:
