@@ -37,6 +37,14 @@ _LET_THROUGH = frozenset(
 )
 _CONSTANTS_OF_LINUX = {"AF_NETLINK": 16, "AF_PACKET": 17, "AF_ALG": 38, "AF_VSOCK": 40}
 _TRACE_SEIZE = 0x4206  # PTRACE_SEIZE does not stop the other process, as PTRACE_ATTACH would
+_OF_PROCESSES = frozenset(
+    {
+        "reading the environment of process 1",
+        "reading the environment of the parent",
+        "opening the memory of the parent",
+        "seeing where the parent works",
+    }
+)
 _UNREADABLE = 1  # an address in the first page, which nothing maps
 _NOWHERE = b"/nonexistent/casemate-proof"
 # The last ones are there even where a service has devices of its own (systemd's PrivateDevices).
@@ -77,7 +85,9 @@ def _attempted(name: str, way: Callable[[], object]) -> Attempt:
     except OSError as refusal:
         number = refusal.errno or errno.EINVAL
         code = errno.errorcode.get(number, str(number))
-        return Attempt(name, number not in _LET_THROUGH, code)
+        # A process that is there and is not found is hidden: refused (proc(5), hidepid).
+        hidden = number == errno.ENOENT and name in _OF_PROCESSES
+        return Attempt(name, hidden or number not in _LET_THROUGH, code)
     except ValueError:
         # Python's way to say that a limit may not be raised
         return Attempt(name, True, "EPERM")
@@ -118,7 +128,7 @@ def _files(outside: str) -> _Ways:
     return {
         "reading a file outside": lambda: _read(outside),
         "listing the root folder": lambda: os.listdir("/"),
-        "reading the environment of process 1": lambda: _read(f"/proc/{_first()}/environ"),
+        "reading the environment of process 1": lambda: _read("/proc/1/environ"),
         "reading the environment of the parent": lambda: _read(f"/proc/{parent}/environ"),
         "opening the memory of the parent": lambda: _read(f"/proc/{parent}/mem", 0),
         "seeing where the parent works": lambda: os.readlink(f"/proc/{parent}/cwd"),
@@ -172,11 +182,6 @@ def _system(kernel: Call) -> _Ways:
 def _parent() -> int:
     """The parent, or the first process where the parent is in another process namespace."""
     return os.getppid() or 1
-
-
-def _first() -> int:
-    """Process 1, or the parent where others are hidden: what is not there proves nothing."""
-    return 1 if os.path.exists("/proc/1") else _parent()
 
 
 def _family(name: str) -> int:
