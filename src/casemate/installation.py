@@ -27,8 +27,13 @@ from casemate.engines.turns import Turns
 from casemate.errors import CasemateError, Invalid, NotFound, Refused
 from casemate.gate import guard, perimeter
 from casemate.gate.acts import stamp
+<<<<<<< HEAD
 from casemate.gate.admission import Admission, Gate
 from casemate.gate.budget import Use
+=======
+from casemate.gate.admission import Gate
+from casemate.gate.buckets import Buckets
+>>>>>>> perimeter
 from casemate.gate.configured import Configured
 from casemate.gate.country import Country
 from casemate.gate.perimeter import Perimeter
@@ -95,6 +100,8 @@ class Installation:
         closing.callback(self.database.close)
         master = master_key(folder.master_key, make=folder.fresh)
         self.keyring = Keyring(master, self.database)
+        self._buckets = self._reached()
+        closing.callback(self._buckets.close)
         self.blobs = self._blobs()
         self._key_file = KeyFile(folder.path / _KEY_FILE, self.keyring)
         keys = self._keys()
@@ -106,11 +113,16 @@ class Installation:
         )
         closing.callback(self.log.close)
         self.ledger = Ledger(self.log)
+<<<<<<< HEAD
         self.gate = Gate.open(
             folder, self.database, self.ledger, settings, clock=_now, keyring=self.keyring
         )
         closing.callback(self.gate.budgets.close)
         closing.callback(self.gate.watches.close)
+=======
+        self.gate = Gate.open(folder, self.database, self.ledger, settings, clock=_now)
+        self._buckets.places = self.gate.perimeter
+>>>>>>> perimeter
         self.rotation = Rotation(self.log, self._key_file, self.gate)
         if guard.standing():
             closing.callback(Telling(self.gate.acts).close)
@@ -378,33 +390,31 @@ class Installation:
         closing.callback(witnessing.close)
         return witnessing
 
+    def _reached(self) -> Buckets:
+        # Before there is a gate, since the gate records what it does in the ledger.
+        country = Country.load(self.settings.country)
+        places = Perimeter.load(self.folder.path / perimeter.FILE, country)
+        return Buckets(self.settings, places, country.policy.lowest())
+
     def _shelf(self) -> Path | Shelf:
         """Where the ledger lies. Raises Refused if that is a bucket outside the perimeter."""
         chosen = self.settings
         if not chosen.ledger:
             return self.folder.ledger
-        # Before there is a gate, since the gate records what it does in the ledger.
-        country = Country.load(chosen.country)
-        places = Perimeter.load(self.folder.path / perimeter.FILE, country)
-        bucket, _ = bucket_of(chosen.ledger)
-        places.bucket(bucket, chosen.ledger_endpoint, country.policy.lowest())
-        return ObjectShelf.at(chosen.ledger, chosen.ledger_endpoint)
+        self._buckets.require(chosen.ledger, chosen.ledger_endpoint)
+        return ObjectShelf.at(chosen.ledger, chosen.ledger_endpoint, self._buckets.relay())
 
     def _blobs(self) -> Blobs:
         chosen = self.settings
         if not chosen.blobs:
             return FolderBlobs(self.folder.blobs)
-        return S3Blobs.at(
-            chosen.blobs,
-            chosen.blobs_endpoint,
-            lambda: self._may_hold(self.gate.country.policy.lowest()),
-        )
+        allowed = partial(self._buckets.require, chosen.blobs, chosen.blobs_endpoint)
+        return S3Blobs.at(chosen.blobs, chosen.blobs_endpoint, allowed, self._buckets.relay())
 
     def _may_hold(self, label: Label) -> None:
         """Raise Refused if originals of ``label`` may not go to the bucket, where there is one."""
         if self.settings.blobs:
-            bucket, _ = bucket_of(self.settings.blobs)
-            self.gate.perimeter.bucket(bucket, self.settings.blobs_endpoint, label)
+            self._buckets.require(self.settings.blobs, self.settings.blobs_endpoint, label)
 
     @asynccontextmanager
     async def _served(

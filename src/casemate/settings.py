@@ -79,6 +79,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
         str,
         Meta(description="Server of the bucket in `blobs`: https://… or, inside, http://…"),
     ] = ""
+<<<<<<< HEAD
     identity_providers: Annotated[
         str,
         Meta(
@@ -86,6 +87,17 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
             "empty for none."
         ),
     ] = ""
+=======
+    relay_port: Annotated[
+        int,
+        Meta(
+            ge=0,
+            le=65535,
+            description="Port on loopback of the relay to buckets; 0 picks a free one. Rules for "
+            "the kernel need a fixed one.",
+        ),
+    ] = 0
+>>>>>>> perimeter
     link_minutes: Annotated[
         int, Meta(ge=1, le=1440, description="Minutes for which a sign-in link works, once.")
     ] = 30

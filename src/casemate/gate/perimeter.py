@@ -119,10 +119,13 @@ class Perimeter:
         """
         return self._allowed(Address.parse(url), label)
 
-    def route(self, url: str, label: Label) -> Route:
-        """Like ``check``, with the addresses that were checked, for who connects."""
+    def route(self, url: str, label: Label, bucket: str = "") -> Route:
+        """Like ``check``, with the addresses that were checked, for who connects.
+
+        ``bucket``: the way to a server for this bucket of it, see ``bucket``.
+        """
         where = Address.parse(url)
-        place = self._allowed(where, label)
+        place = self._allowed(where, label, bucket)
         if where.ip is not None or where.port is None:
             addresses: tuple[str, ...] = (where.host,)
         else:

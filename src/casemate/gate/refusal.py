@@ -113,6 +113,6 @@ class Telling:
                     for one, count in sorted(taken.items(), key=lambda item: -item[1])
                 ],
             )
-        except CasemateError:  # the ledger cannot take it now; the next time it may
+        except (CasemateError, OSError):  # the ledger cannot take it now; the next time it may
             self._refusals.put_back(taken)
             self._refusals.came.set()

@@ -44,8 +44,10 @@ class Opening:
         return cls(place, tuple(map(ipaddress.ip_network, addresses)))
 
 
-def nftables(openings: Sequence[Opening], account: str, digest: str) -> str:
+def nftables(openings: Sequence[Opening], account: str, digest: str, relay: int = 0) -> str:
     """A ruleset that lets ``account`` (a name or number) start connections to places only.
+
+    ``relay``: the port on loopback of the relay to buckets, if there is one.
 
     Answers to those who called pass; so does all that other accounts do. What is refused is
     counted, and answered at once, so that nobody waits.
@@ -72,6 +74,11 @@ def nftables(openings: Sequence[Opening], account: str, digest: str) -> str:
     ]
     for opening in openings:
         lines += [f"\t\t{line}" for line in _accepted(opening)]
+    if relay:
+        lines += [
+            "\t\t# the relay that leads to buckets",
+            f"\t\tip daddr 127.0.0.1 tcp dport {relay} counter accept",
+        ]
     lines += [
         "\t\tcounter goto refuse",
         "\t}",

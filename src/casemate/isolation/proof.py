@@ -37,9 +37,21 @@ _LET_THROUGH = frozenset(
 )
 _CONSTANTS_OF_LINUX = {"AF_NETLINK": 16, "AF_PACKET": 17, "AF_ALG": 38, "AF_VSOCK": 40}
 _TRACE_SEIZE = 0x4206  # PTRACE_SEIZE does not stop the other process, as PTRACE_ATTACH would
+_OF_PROCESSES = frozenset(
+    {
+        "reading the environment of process 1",
+        "reading the environment of the parent",
+        "opening the memory of the parent",
+        "seeing where the parent works",
+    }
+)
 _UNREADABLE = 1  # an address in the first page, which nothing maps
 _NOWHERE = b"/nonexistent/casemate-proof"
-_DEVICES = ("/dev/mem", "/dev/kmsg", "/dev/fuse", "/dev/kvm", "/dev/sda", "/dev/vda")
+# The last ones are there even where a service has devices of its own (systemd's PrivateDevices).
+_DEVICES = (
+    *("/dev/mem", "/dev/kmsg", "/dev/fuse", "/dev/kvm", "/dev/sda", "/dev/vda"),
+    *("/dev/full", "/dev/zero"),
+)
 
 
 @dataclass(frozen=True)
@@ -73,7 +85,9 @@ def _attempted(name: str, way: Callable[[], object]) -> Attempt:
     except OSError as refusal:
         number = refusal.errno or errno.EINVAL
         code = errno.errorcode.get(number, str(number))
-        return Attempt(name, number not in _LET_THROUGH, code)
+        # A process that is there and is not found is hidden: refused (proc(5), hidepid).
+        hidden = number == errno.ENOENT and name in _OF_PROCESSES
+        return Attempt(name, hidden or number not in _LET_THROUGH, code)
     except ValueError:
         # Python's way to say that a limit may not be raised
         return Attempt(name, True, "EPERM")

@@ -71,9 +71,9 @@ class ObjectShelf:
         self._writing = ThreadPoolExecutor(_AT_ONCE, "shelf")
 
     @classmethod
-    def at(cls, address: str, endpoint: str) -> Self:
+    def at(cls, address: str, endpoint: str, relay: str = "") -> Self:
         """A shelf at ``s3://bucket/prefix`` of the server ``endpoint``, as ``open_bucket``."""
-        return cls(open_bucket(address, endpoint))
+        return cls(open_bucket(address, endpoint, relay))
 
     def claim(self) -> bytes | None:
         """See Shelf. From here on, a writer before this one can commit no more."""

@@ -110,10 +110,11 @@ class S3Blobs:
         address: str,
         endpoint: str,
         allowed: Callable[[], object],
+        relay: str = "",
         environment: MutableMapping[str, str] = os.environ,
     ) -> Self:
-        """Open ``s3://bucket/prefix`` at the server ``endpoint``. Raises as ``open_bucket``."""
-        return cls(open_bucket(address, endpoint, environment), allowed)
+        """Open ``s3://bucket/prefix`` at the server ``endpoint``, as ``open_bucket``."""
+        return cls(open_bucket(address, endpoint, relay, environment), allowed)
 
     def put(self, content: bytes) -> str:
         """See Blobs."""

@@ -6,10 +6,14 @@ import os
 import re
 from collections.abc import Iterator, Mapping, MutableMapping
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 from obstore.store import S3Store
 
 from casemate.errors import Invalid
+
+if TYPE_CHECKING:
+    from obstore.store import ClientConfig
 
 _BUCKET = re.compile(r"s3://([a-z0-9][a-z0-9.-]{1,61}[a-z0-9])(?:/([A-Za-z0-9._/-]*))?")
 # The library that talks to buckets obeys what it finds there: proxies, and servers of its own.
@@ -17,10 +21,14 @@ _OBEYED = re.compile(r"(?i)AWS_.*|(?:HTTPS?|ALL|NO)_PROXY")
 
 
 def open_bucket(
-    address: str, endpoint: str, environment: MutableMapping[str, str] = os.environ
+    address: str,
+    endpoint: str,
+    relay: str = "",
+    environment: MutableMapping[str, str] = os.environ,
 ) -> S3Store:
     """Open ``s3://bucket/prefix`` at the server ``endpoint``, an http or https address.
 
+    ``relay``: the proxy that every connection goes through, if there is one, with its password.
     Of ``environment`` the key (AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_SESSION_TOKEN)
     and AWS_REGION count and nothing else: without a key the library would ask the machine's
     metadata service for one, and another variable could name another server or a proxy.
@@ -33,6 +41,9 @@ def open_bucket(
             "Give https://, a host, and its port if it is not 443.",
         )
     key = _key(environment)
+    options: ClientConfig = {"allow_http": endpoint.startswith("http://")}
+    if relay:
+        options["proxy_url"] = relay
     region = environment.get("AWS_REGION", "us-east-1")
     with _without(environment):
         return S3Store(
@@ -40,7 +51,7 @@ def open_bucket(
             prefix=prefix or None,
             endpoint=endpoint.rstrip("/"),
             region=region,
-            client_options={"allow_http": endpoint.startswith("http://")},
+            client_options=options,
             **key,  # type: ignore[arg-type]
         )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from pathlib import Path
 from typing import Any
 
@@ -101,3 +102,10 @@ def test_rules_are_printed_for_a_program_and_for_a_file(data: Path) -> None:
     assert str(data.resolve()) in found["text"]
     assert "not a network" in casemate(*rules, "systemd", "--called-by", "x", data=data).refused()
     assert casemate(*rules, "iptables", data=data).code == 2
+    # Compiled code reaches a bucket through our relay, which the rules have to let it reach.
+    assert "relay_port" in casemate(*rules, "nftables", data=data, env=BUCKET).refused()
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = str(free.getsockname()[1])
+    fixed = {**BUCKET, "CASEMATE_RELAY_PORT": port}
+    text = casemate(*rules, "nftables", data=data, env=fixed).fine().out
+    assert f"ip daddr 127.0.0.1 tcp dport {port} counter accept" in text

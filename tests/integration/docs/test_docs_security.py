@@ -76,3 +76,11 @@ def test_each_threat_has_what_stands_against_it_and_what_shows_that() -> None:
         assert control.strip(), threat
         assert _SHOWN.search(shown), threat
         assert left.strip(), threat
+
+
+def test_what_closes_the_perimeter_is_shown_by_tests_that_exist() -> None:
+    text = (ROOT / "docs" / "explanation" / "perimeter.md").read_text(encoding="utf-8")
+    named = set(re.findall(r"`(test_\w+)`", text))
+    assert len(named) >= 10
+    there = set().union(*(names_in(path) for path in (ROOT / "tests").rglob("test_*.py")))
+    assert not named - there

@@ -142,10 +142,45 @@ def test_what_the_environment_names_leads_no_blob_elsewhere(server: BucketServer
     assert len(server.asked) == 1
 
 
+def test_a_redirect_of_the_buckets_server_is_not_followed_outside(
+    server: BucketServer, tmp_path: Path
+) -> None:
+    with (
+        a_bucket_server() as other,
+        a_house_of(tmp_path / "data", server, a_place(server)) as house,
+    ):
+        digest = house.installation.blobs.put(b"content")
+        server.elsewhere = f"{other.endpoint}/letters/x"
+        with pytest.raises(Unavailable):
+            house.installation.blobs.get(digest)
+        assert other.asked == []
+
+
+def test_what_the_name_of_the_buckets_server_means_is_checked_for_each_connection(
+    server: BucketServer, tmp_path: Path
+) -> None:
+    folder = tmp_path / "data"
+    folder.mkdir()
+    place = a_place(server, host='"localhost"', within='["127.0.0.0/8"]')
+    (folder / "perimeter.toml").write_text(place)
+    endpoint = f"http://localhost:{server.port}"
+    with a_house(folder, blobs=BUCKET, blobs_endpoint=endpoint) as house:
+        perimeter = house.installation.gate.perimeter
+        answers = [["127.0.0.1"], ["169.254.169.254"], ["10.0.0.1"]]
+        perimeter._resolve = lambda host, port: answers.pop(0)
+        digest = house.installation.blobs.put(b"content")
+        asked = list(server.asked)
+        for _ in range(2):
+            with pytest.raises(Unavailable):
+                house.installation.blobs.get(digest)
+        assert server.asked == asked
+        assert not answers
+
+
 def test_without_a_key_the_metadata_service_is_not_asked_for_one(server: BucketServer) -> None:
     environment = {"AWS_METADATA_ENDPOINT": server.endpoint}
     with pytest.raises(Invalid, match="no key for the bucket"):
-        S3Blobs.at(BUCKET, server.endpoint, lambda: None, environment)
+        S3Blobs.at(BUCKET, server.endpoint, lambda: None, environment=environment)
     assert server.asked == []
 
 
@@ -154,12 +189,12 @@ def test_without_a_key_the_metadata_service_is_not_asked_for_one(server: BucketS
 )
 def test_a_server_that_is_no_plain_address_is_refused(endpoint: str) -> None:
     with pytest.raises(Invalid, match="server"):
-        S3Blobs.at(BUCKET, endpoint, lambda: None, dict(KEY))
+        S3Blobs.at(BUCKET, endpoint, lambda: None, environment=dict(KEY))
 
 
 def test_a_bucket_that_does_not_answer_is_unavailable() -> None:
     with a_bucket_server() as gone:
         endpoint = gone.endpoint
-    blobs = S3Blobs.at(BUCKET, endpoint, lambda: None, dict(KEY))
+    blobs = S3Blobs.at(BUCKET, endpoint, lambda: None, environment=dict(KEY))
     with pytest.raises(Unavailable):
         blobs.get(digest_of(b"content"))

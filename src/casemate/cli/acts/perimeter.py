@@ -92,7 +92,8 @@ async def perimeter_rules(
 
     openings = await asyncio.to_thread(opened)
     if arguments["format"] == "nftables":
-        text = rules.nftables(openings, arguments.get("account") or _account(), perimeter.digest)
+        account = arguments.get("account") or _account()
+        text = rules.nftables(openings, account, perimeter.digest, _relay(installation))
     else:
         text = rules.systemd(
             openings,
@@ -126,6 +127,18 @@ async def perimeter_prove(
 
 def _shown(place: Place) -> Item:
     return {"within": [], "transports": ["tcp"], "bucket": "", **place.plain()}
+
+
+def _relay(installation: Installation) -> int:
+    chosen = installation.settings
+    if not (chosen.blobs or chosen.ledger):
+        return 0
+    if not chosen.relay_port:
+        raise Invalid(
+            "The relay to buckets has no fixed port that the rules could name.",
+            "Choose one with the setting `relay_port`, for instance 8472.",
+        )
+    return chosen.relay_port
 
 
 def _account() -> str:
