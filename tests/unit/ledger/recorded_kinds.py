@@ -19,7 +19,7 @@ NOT_ENTRIES = {"casemate.receipt"}
 # What stands for a name within a kind that is put together, such as f"model.{after}".
 STATES = {
     "model.": ("approved", "withdrawn"),
-    "use_case.": ("approved", "suspended", "retired"),
+    "use_case.": ("approved", "suspended", "retired", "withdrawn"),
 }
 
 
