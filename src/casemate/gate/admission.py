@@ -42,6 +42,7 @@ from casemate.store.tables import principals, tenants, use_cases
 
 DOCUMENTS = "documents"  # the use case made at first start
 QUOTE = "quote"  # the model that is always there
+_REACHES = 1024  # remembered, of principals under a use case; about 60 kB for 200 collections
 
 
 @dataclass(frozen=True)
@@ -92,7 +93,9 @@ class Gate:
             link_minutes=settings.link_minutes,
             session_hours=settings.session_hours,
         )
-        self._reaches = Reaches(database, country, rights, self.memory)
+        # Fewer, because each holds all that somebody may read.
+        reachable = Memory(database.rights_changes, most=_REACHES)
+        self._reaches = Reaches(database, country, rights, reachable)
         self.use_cases = UseCases(database, country, rights, self._reaches, self.memory, random)
         self.enforcement = Enforcement(database, policy_folder, country, rights, self.memory)
         self.approved_model: Callable[[str], str] = _no_registry

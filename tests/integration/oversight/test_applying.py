@@ -274,6 +274,12 @@ def test_policies_are_proposed_once_and_approved_by_an_owner(house: House) -> No
     house.installation.gate.enforcement.approve(house.owner, digest)
     with pytest.raises(Refused, match="nobody-adds"):
         house.collection("after")
+    for entry in house.entries_of(house.ask("What is due?").run):
+        assert entry["policy"] == {
+            "decision": "allow",
+            "deciding": ["users-ask"],
+            "digest": digest,
+        }
 
 
 def test_users_neither_plan_nor_apply(house: House) -> None:
