@@ -21,9 +21,10 @@ from casemate.cli import (
     demo,
     documents,
     forget,
-    governance,
+    labels,
     models,
     people,
+    perimeter,
     policy,
     questions,
     record,
@@ -64,7 +65,7 @@ def up(context: click.Context, data: Path | None, host: str | None, port: int | 
 
 
 _MODULES = (
-    *(questions, documents, people, forget, governance, models, bundle),
+    *(questions, documents, labels, people, forget, perimeter, models, bundle),
     *(usecase, policy, apply, record, verify, witness, demo),
 )
 for module in _MODULES:

@@ -92,6 +92,9 @@ def _terms_options(command: F) -> F:
         click.option(
             "--collection", "collections", multiple=True, help="Repeatable (default: all)."
         ),
+        click.option(
+            "--no-documents", is_flag=True, help="Search nothing: a model that is asked as it is."
+        ),
         click.option("--ceiling", help="The highest label it may use (default: the lowest)."),
         click.option(
             "--hours", help="When it may be used, e.g. “mon-fri 08:00-18:00” (default: always)."

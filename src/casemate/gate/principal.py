@@ -355,9 +355,9 @@ class Principals:
 
     def _check_label(self, label: Label) -> None:
         clearance(label)
-        if label.policy != self._country.policy:
+        if label.policy.scale != self._country.policy.scale:
             raise Invalid(
-                f"A clearance here belongs to label policy {self._country.policy.id}.",
+                f"A clearance here is of a label policy of country pack {self._country.id}.",
                 "Give one of its levels.",
             )
 

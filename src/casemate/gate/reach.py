@@ -114,10 +114,12 @@ class Reaches:
             if kind == "Collection":
                 return _collection(row), labels
         except (CasemateError, ValueError):
-            return None
+            return None  # what nobody can read is, to everybody, not there
         return Resource(kind, id, tenant, getattr(row, owner)), labels
 
     def _readable(self, caller: Caller, label: Label, row: sa.Row[Any]) -> bool:
+        if not self._country.policy.readable(row.label, label):
+            return False
         try:
             own = self._country.policy.parse(row.label)
             resource = _collection(row)
@@ -125,7 +127,7 @@ class Reaches:
             return False  # what nobody can read the label or the readers of, nobody reads
         permitted = self._rights.decide(caller, "read", resource, labels=[own]).allowed
         # Asked twice on purpose: whatever the policy files say, labels hold.
-        return permitted and label.dominates(own)
+        return permitted
 
     def _unusable(self, caller: Caller, use_case: UseCase, name: str) -> CasemateError:
         # Looked for whether it is there or not, so that hidden and absent take the same time.

@@ -184,8 +184,8 @@ def check(id: str, terms: Terms, country: Country) -> None:
         (not terms.models, "A use case needs a model.", "Name at least one, e.g. quote."),
         (len(set(terms.models)) != len(terms.models), "A model is named twice.",
          "Name each once."),
-        (terms.ceiling.policy != country.policy,
-         f"A ceiling here belongs to label policy {country.policy.id}.",
+        (terms.ceiling.policy.scale != country.policy.scale,
+         f"A ceiling here is of a label policy of country pack {country.id}.",
          "Give one of its levels."),
         (not floor <= terms.retention_days <= _LONGEST_RETENTION,
          f"Use case {id} would keep its records for {terms.retention_days} days; the "

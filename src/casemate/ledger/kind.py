@@ -96,6 +96,15 @@ MEANINGS: dict[str, Meaning] = {
         },
     ),
     **_thing(
+        "label of a document",
+        "document",
+        {
+            "downgrade.requested": ("Downgrade requested", OTHER, 2),
+            "downgrade.approved": ("Downgrade approved", _UPDATE, 3),
+            "downgrade.rejected": ("Downgrade rejected", OTHER, 2),
+        },
+    ),
+    **_thing(
         "use case",
         "use_case",
         {
@@ -151,6 +160,7 @@ MEANINGS: dict[str, Meaning] = {
         {
             "perimeter.added": ("Perimeter opened to a place", _CREATE, 3),
             "perimeter.removed": ("Perimeter closed to a place", _DELETE, 2),
+            "perimeter.changed": ("Perimeter changed in its file", _UPDATE, 3),
         },
     ),
     **_thing(
@@ -161,11 +171,21 @@ MEANINGS: dict[str, Meaning] = {
             "hold.lifted": ("Legal hold lifted", _DELETE, 2),
         },
     ),
+    **_thing(
+        "key of the ledger",
+        "keys",
+        {
+            "ledger.key_added": ("Second key signs the ledger", _CREATE, 3),
+            "ledger.key_retired": ("Old key of the ledger retired", _DELETE, 3),
+            "ledger.key_withdrawn": ("New key of the ledger given up", _DELETE, 3),
+        },
+    ),
     **_thing("retention", "tenant", {"retention.applied": ("Old content erased", _DELETE, 2)}),
     # engines
     "engine.started": Meaning("Engine started", LIFECYCLE, _START),
     "engine.stopped": Meaning("Engine stopped", LIFECYCLE, _STOP),
     # what should never happen
+    "connection.refused": Meaning("Attempt to reach outside the perimeter", FINDING, OTHER, 3),
     "model.tampered": Meaning("Model files are not as approved", FINDING, _NEW_FINDING, 5),
     "ledger.split_view": Meaning("Ledger shown in two histories", FINDING, _NEW_FINDING, 5),
 }

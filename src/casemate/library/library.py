@@ -30,6 +30,7 @@ from casemate.store.tables import collections, documents, principals, use_cases
 if TYPE_CHECKING:
     from casemate.gate.admission import Admission, Gate
     from casemate.gate.caller import Caller
+    from casemate.gate.label import Label
     from casemate.ledger.record import Ledger
 
 T = TypeVar("T")
@@ -54,7 +55,9 @@ class Library:
         new_id: Callable[[str], str],
         most_bytes: int,
         thesaurus: Callable[[], Thesaurus],
+        may_hold: Callable[[Label], object] = lambda label: None,
     ) -> None:
+        """``may_hold`` raises Refused if originals of a label may not lie where blobs lie."""
         self._database = database
         self._blobs = blobs
         self._index = index
@@ -62,6 +65,7 @@ class Library:
         self._ledger = ledger
         self._clock = clock
         self._new_id = new_id
+        self._may_hold = may_hold
         self._search = Search(database, index, gate.country.policy, thesaurus)
         self._importing = Importing(
             database, blobs, index, clock=clock, new_id=new_id, most_bytes=most_bytes
@@ -114,10 +118,14 @@ class Library:
         *,
         label: str | None = None,
         readers: tuple[str, ...] | None = None,
+        originator: str | None = None,
+        review: str | None = None,
     ) -> Collection:
         """Make an empty collection; without ``label`` it is of the policy's lowest level.
 
-        ``readers``: names of principals of the tenant and "role:NAME"; None: the whole tenant.
+        ``originator`` gave the label if it came from elsewhere ("kind:name"); it is to be looked
+        at again at ``review`` (UTC). ``readers``: names of principals of the tenant and
+        "role:NAME"; None: the whole tenant.
         Raises Invalid for a bad name, label or role, Refused if the caller's clearance does not
         dominate the label, NotFound for a reader whom there is not, Conflict if the name is taken.
         """
@@ -129,6 +137,7 @@ class Library:
                 "That label is above your clearance.",
                 "Choose one that your clearance dominates.",
             )
+        self._may_hold(wanted)
         self._gate.require(caller, "add", label=wanted, resource="collection")
         known = None if readers is None else self._readers(caller, readers)
         made = Collection(
@@ -138,6 +147,9 @@ class Library:
             wanted,
             caller.principal.id,
             None if known is None else tuple(known),
+            self._clock(),
+            originator,
+            review,
         )
         with self._database.write() as connection:
             taken = connection.execute(
@@ -158,7 +170,9 @@ class Library:
                     readers=None
                     if known is None
                     else msgspec.json.encode(list(known.values())).decode(),
-                    created=self._clock(),
+                    created=made.created,
+                    originator=originator,
+                    review=review,
                 )
             )
             # Last before the commit, like every act at the gate (see gate/acts.py).
@@ -266,6 +280,7 @@ class Library:
         """
         into = self.collection(caller, collection)
         self._gate.require(caller, "add", label=into.label, resource=f"collection:{into.id}")
+        self._may_hold(into.label)
 
         def record(ids: list[str]) -> None:
             if self._gate.principals.by_id(caller.principal.id).disabled:
@@ -409,6 +424,9 @@ class Library:
             label=self._gate.country.policy.parse(row.label),
             owner=row.owner,
             readers=None if readers is None else tuple(names.get(one, one) for one in readers),
+            created=row.created,
+            originator=row.originator,
+            review=row.review,
         )
 
     def _readers(self, caller: Caller, readers: Iterable[str]) -> dict[str, str]:

@@ -181,6 +181,8 @@ collections = sa.Table(
     Column("owner", String, ForeignKey("principals.id"), nullable=False),
     Column("readers", Text),  # JSON list of principal ids and "role:…"; null: the whole tenant
     Column("created", String, nullable=False),
+    Column("originator", String),  # "kind:name" of who gave the label, if it came from elsewhere
+    Column("review", String),  # when the label is to be looked at again
     sa.UniqueConstraint("tenant", "name"),
 )
 
@@ -244,6 +246,28 @@ openings = sa.Table(
     Column("field", String, primary_key=True),  # question | answer | steps | sources
     Column("subject", String, nullable=False),  # whose data key seals it
     Column("sealed", LargeBinary, nullable=False),  # nonce32 and canonical content
+)
+
+downgrades = sa.Table(
+    "downgrades",
+    metadata,
+    Column("id", String, primary_key=True),
+    Column("tenant", String, ForeignKey("tenants.id"), nullable=False),
+    Column("document", String, nullable=False),  # its id; it may be gone since
+    Column("digest", String, nullable=False),  # of its original, as it was asked about
+    Column("name", String, nullable=False),
+    Column("source", String, nullable=False),  # collections, by id
+    Column("target", String, nullable=False),
+    Column("before", String, nullable=False),  # labels
+    Column("after", String, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("state", String, nullable=False),  # requested | approved | rejected
+    Column("requested_by", String, ForeignKey("principals.id"), nullable=False),
+    Column("requested", String, nullable=False),
+    Column("decided_by", String, ForeignKey("principals.id")),
+    Column("decided", String),
+    Column("made", String),  # id of the new document
+    Index("ix_downgrades_tenant", "tenant", "requested"),
 )
 
 reviews = sa.Table(

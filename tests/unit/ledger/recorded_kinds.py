@@ -20,6 +20,7 @@ NOT_ENTRIES = {"casemate.receipt"}
 STATES = {
     "model.": ("approved", "withdrawn"),
     "use_case.": ("approved", "suspended", "retired", "withdrawn"),
+    "downgrade.": ("approved", "rejected"),
 }
 
 

@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from casemate.cli.acts import Item, act
+from casemate.errors import Invalid
 from casemate.gate.hours import Hours
 from casemate.gate.screening import applying
 from casemate.gate.usecase import Terms, quota_of
@@ -101,7 +102,7 @@ async def usecase_register(
         oversight=arguments["oversight"],
         retention_days=arguments["retention_days"],
         screening=_screening(installation, arguments) or {},
-        collections=_ids(installation, caller, arguments.get("collections")),
+        collections=_ids(installation, caller, arguments),
         hours=_hours(installation, arguments.get("hours")),
         quota=quota_of(arguments.get("quotas") or ()),
         owner=gate.principals.colleague(caller, owner) if owner else None,
@@ -125,9 +126,8 @@ async def usecase_change(
         change["models"] = tuple(arguments["models"])
     if arguments.get("all_collections"):
         change["collections"] = None
-    elif arguments.get("collections"):
-        ids = _ids(installation, caller, arguments["collections"])
-        change["collections"] = None if ids is None else tuple(ids)
+    elif (ids := _ids(installation, caller, arguments)) is not None:
+        change["collections"] = tuple(ids)
     if arguments.get("ceiling"):
         change["ceiling"] = gate.country.policy.parse(arguments["ceiling"])
     if arguments.get("hours"):
@@ -218,7 +218,16 @@ def _terms(installation: Installation, caller: Caller, terms: Terms) -> dict[str
     }
 
 
-def _ids(installation: Installation, caller: Caller, names: Any) -> list[str] | None:
+def _ids(
+    installation: Installation, caller: Caller, arguments: Mapping[str, Any]
+) -> list[str] | None:
+    """Ids of the collections that are named; none at all, or None where nothing is said."""
+    names = arguments.get("collections") or ()
+    if arguments.get("no_documents"):
+        if names:
+            what = "A use case without documents has no collection."
+            raise Invalid(what, "Leave one of them out.")
+        return []
     if not names:
         return None
     return [installation.library.collection(caller, name).id for name in names]
