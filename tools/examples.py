@@ -2,10 +2,11 @@
 
 In a fenced block marked ``console``, a line that begins with ``$ `` is a command, lines that begin
 with ``> `` go on with it, and the rest is what it prints. A line ``…`` stands for any text. A
-block whose first line is ``# name.ext`` is a file, written before what follows it. Each document
-is one session, in an empty home folder. Ids, times, digests, keys, sign-in tokens, scores and
-white space are not compared. A command ending in ``&`` is a server. Output that begins with
-``casemate:`` is a refusal, and the command then has to exit with 1. Other blocks are not run.
+block whose first line is ``# name.ext`` or ``// name.ext`` is a file, written before what follows
+it. Each document is one session, in an empty home folder. Ids, times, digests, keys, sign-in
+tokens, scores and white space are not compared. A command ending in ``&`` is a server. Output that
+begins with ``casemate:`` is a refusal, and the command then has to exit with 1. Other blocks are
+not run.
 
 Usage: python tools/examples.py [--write] [DOCUMENT…]     (--write puts what is printed in place)
 """
@@ -35,7 +36,7 @@ ROOT = Path(__file__).resolve().parents[1]
 PORT, MODEL_PORT = "8470", "8000"  # as documents write them; real ports are free ones
 SECONDS = 120
 _FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-_FILE = re.compile(r"# ([\w.-]+\.\w+)\n")
+_FILE = re.compile(r"(?:#|//) ([\w.-]+\.\w+)\n")
 _LOOSE = (
     (re.compile(r"\b([a-z]{1,4})_[0-9a-f]{16,}\b"), r"\1_ID"),
     (re.compile(r"casemate\.local/[0-9a-f]{8}"), "casemate.local/ID"),

@@ -27,13 +27,9 @@ from casemate.engines.turns import Turns
 from casemate.errors import CasemateError, Invalid, NotFound, Refused
 from casemate.gate import guard, perimeter
 from casemate.gate.acts import stamp
-<<<<<<< HEAD
 from casemate.gate.admission import Admission, Gate
-from casemate.gate.budget import Use
-=======
-from casemate.gate.admission import Gate
 from casemate.gate.buckets import Buckets
->>>>>>> perimeter
+from casemate.gate.budget import Use
 from casemate.gate.configured import Configured
 from casemate.gate.country import Country
 from casemate.gate.perimeter import Perimeter
@@ -113,16 +109,12 @@ class Installation:
         )
         closing.callback(self.log.close)
         self.ledger = Ledger(self.log)
-<<<<<<< HEAD
         self.gate = Gate.open(
             folder, self.database, self.ledger, settings, clock=_now, keyring=self.keyring
         )
+        self._buckets.places = self.gate.perimeter
         closing.callback(self.gate.budgets.close)
         closing.callback(self.gate.watches.close)
-=======
-        self.gate = Gate.open(folder, self.database, self.ledger, settings, clock=_now)
-        self._buckets.places = self.gate.perimeter
->>>>>>> perimeter
         self.rotation = Rotation(self.log, self._key_file, self.gate)
         if guard.standing():
             closing.callback(Telling(self.gate.acts).close)

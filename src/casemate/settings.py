@@ -79,7 +79,6 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
         str,
         Meta(description="Server of the bucket in `blobs`: https://… or, inside, http://…"),
     ] = ""
-<<<<<<< HEAD
     identity_providers: Annotated[
         str,
         Meta(
@@ -87,7 +86,6 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
             "empty for none."
         ),
     ] = ""
-=======
     relay_port: Annotated[
         int,
         Meta(
@@ -97,7 +95,6 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
             "the kernel need a fixed one.",
         ),
     ] = 0
->>>>>>> perimeter
     link_minutes: Annotated[
         int, Meta(ge=1, le=1440, description="Minutes for which a sign-in link works, once.")
     ] = 30

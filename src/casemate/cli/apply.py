@@ -35,7 +35,7 @@ def apply(
     """
     arguments = {"declaration": _read(file), "principal": principal}
     act = "plan" if dry_run else "apply"
-    found = list(line.act(obj["data"], act, arguments))
+    found = list(line.act(obj["data"], act, arguments, create=not dry_run))
     if as_json:
         show.json(found)
     else:

@@ -93,15 +93,19 @@ def user_disable(obj: dict[str, Any], name: str, as_json: bool) -> None:
 @show.data_option
 @click.argument("name")
 @click.option("--stdin", "from_stdin", is_flag=True, help="Read the password from standard input.")
+@show.json_option
 @click.pass_obj
-def user_password(obj: dict[str, Any], name: str, from_stdin: bool) -> None:
+def user_password(obj: dict[str, Any], name: str, from_stdin: bool, as_json: bool) -> None:
     """Set a password; asks for it, so that it never stands in a command line."""
     if from_stdin:
         password = sys.stdin.readline().rstrip("\n")
     else:
         password = click.prompt("Password", hide_input=True, confirmation_prompt=True)
     (done,) = line.act(obj["data"], "user.password", {"name": name, "password": password})
-    click.echo(f"The password of {done['name']} is set; open sessions have ended.")
+    if as_json:
+        show.json(done)
+    else:
+        click.echo(f"The password of {done['name']} is set; open sessions have ended.")
 
 
 @user.command("totp")

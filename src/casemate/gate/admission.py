@@ -59,6 +59,7 @@ from casemate.store.tables import principals, tenants, use_cases
 DOCUMENTS = "documents"  # the use case made at first start
 LDAP_PASSWORD = "CASEMATE_LDAP_PASSWORD"  # noqa: S105 - the variable's name
 QUOTE = "quote"  # the model that is always there
+_REACHES = 1024  # remembered, of principals under a use case; about 60 kB for 200 collections
 
 _FIRST_ROLES = frozenset({"owner", "admin", "auditor", "user"})
 
@@ -141,7 +142,9 @@ class Gate:
             random,
             country.policy.lowest(),
         )
-        self._reaches = Reaches(database, country, rights, self.memory)
+        # Fewer, because each holds all that somebody may read.
+        reachable = Memory(database.rights_changes, most=_REACHES)
+        self._reaches = Reaches(database, country, rights, reachable)
         self.use_cases = UseCases(database, country, rights, self._reaches, self.memory, random)
         self.enforcement = Enforcement(database, policy_folder, country, rights, self.memory)
         self.quotas = Quotas(database, rights, self.principals, self.use_cases, time.monotonic)

@@ -48,6 +48,19 @@ class Hours:
         Raises Invalid naming the part that is wrong, also for a time zone that this machine does
         not know.
         """
+        hours = cls.kept(text, zone)
+        try:
+            hours._zone()
+        except Unavailable:
+            raise Invalid(
+                f"There is no time zone {hours.zone[:40]!r} here.",
+                "Give an IANA name, for instance Europe/Luxembourg.",
+            ) from None
+        return hours
+
+    @classmethod
+    def kept(cls, text: str, zone: str = "UTC") -> Self:
+        """Like ``parse``, of what was parsed before: a machine without time zone data reads it."""
         parts = [part.strip() for part in text.strip().split(";")]
         last, _, named = parts[-1].rpartition(" ")
         if _ZONE.fullmatch(named):
@@ -57,13 +70,6 @@ class Hours:
             spans.update(_spans(part))
         if len(spans) > _MOST:
             raise Invalid(f"Opening hours have more than {_MOST} spans.", "Give fewer.")
-        try:
-            ZoneInfo(zone)
-        except (KeyError, OSError, ValueError):  # zoneinfo raises each of them
-            raise Invalid(
-                f"There is no time zone {zone[:40]!r} here.",
-                "Give an IANA name, for instance Europe/Luxembourg.",
-            ) from None
         return cls(tuple(sorted(spans)), zone)
 
     def __str__(self) -> str:

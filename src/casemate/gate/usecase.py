@@ -108,7 +108,7 @@ def parsed(country: Country, plain: Mapping[str, Any]) -> Terms:
         ceiling=country.policy.parse(plain["ceiling"]),
         oversight=plain["oversight"],
         retention_days=plain["retention_days"],
-        hours=None if hours is None else Hours.parse(hours, country.time_zone),
+        hours=None if hours is None else Hours.kept(hours),
         quota=quota(plain["quota"] or {}),
     )
 

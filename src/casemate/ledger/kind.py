@@ -97,7 +97,9 @@ MEANINGS: dict[str, Meaning] = {
             "policies.withdrawn": ("Proposed policies taken back", _DELETE, 1),
         },
     ),
-    **_thing("declaration", "declaration", {"applied": ("Declaration applied", _UPDATE, 2)}),
+    **_thing(
+        "declaration", "declaration", {"declaration.applied": ("Declaration applied", _UPDATE, 2)}
+    ),
     **_thing(
         "documents of a collection",
         "collection",

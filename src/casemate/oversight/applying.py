@@ -118,7 +118,7 @@ class Applying:
         # The random id, which the ledger never shows, keeps anyone from guessing what this hides.
         plain = [actor.principal.id, msgspec.to_builtins(declaration)]
         self._gate.acts.record(
-            "applied",
+            "declaration.applied",
             actor.principal,
             declaration=digest(plain),
             changes=done,

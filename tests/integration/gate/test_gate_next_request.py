@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from gate_builders import World, a_world
+from sqlalchemy import event
 
 from casemate.errors import CasemateError, NotFound, Refused, Unauthenticated
 from casemate.gate.admission import Admission
@@ -190,3 +191,23 @@ def test_guesses_are_refused_with_one_message_and_push_nothing_out(desk: Desk) -
     assert len(messages) == 1
     assert len(gate.memory._held[1]) <= remembered + 1
     assert gate.caller_from_authorization(right)
+
+
+def test_an_admission_that_nothing_has_changed_for_reads_one_number_and_asks_no_policy(
+    desk: Desk,
+) -> None:
+    gate, statements = desk.world.gate, []
+
+    def heard(_connection: object, _cursor: object, statement: str, *_more: object) -> None:
+        statements.append(statement)
+
+    desk.ask()
+    evaluated = gate.policies._decide.cache_info().misses
+    engine = desk.world.database._engine
+    event.listen(engine, "before_cursor_execute", heard)
+    try:
+        desk.ask()
+    finally:
+        event.remove(engine, "before_cursor_execute", heard)
+    assert statements == []
+    assert gate.policies._decide.cache_info().misses == evaluated

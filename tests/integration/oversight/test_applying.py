@@ -74,7 +74,7 @@ def test_everything_is_made_as_declared_and_a_second_time_nothing_is_done(house:
         "principal.created",
         "collection.created",
         "use_case.registered",
-        "applied",
+        "declaration.applied",
     ]
     after = len(house.entries())
     again = apply(house, WHOLE)
@@ -140,7 +140,7 @@ def test_rights_change_with_digests_before_and_after(house: House) -> None:
     entry = next(one for one in house.entries() if one["kind"] == "principal.changed")
     assert entry["before"] != entry["after"]
     applied = house.entries()[-1]
-    assert (applied["kind"], applied["changes"], applied["failed"]) == ("applied", 1, 0)
+    assert (applied["kind"], applied["changes"], applied["failed"]) == ("declaration.applied", 1, 0)
     assert "anna" not in str(house.entries())
 
 
@@ -246,7 +246,7 @@ name = "notes"
     ]
     assert changes[1].problem is not None
     assert "rights that you do not have" in changes[1].problem.what
-    assert house.entries()[-1]["kind"] == "applied"
+    assert house.entries()[-1]["kind"] == "declaration.applied"
     assert (house.entries()[-1]["changes"], house.entries()[-1]["failed"]) == (1, 1)
     assert states(apply(house, text)) == [  # by the owner, who may
         ("bob", "none", "unchanged"),
@@ -274,6 +274,12 @@ def test_policies_are_proposed_once_and_approved_by_an_owner(house: House) -> No
     house.installation.gate.enforcement.approve(house.owner, digest)
     with pytest.raises(Refused, match="nobody-adds"):
         house.collection("after")
+    for entry in house.entries_of(house.ask("What is due?").run):
+        assert entry["policy"] == {
+            "decision": "allow",
+            "deciding": ["users-ask"],
+            "digest": digest,
+        }
 
 
 def test_users_neither_plan_nor_apply(house: House) -> None:

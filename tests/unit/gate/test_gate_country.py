@@ -152,3 +152,28 @@ def test_a_label_of_another_policy_asks_for_the_layers_of_its_equivalent(
 def test_an_unknown_layer_is_a_hole() -> None:
     with pytest.raises(Invalid, match="isolation layer 'moat' of level 'unclassified'"):
         Country.parse(PACK.replace('["network"]', '["moat"]').encode(), "lu")
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "hole"),
+    [
+        ('id = "emotions"\nversion = 1', 'id = "manipulation"\nversion = 1',
+         "version 1 of question 'manipulation' is there twice"),
+        ('id = "emotions"\nversion = 1', 'id = "emotions"\nversion = 0', "has a version below 1"),
+        ('lb = "Soll et virausso', 'xx = "Soll et virausso',
+         "text of question 'crime-prediction' lacks lb"),
+        ('id = "face-scraping"\nversion = 1', 'id = "face-scraping"\nversion = "1"', "question"),
+    ],
+)  # fmt: skip
+def test_a_pack_with_a_hole_in_its_screening_is_refused_by_name(
+    old: str, new: str, hole: str
+) -> None:
+    assert old in PACK
+    with pytest.raises(Invalid, match=hole):
+        Country.parse(PACK.replace(old, new, 1).encode(), "lu")
+
+
+def test_a_pack_that_asks_nothing_is_refused() -> None:
+    with pytest.raises(Invalid, match="no question about prohibited practices"):
+        Country.parse((PACK[: PACK.index("[[question]]")] + "\n").replace(
+            'id = "lu"\n', 'id = "lu"\nquestion = []\n', 1).encode(), "lu")  # fmt: skip

@@ -100,6 +100,8 @@ def test_it_is_open_at_its_next_opening_and_that_lies_within_a_week(
 
 
 def test_a_machine_without_time_zone_data_says_so() -> None:
+    kept = Hours.kept("mon 08:00-09:00 Europe/Nowhere")
+    assert str(kept) == "mon 08:00-09:00 Europe/Nowhere"
     with pytest.raises(Unavailable, match="tzdata"):
         Hours((Span(0, 0, 1440),), "Europe/Nowhere").open_at(at("2026-03-02T08:00:00"))
 

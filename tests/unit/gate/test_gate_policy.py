@@ -206,3 +206,38 @@ def test_a_remembered_decision_costs_microseconds() -> None:
     for _ in range(1000):
         POLICIES.decide(principal, "read", run, FINE)
     assert (time.perf_counter() - start) / 1000 < 250e-6
+
+
+def test_what_one_set_decided_is_never_said_by_another() -> None:
+    strict = PolicySet.parse({"a.cedar": b'@id("none") forbid (principal, action, resource);'})
+    anything = PolicySet.parse({"a.cedar": GOOD})
+    who, thing = a_principal("user"), Resource("Model", "m1", "t1")
+    for _ in range(2):
+        for policies, allowed in ((anything, True), (strict, False), (POLICIES, True)):
+            decision = policies.decide(who, "read", thing, FINE)
+            assert (decision.allowed, decision.digest) == (allowed, policies.digest)
+
+
+def test_a_decision_depends_on_all_that_it_was_made_of() -> None:
+    thing = Resource("Collection", "c1", "t1", "u2", ("u1",))
+    assert POLICIES.decide(a_principal("user"), "read", thing, FINE).allowed
+    for who, other, circumstances in (
+        (a_principal("auditor"), thing, FINE),
+        (a_principal("user", tenant="t2"), thing, FINE),
+        (a_principal("user", disabled=True), thing, FINE),
+        (a_principal("user"), Resource("Collection", "c1", "t1", "u2", ()), FINE),
+        (a_principal("user"), Resource("Collection", "c1", "t2", "u2", ("u1",)), FINE),
+        (a_principal("user"), thing, Circumstances(dominates=False)),
+    ):
+        assert not POLICIES.decide(who, "read", other, circumstances).allowed
+
+
+def test_no_more_decisions_are_remembered_than_a_bound() -> None:
+    policies = PolicySet.parse({"a.cedar": GOOD})
+    assert policies._decide.cache_info().maxsize == 8192
+
+
+def test_every_shipped_policy_says_in_words_what_it_does() -> None:
+    for policy in POLICIES.policies.values():
+        assert policy.says.endswith("."), policy.id
+        assert policy.place.startswith(tuple(SHIPPED))

@@ -19,8 +19,8 @@ NOT_ENTRIES = {"casemate.receipt"}
 # What stands for a name within a kind that is put together, such as f"model.{after}".
 STATES = {
     "model.": ("approved", "withdrawn"),
+    "use_case.": ("approved", "suspended", "retired", "withdrawn"),
     "downgrade.": ("approved", "rejected"),
-    "use_case.": ("approved", "suspended", "retired"),
 }
 
 

@@ -141,7 +141,7 @@ def test_if_nothing_is_left_the_ceiling_is_named_in_the_readers_language(
     (document,) = house.library.documents(owner, "fees")
     house.library.delete(owner, document.id)
     register(house, "documents-two", "lu:unclassified", ["geheim"])
-    house.gate.use_cases.suspend(owner, "documents", "For a test.")
+    house.gate.use_cases.suspend(owner, "documents", "A test.")
     page = member.get("/", headers={"Accept-Language": "de"}).text
     assert "reicht bis NICHT KLASSIFIZIERT" in page or "reicht bis NON CLASSIFIÉ" in page
     assert 'name="choice"' not in page

@@ -102,7 +102,7 @@ async def usecase_register(
         oversight=arguments["oversight"],
         retention_days=arguments["retention_days"],
         screening=_screening(installation, arguments) or {},
-        collections=_chosen(installation, caller, arguments),
+        collections=_ids(installation, caller, arguments),
         hours=_hours(installation, arguments.get("hours")),
         quota=quota_of(arguments.get("quotas") or ()),
         owner=gate.principals.colleague(caller, owner) if owner else None,
@@ -126,9 +126,8 @@ async def usecase_change(
         change["models"] = tuple(arguments["models"])
     if arguments.get("all_collections"):
         change["collections"] = None
-    elif arguments.get("collections") or arguments.get("no_documents"):
-        ids = _chosen(installation, caller, arguments)
-        change["collections"] = None if ids is None else tuple(ids)
+    elif (ids := _ids(installation, caller, arguments)) is not None:
+        change["collections"] = tuple(ids)
     if arguments.get("ceiling"):
         change["ceiling"] = gate.country.policy.parse(arguments["ceiling"])
     if arguments.get("hours"):
@@ -219,16 +218,15 @@ def _terms(installation: Installation, caller: Caller, terms: Terms) -> dict[str
     }
 
 
-def _chosen(
+def _ids(
     installation: Installation, caller: Caller, arguments: Mapping[str, Any]
 ) -> list[str] | None:
-    """Ids of the collections a use case is to have: none, those named, or (None) all."""
-    names = arguments.get("collections")
+    """Ids of the collections that are named; none at all, or None where nothing is said."""
+    names = arguments.get("collections") or ()
     if arguments.get("no_documents"):
         if names:
-            raise Invalid(
-                "A use case without documents has no collection.", "Leave one of them out."
-            )
+            what = "A use case without documents has no collection."
+            raise Invalid(what, "Leave one of them out.")
         return []
     if not names:
         return None
