@@ -150,7 +150,7 @@ class Campaign:
                 self.report.seen += 1
             else:
                 place = self.world.kept[secret]
-                mark = place if isinstance(place, str) else place.mark.text
+                mark = place.mark if isinstance(place, Shelf) else place
                 self.report.findings.append(
                     f"LEAK on {surface}: {person.name} ({person.clearance.text}, "
                     f"{sorted(person.roles)}) saw {secret} of {mark}; asked {asked[:160]!r}"
@@ -233,7 +233,11 @@ class Campaign:
 
     def _one(self, person: Person) -> None:
         paper = self._dice.choice(self.world.papers)
-        if self._dice.random() < 0.7 and (hidden := self._hidden_paper(person)):
+        if self._dice.random() < 0.5:
+            own = [one for one in self.world.shelves if self.world.may_read(person, one)]
+            shown = [one for one in self.world.papers if one.shelf in own[:1]] if own else []
+            paper = self._dice.choice(shown or [paper])
+        elif hidden := self._hidden_paper(person):
             paper = hidden
         library = f"/mistral/v1/libraries/{paper.shelf.id}/documents/{paper.id}"
         surface, path = self._dice.choice(
@@ -282,6 +286,12 @@ class Campaign:
             )
         )
         self.http("pages", person, "GET", path, by="session")
+        if self._dice.random() < 0.3:
+            form = f"question={quote(self._question())}&use_case={self._use_case(person)}"
+            headers = {"content-type": "application/x-www-form-urlencoded"}
+            if self._dice.random() < 0.5:
+                headers["accept"] = "text/event-stream"
+            self.http("pages", person, "POST", "/ask", form.encode(), by="session", headers=headers)
 
     def _operator(self, person: Person) -> None:
         path = self._dice.choice(
@@ -302,6 +312,7 @@ class Campaign:
         arguments: dict[str, Any] = {}
         home = [one for one in self.world.people if one.tenant == person.tenant]
         colleague = self._dice.choice([home[0], *home])
+        run = self._dice.choice(list(self._asked)) if self._asked else "r_x"
         name = self._dice.choice(_ACTS)
         paper = self._hidden_paper(person) or self._dice.choice(self.world.papers)
         if self._dice.random() < 0.5:
@@ -312,6 +323,33 @@ class Campaign:
                     ("label.export", {"collection": paper.shelf.name}),
                     ("search", {"query": self._question(), "use_case": self._use_case(person)}),
                     ("usecase.show", {"id": f"{person.tenant}-use-0"}),
+                    ("model.show", {"id": f"model-{self._dice.randrange(4)}"}),
+                    ("model.bom", {"id": f"model-{self._dice.randrange(4)}"}),
+                    ("explain", {"run": run}),
+                    ("replay", {"run": run}),
+                    ("run.review", {"run": run, "decision": "approved", "reason": "Fine."}),
+                    ("run.receipt", {"run": run}),
+                    (
+                        "hold.add",
+                        {
+                            "kind": "collection",
+                            "target": paper.shelf.name,
+                            "reason": "x",
+                            "until": "open",
+                        },
+                    ),
+                    (
+                        "usecase.register",
+                        {
+                            "id": f"x{len(self._asked)}-{person.id[-6:].lower()}",
+                            "purpose": "x",
+                            "legal_basis": "x",
+                            "risk": "minimal",
+                            "collections": [paper.shelf.name],
+                            "oversight": "none",
+                            "retention_days": 400,
+                        },
+                    ),
                     ("ledger.search", {"limit": 50}),
                     ("forget.plan", {"name": colleague.name, "basis": "gdpr-17-1-a"}),
                 )
