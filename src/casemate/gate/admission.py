@@ -14,12 +14,13 @@ from typing import Self
 import sqlalchemy as sa
 
 from casemate.errors import Invalid, NotFound, Refused, Unauthenticated, Unavailable
-from casemate.gate import perimeter
+from casemate.gate import pack, perimeter
 from casemate.gate.acts import Acts, Clock, Recorder
 from casemate.gate.caller import Caller
 from casemate.gate.country import Country
 from casemate.gate.key import Keys
 from casemate.gate.label import Label
+from casemate.gate.pack import Pack
 from casemate.gate.password import Passwords
 from casemate.gate.perimeter import Perimeter
 from casemate.gate.policy import ACTIONS, Decision, Kind, PolicySet
@@ -97,6 +98,7 @@ class Gate:
         self._reaches = Reaches(database, country, rights)
         self.use_cases = UseCases(database, country, rights, self._reaches)
         self.approved_model: Callable[[str], str] = _no_registry
+        self.pack: Pack
 
     @classmethod
     def open(
@@ -114,12 +116,14 @@ class Gate:
 
         Raises Invalid naming what is wrong in policies, perimeter or country pack; Unavailable.
         """
-        country = Country.load(settings.country)
+        country = pack.load(folder.path / pack.FILE, settings.country)
         if folder.fresh:
             PolicySet.install(folder.policies)
         rights = Rights(PolicySet.load(folder.policies), Acts(ledger, clock))
         places = Perimeter.load(folder.path / perimeter.FILE, country, rights)
-        return cls(database, country, rights, places, settings, random, passwords)
+        gate = cls(database, country, rights, places, settings, random, passwords)
+        gate.pack = Pack(folder.path / pack.FILE, country, database, places, rights)
+        return gate
 
     @property
     def policies(self) -> PolicySet:

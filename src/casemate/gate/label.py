@@ -125,15 +125,19 @@ class LabelPolicy:
             )
         return found
 
+    def knows(self, text: str | None) -> bool:
+        """Whether ``text``, as it is stored, is a label here."""
+        try:
+            return text is not None and bool(self.parse(text))
+        except Invalid:
+            return False
+
     def readable(self, text: str | None, clearance: Label) -> bool:
         """Whether ``clearance`` covers what is stored under the label ``text``.
 
         What has no label, or one that means nothing here, is above everybody.
         """
-        try:
-            return text is not None and clearance.dominates(self.parse(text))
-        except Invalid:
-            return False
+        return text is not None and self.knows(text) and clearance.dominates(self.parse(text))
 
     def lowest(self) -> Label:
         """The label that everything of this policy dominates."""

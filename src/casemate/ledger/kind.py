@@ -149,6 +149,7 @@ MEANINGS: dict[str, Meaning] = {
             "hold.lifted": ("Legal hold lifted", _DELETE, 2),
         },
     ),
+    **_thing("country pack", "country", {"country.changed": ("Country pack changed", _UPDATE, 3)}),
     **_thing("retention", "tenant", {"retention.applied": ("Old content erased", _DELETE, 2)}),
     # engines
     "engine.started": Meaning("Engine started", LIFECYCLE, _START),

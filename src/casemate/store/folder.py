@@ -19,7 +19,9 @@ from casemate.errors import Conflict, Invalid, Unavailable
 
 _MARK = "casemate.json"
 _FORMAT = b'{"casemate":"data folder","v":1}\n'
-_BEFORE = frozenset({"settings.toml", "perimeter.toml"})  # an operator may write them first
+_BEFORE = frozenset(
+    {"settings.toml", "perimeter.toml", "country.toml"}
+)  # an operator may write them first
 _OWN = _BEFORE | {
     *("lock", "casemate.sqlite", "casemate.sqlite-wal", "casemate.sqlite-shm"),
     *("casemate.sqlite-journal", "master.key", "master.key.tmp", "ledger.key", "ledger.key.tmp"),
