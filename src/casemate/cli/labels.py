@@ -37,12 +37,15 @@ def label_list(obj: dict[str, Any], as_json: bool) -> None:
 @click.argument("label", required=False)
 @click.option("--document", help="The label of this document.")
 @click.option("--collection", help="The label of this collection.")
+@click.option(
+    "--folder", is_flag=True, default=None, help="The label of the data folder and its backups."
+)
 @show.principal_option
 @show.json_option
 @click.pass_obj
 def label_show(obj: dict[str, Any], /, as_json: bool, **arguments: Any) -> None:
     """Show what a label says, and whether your clearance covers it."""
-    _one_of(arguments, "label", "document", "collection")
+    _one_of(arguments, "label", "document", "collection", "folder")
     (found,) = line.act(obj["data"], "label.show", arguments, create=True)
     show.one(found, as_json=as_json)
 

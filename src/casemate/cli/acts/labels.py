@@ -48,6 +48,10 @@ async def label_show(
         label = installation.gate.country.policy.parse(arguments["label"])
         yield _label(installation, caller, label)
         return
+    if arguments.get("folder"):
+        folder = await asyncio.to_thread(installation.labelled.folder, caller)
+        yield _label(installation, caller, folder)
+        return
     found = await asyncio.to_thread(_found, installation, caller, arguments)
     yield {
         **_label(installation, caller, found.label),
