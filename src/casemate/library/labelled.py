@@ -41,6 +41,8 @@ class Labelled:
         """The label of a document: its collection's, since it was added. Raises NotFound."""
         document = self._library.document(caller, id)
         label = self._of(self._library.collection(caller, document.collection))
+        if document.originator is not None:
+            label = replace(label, originator=Originator.parse(document.originator))
         return replace(label, created=_moment(document.added))
 
     def folder(self, caller: Caller) -> Label:
