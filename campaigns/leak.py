@@ -16,83 +16,41 @@ import argparse
 import asyncio
 import json
 import random
-import re
 import statistics
 import sys
 import tempfile
 import time
-from collections import Counter, defaultdict
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
 import leak_world
-from leak_world import SECRET, TOPICS, Paper, Person, Shelf, Sizes, World
+from leak_asker import Report
+from leak_http import RUN, slower
+from leak_pairs import Pairs
+from leak_world import Person, Sizes, World
 
-from casemate import server
 from casemate.cli.acts import named
 from casemate.errors import CasemateError
 from casemate.installation import Installation
 
-_CHANGING = ("date", "x-casemate-run")
-_BY_WORDS = ("search for", "ask", "chat")
-_RUN = re.compile(rb"r_[0-9a-f]{20}")
 _ACTS = (
     *("collection.list", "document.list", "usecase.list", "run.list", "downgrade.list"),
     *("user.list", "key.list", "status", "settings", "perimeter.list", "model.list", "hold.list"),
 )
 
 
-@dataclass(frozen=True)
-class Came:
-    """What came back."""
-
-    status: int
-    headers: tuple[tuple[str, str], ...]
-    body: bytes
-    seconds: float
-
-    def plain(self, *names: str) -> tuple[object, ...]:
-        """What has to be the same whether something is hidden or absent, without its ``names``."""
-        text = _RUN.sub(b"RUN", self.body)
-        headers = tuple(one for one in self.headers if one[0] not in _CHANGING)
-        for name in names:
-            text = text.replace(name.encode(), b"NAME")
-            headers = tuple((key, value.replace(name, "NAME")) for key, value in headers)
-        return self.status, headers, text
-
-
-@dataclass
-class Report:
-    calls: Counter[str] = field(default_factory=Counter)
-    statuses: Counter[str] = field(default_factory=Counter)
-    seen: int = 0  # secrets that their asker may know
-    findings: list[str] = field(default_factory=list)
-    times: dict[str, list[tuple[float, float]]] = field(default_factory=lambda: defaultdict(list))
-
-
-class Campaign:
-    """Calls against one world."""
+class Campaign(Pairs):
+    """Calls against one world, on every surface."""
 
     def __init__(self, world: World, dice: random.Random) -> None:
-        self.world = world
-        self.report = Report()
-        self._dice = dice
-        self._app = server.application(world.installation)
-        self._loop = asyncio.new_event_loop()
-        self._asked: dict[str, Person] = {}  # runs, by id
-        self._said: defaultdict[str, set[str]] = defaultdict(set)  # by id of who said it
+        super().__init__(world, dice)
         self._surfaces: tuple[Callable[[Person], None], ...] = (
             *(self._lists, self._search, self._search, self._ask, self._ask, self._chat, self._one),
-            *(self._one, self._runs, self._pair, self._pair, self._pages, self._operator),
+            *(self._one, self._runs, self.pair, self.pair, self._pages, self._operator),
             *(self._act, self._crooked, self._guess),
         )
-
-    def close(self) -> None:
-        self._loop.run_until_complete(self.world.installation.engines.close())
-        self._loop.close()
 
     def run(self, calls: int, seconds: float) -> Report:
         """Make ``calls`` calls, or as many as fit into ``seconds``."""
@@ -103,87 +61,6 @@ class Campaign:
             if self._dice.random() < 0.005:
                 self._move(self._dice.choice(self.world.people))
         return self.report
-
-    # Calls
-
-    def http(
-        self,
-        surface: str,
-        person: Person,
-        method: str,
-        path: str,
-        body: object = None,
-        *,
-        by: str = "key",
-        headers: dict[str, str] | None = None,
-    ) -> Came:
-        """One call, with what came back searched for secrets."""
-        sent = {"host": "casemate.example", **(headers or {})}
-        if by == "key":
-            sent["authorization"] = f"Bearer {person.key}"
-        elif by == "session":
-            sent["cookie"] = f"casemate_session={person.session}"
-            sent["sec-fetch-site"] = "same-origin"
-        raw = (
-            b"" if body is None else body if isinstance(body, bytes) else json.dumps(body).encode()
-        )
-        if body is not None and not isinstance(body, bytes):
-            sent["content-type"] = "application/json"
-        came = self._loop.run_until_complete(_through(self._app, method, path, sent, raw))
-        self.report.statuses[f"{surface.split(':')[0]} {came.status}"] += 1
-        asked = path + raw.decode("utf-8", "replace")
-        told = came.body.decode("utf-8", "replace") + repr(came.headers)
-        self._look(surface, person, asked, told)
-        if came.status >= 500 and came.status != 501:
-            self.report.findings.append(f"{surface}: {came.status} at {method} {path[:120]}")
-        return came
-
-    def _look(self, surface: str, person: Person, asked: str, told: str) -> None:
-        """Search what came back for secrets. What the asker said is not news to them."""
-        self.report.calls[surface] += 1
-        own = self._said[person.id]
-        own |= set(SECRET.findall(asked))
-        for secret in set(SECRET.findall(told)) - own:
-            if secret not in self.world.kept:
-                continue
-            if self.world.may_know(person, secret):
-                self.report.seen += 1
-            else:
-                place = self.world.kept[secret]
-                mark = place if isinstance(place, str) else place.mark.text
-                self.report.findings.append(
-                    f"LEAK on {surface}: {person.name} ({person.clearance.text}, "
-                    f"{sorted(person.roles)}) saw {secret} of {mark}; asked {asked[:160]!r}"
-                )
-
-    def _use_case(self, person: Person) -> str:
-        return self._dice.choice(self.world.use_cases[person.tenant])
-
-    def _question(self) -> str:
-        topic = self._dice.choice(TOPICS)
-        return self._dice.choice(
-            (
-                f"What is the code word of the {topic}?",
-                f"How much does the {topic} cost a month?",
-                f"Was ist das Codewort? {topic}",
-                f"code word {topic} report",
-            )
-        )
-
-    def _hidden_paper(self, person: Person) -> Paper | None:
-        for _ in range(20):
-            paper = self._dice.choice(self.world.papers)
-            # Mostly of one's own tenant: there only labels and readers stand in the way.
-            if self._dice.random() < 0.8 and paper.shelf.tenant != person.tenant:
-                continue
-            if not self.world.may_read(person, paper.shelf):
-                return paper
-        return None
-
-    def _hidden_shelf(self, person: Person) -> Shelf | None:
-        hidden = [one for one in self.world.shelves if not self.world.may_read(person, one)]
-        own = [one for one in hidden if one.tenant == person.tenant]
-        return self._dice.choice(own or hidden) if hidden else None
 
     # Surfaces
 
@@ -208,7 +85,7 @@ class Campaign:
         body: dict[str, Any] = {"question": self._question(), "use_case": self._use_case(person)}
         stream = {"accept": "text/event-stream"} if self._dice.random() < 0.3 else {}
         came = self.http("ask", person, "POST", "/api/runs", body, headers=stream)
-        run = _RUN.search(came.body)
+        run = RUN.search(came.body)
         if run is not None:
             person.runs.append(run.group().decode())
             self._asked[person.runs[-1]] = person
@@ -233,7 +110,11 @@ class Campaign:
 
     def _one(self, person: Person) -> None:
         paper = self._dice.choice(self.world.papers)
-        if self._dice.random() < 0.7 and (hidden := self._hidden_paper(person)):
+        if self._dice.random() < 0.5:
+            own = [one for one in self.world.shelves if self.world.may_read(person, one)]
+            shown = [one for one in self.world.papers if one.shelf in own[:1]] if own else []
+            paper = self._dice.choice(shown or [paper])
+        elif hidden := self._hidden_paper(person):
             paper = hidden
         library = f"/mistral/v1/libraries/{paper.shelf.id}/documents/{paper.id}"
         surface, path = self._dice.choice(
@@ -282,6 +163,12 @@ class Campaign:
             )
         )
         self.http("pages", person, "GET", path, by="session")
+        if self._dice.random() < 0.3:
+            form = f"question={quote(self._question())}&use_case={self._use_case(person)}"
+            headers = {"content-type": "application/x-www-form-urlencoded"}
+            if self._dice.random() < 0.5:
+                headers["accept"] = "text/event-stream"
+            self.http("pages", person, "POST", "/ask", form.encode(), by="session", headers=headers)
 
     def _operator(self, person: Person) -> None:
         path = self._dice.choice(
@@ -302,6 +189,7 @@ class Campaign:
         arguments: dict[str, Any] = {}
         home = [one for one in self.world.people if one.tenant == person.tenant]
         colleague = self._dice.choice([home[0], *home])
+        run = self._dice.choice(list(self._asked)) if self._asked else "r_x"
         name = self._dice.choice(_ACTS)
         paper = self._hidden_paper(person) or self._dice.choice(self.world.papers)
         if self._dice.random() < 0.5:
@@ -312,6 +200,33 @@ class Campaign:
                     ("label.export", {"collection": paper.shelf.name}),
                     ("search", {"query": self._question(), "use_case": self._use_case(person)}),
                     ("usecase.show", {"id": f"{person.tenant}-use-0"}),
+                    ("model.show", {"id": f"model-{self._dice.randrange(4)}"}),
+                    ("model.bom", {"id": f"model-{self._dice.randrange(4)}"}),
+                    ("explain", {"run": run}),
+                    ("replay", {"run": run}),
+                    ("run.review", {"run": run, "decision": "approved", "reason": "Fine."}),
+                    ("run.receipt", {"run": run}),
+                    (
+                        "hold.add",
+                        {
+                            "kind": "collection",
+                            "target": paper.shelf.name,
+                            "reason": "x",
+                            "until": "open",
+                        },
+                    ),
+                    (
+                        "usecase.register",
+                        {
+                            "id": f"x{len(self._asked)}-{person.id[-6:].lower()}",
+                            "purpose": "x",
+                            "legal_basis": "x",
+                            "risk": "minimal",
+                            "collections": [paper.shelf.name],
+                            "oversight": "none",
+                            "retention_days": 400,
+                        },
+                    ),
                     ("ledger.search", {"limit": 50}),
                     ("forget.plan", {"name": colleague.name, "basis": "gdpr-17-1-a"}),
                 )
@@ -381,94 +296,6 @@ class Campaign:
         if method == "DELETE" and came.status < 400:
             self.report.findings.append(f"guess: {person.name} deleted the hidden {paper.id}")
 
-    def _pair(self, person: Person) -> None:
-        """The same call about what is hidden and about what is not there."""
-        paper, shelf = self._hidden_paper(person), self._hidden_shelf(person)
-        if paper is None or shelf is None:
-            return
-        use = self._use_case(person)
-        absent = leak_world.a_secret(self._dice, "kc")
-        nothing = "d_" + "".join(self._dice.choices("0123456789abcdef", k=20))
-        library = "c_" + nothing[2:]
-        word, other = paper.secrets[0], leak_world.a_secret(self._dice, "kw")
-        search, chat = f"/api/search?use_case={use}&q=", "/v1/chat/completions"
-        kinds: dict[str, tuple[str, str, str, str, Any]] = {
-            "document": ("GET", "/api/documents/{}", paper.id, nothing, None),
-            "text": ("GET", "/api/documents/{}/text", paper.id, nothing, None),
-            "original": ("GET", "/api/documents/{}/original", paper.id, nothing, None),
-            "label": ("GET", "/api/documents/{}/label", paper.id, nothing, None),
-            "page": ("GET", "/documents/{}", paper.id, nothing, None),
-            "delete": ("DELETE", "/api/documents/{}", paper.id, nothing, None),
-            "library": ("GET", "/mistral/v1/libraries/{}", shelf.id, library, None),
-            "collection": ("GET", "/api/documents?collection={}", shelf.name, absent, None),
-            "search in": ("GET", search + "code&collection={}", shelf.name, absent, None),
-            "search for": ("GET", search + "{}", word, other, None),
-            "add": ("POST", "/api/collections/{}/documents?name=a.md", shelf.name, absent, b"# a"),
-            "ask in": ("POST", "/api/runs", shelf.name, absent,
-                       {"question": "code", "use_case": use, "collections": ["{}"]}),
-            "ask": ("POST", "/api/runs", word, other,
-                    {"question": "What is {}?", "use_case": use}),
-            "chat": ("POST", chat, word, other,
-                     {"model": use, "messages": [{"role": "user", "content": "Say {}"}]}),
-        }  # fmt: skip
-        if self._asked:
-            run = self._dice.choice(list(self._asked))
-            if self._asked[run] is not person:
-                none = "r_" + nothing[2:]
-                kinds["run"] = ("GET", "/api/runs/{}", run, none, None)
-                kinds["receipt"] = ("GET", "/api/runs/{}/receipt", run, none, None)
-        kind = self._dice.choice(list(kinds))
-        method, path, hidden, missing, body = kinds[kind]
-        came: dict[str, Came] = {}
-        for name in self._dice.sample((hidden, missing), 2):  # neither is always the first
-            sent = (
-                json.loads(json.dumps(body).replace("{}", name)) if isinstance(body, dict) else body
-            )
-            by = "session" if kind == "page" else "key"
-            came[name] = self.http(f"pair: {kind}", person, method, path.format(name), sent, by=by)
-        self.report.times[kind].append((came[hidden].seconds, came[missing].seconds))
-        if kind in _BY_WORDS:
-            return  # two words are like different others; ``disappearance`` compares these
-        first, second = came[hidden].plain(hidden, missing), came[missing].plain(hidden, missing)
-        if _settled(first) != _settled(second):
-            self.report.findings.append(
-                f"DIFFERENT for hidden and absent ({kind}), to {person.name}: "
-                f"{_settled(first)!r} … {_settled(second)!r}"[:1500]
-            )
-
-    def disappearance(self, rounds: int) -> None:
-        """Take hidden documents away: what others search and ask must come back as before."""
-        for _ in range(rounds):
-            person = self._dice.choice(self.world.people)
-            paper = self._hidden_paper(person)
-            if paper is None or paper.shelf.tenant != person.tenant:
-                continue
-            use, word = self._use_case(person), self._dice.choice(paper.secrets)
-            query = self._dice.choice((word, f"What is the code word of the {paper.topic}?"))
-            asked: list[tuple[str, str, Any]] = [
-                ("GET", f"/api/search?q={quote(query)}&use_case={use}&limit=50", None),
-                ("POST", "/api/runs", {"question": query, "use_case": use}),
-                ("POST", "/v1/chat/completions",
-                 {"model": use, "messages": [{"role": "user", "content": query}]}),
-                ("GET", "/mistral/v1/libraries", None),
-                ("GET", "/api/documents", None),
-            ]  # fmt: skip
-
-            def told(asked: list[tuple[str, str, Any]] = asked, person: Person = person) -> Any:
-                surface = "disappearance"
-                return [_settled(self.http(surface, person, *one).plain()) for one in asked]
-
-            before = told()
-            chief = next(one for one in self.world.people if one.id == paper.shelf.owner)
-            self.world.installation.library.delete(self.world.caller(chief), paper.id)
-            self.world.papers.remove(paper)
-            for first, second, (method, path, _) in zip(before, told(), asked, strict=True):
-                if first != second:
-                    self.report.findings.append(
-                        f"DIFFERENT without the hidden {paper.id}, to {person.name}, {method} "
-                        f"{path[:80]}: {first!r} … {second!r}"[:3000]
-                    )
-
     def _move(self, person: Person) -> None:
         """Somebody gets another clearance; what they may know changes with the next call."""
         if "admin" in person.roles:
@@ -484,61 +311,6 @@ class Campaign:
         except CasemateError:
             return  # the chief may not give, or take from, somebody of another community
         person.clearance = mark
-
-
-def _settled(came: tuple[object, ...]) -> tuple[object, ...]:
-    """Without what differs from one run to the next: ids, times, places in the ledger."""
-    status, headers, body = came
-    assert isinstance(body, bytes)
-    text = re.sub(rb'"(created|admitted_entry|finished_entry|entry)":\s*\d+', rb'"\1":0', body)
-    text = re.sub(rb"#[0-9a-f]{16}", b"#FENCE", text)
-    return status, [one for one in headers if one[0] != "content-length"], text  # type: ignore[attr-defined]
-
-
-async def _through(app: Any, method: str, path: str, headers: dict[str, str], body: bytes) -> Came:
-    """One request through the whole application, as the server would hand it over."""
-    plain, _, query = path.partition("?")
-    from urllib.parse import unquote
-
-    scope = {
-        "type": "http", "asgi": {"version": "3.0"}, "http_version": "1.1", "method": method,
-        "scheme": "http", "path": unquote(plain), "raw_path": plain.encode("latin-1", "replace"),
-        "query_string": query.encode("latin-1", "replace"), "root_path": "",
-        "headers": [(key.encode(), value.encode("latin-1")) for key, value in headers.items()],
-        "client": ("192.0.2.7", 50000), "server": ("casemate.example", 80), "state": {},
-    }  # fmt: skip
-    given = [{"type": "http.request", "body": body, "more_body": False}]
-    sent: list[Any] = []
-
-    async def receive() -> Any:
-        if given:
-            return given.pop()
-        await asyncio.Event().wait()
-
-    async def send(message: Any) -> None:
-        sent.append(message)
-
-    began = time.perf_counter()
-    await app(scope, receive, send)
-    took = time.perf_counter() - began
-    start = sent[0]
-    told = tuple(
-        sorted((key.decode().lower(), value.decode("latin-1")) for key, value in start["headers"])
-    )
-    content = b"".join(message.get("body", b"") for message in sent[1:])
-    return Came(start["status"], told, content, took)
-
-
-def slower(times: list[tuple[float, float]], dice: random.Random, rounds: int = 2000) -> float:
-    """How likely the medians differ so much by chance alone (a sign-flip test of the pairs)."""
-    differences = [hidden - absent for hidden, absent in times]
-    found = abs(statistics.median(differences))
-    beyond = sum(
-        abs(statistics.median([one if dice.random() < 0.5 else -one for one in differences]))
-        >= found
-        for _ in range(rounds)
-    )
-    return (beyond + 1) / (rounds + 1)
 
 
 def main() -> int:
@@ -562,7 +334,9 @@ def main() -> int:
     ):
         began = time.monotonic()
         world = leak_world.build(installation, sizes, dice)
-        print(f"built in {time.monotonic() - began:.0f} s: {leak_world.described(world)}")
+        print(
+            f"built in {time.monotonic() - began:.0f} s: {leak_world.described(world)}", flush=True
+        )
         campaign = Campaign(world, dice)
         began = time.monotonic()
         report = campaign.run(chosen.calls, chosen.seconds)

@@ -16,6 +16,7 @@ from typing import Any
 from casemate.gate.caller import Caller
 from casemate.installation import Installation
 from casemate.library.importing import File
+from casemate.models.manifest import Manifest
 
 # A secret is a word that stands nowhere else: a kind, then sixteen letters.
 SECRET = re.compile(r"(?:kw|kn|kt|kc|kp)[g-z]{16}")
@@ -142,13 +143,16 @@ class World:
     shelves: list[Shelf] = field(default_factory=list)
     papers: list[Paper] = field(default_factory=list)
     use_cases: dict[str, list[str]] = field(default_factory=dict)  # approved ones, by tenant
-    kept: dict[str, Shelf | str] = field(default_factory=dict)  # secret → shelf, or tenant
+    # Where each secret is: on a shelf, in a tenant, or under a label alone.
+    kept: dict[str, Shelf | str | Mark] = field(default_factory=dict)
 
     def may_know(self, person: Person, secret: str) -> bool:
         """Whether ``person`` may see ``secret`` at this moment."""
         place = self.kept[secret]
         if isinstance(place, str):
             return person.tenant == place
+        if isinstance(place, Mark):
+            return person.clearance.covers(place)
         return place.read_by(person, person.clearance)
 
     def may_read(self, person: Person, shelf: Shelf) -> bool:
@@ -176,6 +180,8 @@ def build(installation: Installation, sizes: Sizes, dice: random.Random) -> Worl
     world = World(installation, gate.owner())
     name = world.owner.principal.name
     gate.principals.change(world.owner, name, clearance=_label(installation, EVERYTHING))
+    for number in range(4):
+        _a_model(world, number, dice)
     for number in range(sizes.tenants):
         _a_tenant(world, f"t{number}", number, sizes, dice)
     for number in range(sizes.shelves):
@@ -288,6 +294,25 @@ def _papers(world: World, shelf: Shelf, number: int, dice: random.Random) -> Non
         world.papers.append(Paper(added.document, shelf, added.name, topic, secrets))
         for secret in secrets:
             world.kept[secret] = shelf
+
+
+def _a_model(world: World, number: int, dice: random.Random) -> None:
+    """A model that was trained on something classified, and whose papers say so."""
+    installation, mark, secret = world.installation, a_mark(dice), a_secret(dice, "kp")
+    host = f"10.1.0.{number + 1}"
+    owner = world.installation.gate.owner()
+    label = _label(installation, EVERYTHING)
+    installation.gate.perimeter.add(
+        owner, name=f"rack{number}", host=host, ports=[8000], jurisdiction="LU", ceiling=label
+    )
+    manifest = Manifest.new(
+        name=f"model-{number}", version="1", engine="remote", architecture="A small one.",
+        licence="Apache-2.0", origin="Made here.", intended_use=f"To know {secret}.",
+        limits="Many.", label=mark.text, address=f"http://{host}:8000/v1", upstream="m",
+        made_from={f"Letters about {secret}": mark.text},
+    )  # fmt: skip
+    installation.models.propose(owner, manifest)
+    world.kept[secret] = mark
 
 
 def _a_hold(world: World, shelf: Shelf, dice: random.Random) -> None:

@@ -25,13 +25,12 @@ from casemate.engines.registry import Engines
 from casemate.engines.schedule import Flow
 from casemate.engines.turns import Turns
 from casemate.errors import CasemateError, Invalid, NotFound, Refused
-from casemate.gate import guard, perimeter
+from casemate.gate import guard, pack, perimeter
 from casemate.gate.acts import stamp
 from casemate.gate.admission import Admission, Gate
 from casemate.gate.buckets import Buckets
 from casemate.gate.budget import Use
 from casemate.gate.configured import Configured
-from casemate.gate.country import Country
 from casemate.gate.perimeter import Perimeter
 from casemate.gate.refusal import Telling
 from casemate.ledger.cosigning import Cosigning
@@ -384,7 +383,7 @@ class Installation:
 
     def _reached(self) -> Buckets:
         # Before there is a gate, since the gate records what it does in the ledger.
-        country = Country.load(self.settings.country)
+        country = pack.load(self.folder.path / pack.FILE, self.settings.country)
         places = Perimeter.load(self.folder.path / perimeter.FILE, country)
         return Buckets(self.settings, places, country.policy.lowest())
 

@@ -1,4 +1,4 @@
-"""Commands around labels: list, show, export, import."""
+"""Commands around labels and the country pack that says what they mean."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import click
 from casemate.cli import line, show
 from casemate.errors import TooLarge
 from casemate.gate.confidentiality import LARGEST
+from casemate.gate.pack import LARGEST as LARGEST_PACK
 
 
 @click.group()
@@ -36,12 +37,15 @@ def label_list(obj: dict[str, Any], as_json: bool) -> None:
 @click.argument("label", required=False)
 @click.option("--document", help="The label of this document.")
 @click.option("--collection", help="The label of this collection.")
+@click.option(
+    "--folder", is_flag=True, default=None, help="The label of the data folder and its backups."
+)
 @show.principal_option
 @show.json_option
 @click.pass_obj
 def label_show(obj: dict[str, Any], /, as_json: bool, **arguments: Any) -> None:
     """Show what a label says, and whether your clearance covers it."""
-    _one_of(arguments, "label", "document", "collection")
+    _one_of(arguments, "label", "document", "collection", "folder")
     (found,) = line.act(obj["data"], "label.show", arguments, create=True)
     show.one(found, as_json=as_json)
 
@@ -109,10 +113,34 @@ def label_import(
     show.one(made, as_json=as_json)
 
 
+@click.group()
+def country() -> None:
+    """The country pack, which says what labels mean: check, use."""
+
+
+def _about_pack(verb: str, help: str) -> None:
+    @country.command(verb, help=help)
+    @show.data_option
+    @click.argument("file", type=click.Path(path_type=Path, exists=True, dir_okay=False))
+    @show.principal_option
+    @show.json_option
+    @click.pass_obj
+    def about(obj: dict[str, Any], file: Path, principal: str | None, as_json: bool) -> None:
+        with file.open("rb") as opened:
+            pack = opened.read(LARGEST_PACK + 1).decode("utf-8", "surrogateescape")
+        arguments = {"pack": pack, "principal": principal}
+        (found,) = line.act(obj["data"], f"country.{verb}", arguments)
+        show.one(found, as_json=as_json)
+
+
+_about_pack("check", "Say whether a pack is whole and could take the place of the one in force.")
+_about_pack("use", "Put a pack in place, from the next start on; one with a hole is refused.")
+
+
 def _one_of(arguments: dict[str, Any], *names: str) -> None:
     if sum(arguments.get(name) is not None for name in names) != 1:
         wanted = " or ".join("a label" if name == "label" else f"--{name}" for name in names)
         raise click.UsageError(f"Give one: {wanted}.")
 
 
-COMMANDS = (label,)
+COMMANDS = (label, country)

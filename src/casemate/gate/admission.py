@@ -17,7 +17,7 @@ from typing import Self
 import sqlalchemy as sa
 
 from casemate.errors import Invalid, NotFound, Refused, Unauthenticated, Unavailable
-from casemate.gate import perimeter
+from casemate.gate import pack, perimeter
 from casemate.gate.acts import Acts, Clock, Recorder
 from casemate.gate.budget import Asker, Budgets
 from casemate.gate.caller import Caller
@@ -34,6 +34,7 @@ from casemate.gate.ldap import Ldap
 from casemate.gate.memory import Memory
 from casemate.gate.oidc.provider import Provider, load_providers
 from casemate.gate.oidc.sign_ins import SignIns
+from casemate.gate.pack import Pack
 from casemate.gate.password import Passwords
 from casemate.gate.perimeter import Perimeter
 from casemate.gate.policy import ACTIONS, KINDS, Decision, PolicySet, Resource
@@ -158,6 +159,7 @@ class Gate:
             clock=self.acts.clock,
         )
         self.approved_model: Callable[[str], str] = _no_registry
+        self.pack: Pack
 
     @classmethod
     def open(
@@ -177,7 +179,7 @@ class Gate:
         Raises Invalid naming what is wrong in policies, perimeter, country pack, identity
         providers or authorities of client certificates; Unavailable.
         """
-        country = Country.load(settings.country)
+        country = pack.load(folder.path / pack.FILE, settings.country)
         if folder.fresh:
             PolicySet.install(folder.policies)
         rights = Rights(PolicySet.load(folder.policies), Acts(ledger, clock))
@@ -198,6 +200,7 @@ class Gate:
             load_providers(folder.path / file, country) if file else {},
             Authorities.load(folder.path / named) if named else None,
         )
+        gate.pack = Pack(folder.path / pack.FILE, country, database, places, rights)
         gate.enforcement.start()
         return gate
 

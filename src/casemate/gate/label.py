@@ -17,8 +17,9 @@ Text form, canonical and safe in a shell::
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 from casemate.errors import Invalid, Refused
 from casemate.gate.scale import Scale
@@ -27,6 +28,7 @@ _FORM = re.compile(r"(?:([^:/]*):)?([^:/+]*)((?:\+[^:/+]*)*)(?:/([^/]*))?(?://re
 _COMPARTMENT = re.compile(r"(?:([a-z][a-z0-9-]{0,30})\.)?[a-z0-9](?:[a-z0-9-]{0,30}[a-z0-9])?")
 _COMMUNITY = re.compile(r"[A-Z]{2,8}")  # ISO 3166 code, or an organisation: EU, NATO
 _NOBODY = "none"  # lower case, so no community can be called that
+_REMEMBERED = 4096  # labels that were read from text
 _MOST = 64  # compartments or communities in one label
 
 
@@ -78,6 +80,7 @@ class LabelPolicy:
     binds: bool = False
     exchange: Exchange | None = None
     scale: Scale = field(init=False, repr=False)
+    _parsed: Callable[[str], Label] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         self.standing_on(Scale((self,), [[f"{self.id}:{level.id}"] for level in self.levels]))
@@ -85,6 +88,8 @@ class LabelPolicy:
     def standing_on(self, scale: Scale) -> None:
         """Let ``scale`` say how its levels compare: for who joins policies, before any label."""
         object.__setattr__(self, "scale", scale)
+        # The same few texts are read for every collection at every question.
+        object.__setattr__(self, "_parsed", lru_cache(maxsize=_REMEMBERED)(self._parse))
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, LabelPolicy) and self.id == other.id
@@ -97,6 +102,9 @@ class LabelPolicy:
 
         Raises Invalid naming the part that is wrong.
         """
+        return self._parsed(text)
+
+    def _parse(self, text: str) -> Label:
         form = _FORM.fullmatch(text) if len(text) <= 4096 else None
         if form is None:
             raise Invalid("That is not a label.", self._advice())
@@ -124,6 +132,13 @@ class LabelPolicy:
                 f"Labels here begin with {', '.join(f'{one}:' for one in self.scale.policies)}",
             )
         return found
+
+    def knows(self, text: str | None) -> bool:
+        """Whether ``text``, as it is stored, is a label here."""
+        try:
+            return text is not None and self.parse(text) is not None
+        except Invalid:
+            return False
 
     def readable(self, text: str | None, clearance: Label) -> bool:
         """Whether ``clearance`` covers what is stored under the label ``text``.

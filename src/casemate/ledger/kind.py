@@ -219,6 +219,7 @@ MEANINGS: dict[str, Meaning] = {
             "group.removed": ("Group removed", _DELETE, 2),
         },
     ),
+    **_thing("country pack", "country", {"country.changed": ("Country pack changed", _UPDATE, 3)}),
     **_thing("retention", "tenant", {"retention.applied": ("Old content erased", _DELETE, 2)}),
     **_thing(
         "limit",

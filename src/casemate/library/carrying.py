@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from casemate.errors import Invalid, NotFound, Refused
+from casemate.gate.confidentiality import Originator
 from casemate.library.importing import File
 from casemate.models.bundle.arrival import Member, Outcome
 from casemate.models.bundle.writing import Source
@@ -90,4 +91,9 @@ def _parts(member: Member) -> tuple[str, str, str]:
 
 
 def _file(member: Member) -> File:
-    return File(_parts(member)[2], member.content.size, member.place.read_bytes)
+    # What came in a bundle was labelled where the bundle was made, and is lowered only there.
+    originator = Originator(
+        "uniformResourceIdentifier", "casemate:" + " ".join(member.origin.split())
+    )
+    size, read = member.content.size, member.place.read_bytes
+    return File(_parts(member)[2], size, read, str(originator))

@@ -38,6 +38,7 @@ class Document:
     pages: tuple[tuple[int, int], ...]  # character spans, in order; empty without pages
     headings: tuple[tuple[int, int, int], ...]  # start, end, level
     added: str  # UTC
+    originator: str | None = None  # "kind:name" of who gave the label; None: its collection's owner
 
 
 @dataclass(frozen=True)

@@ -81,7 +81,7 @@ class Downgrades:
         found = self._library.document(caller, document)
         source = self._library.collection(caller, found.collection)
         target = self._library.collection(caller, into)
-        _lower(source, target)
+        _lower(found, source, target)
         self._gate.require(caller, "add", label=target.label, resource=f"collection:{target.id}")
         self._free(caller, target, found)
         id = self._new_id("g")
@@ -117,7 +117,7 @@ class Downgrades:
             caller, "approve", label=source.label, resource=f"collection:{source.id}"
         )
         self._gate.require(caller, "add", label=target.label, resource=f"collection:{target.id}")
-        _lower(source, target)
+        _lower(found, source, target)
         content = self._library.original(caller, found.id)
         with self._database.write() as connection:
             row = self._row(connection, caller, id)
@@ -255,10 +255,11 @@ def _person(caller: Caller) -> None:
         raise Refused("A downgrade is people's decision.", "Sign in as a person to decide.")
 
 
-def _lower(source: Collection, target: Collection) -> None:
-    if source.originator is not None:
+def _lower(document: Document, source: Collection, target: Collection) -> None:
+    if document.originator is not None:
         raise Refused(
-            f"The label of {source.name} was given by {source.originator}, and is lowered there.",
+            f"The label of {document.name} was given by {document.originator}, and is lowered "
+            "there.",
             "Ask for a new label, and import the document under it.",
         )
     if not source.label.dominates(target.label) or source.label == target.label:

@@ -44,6 +44,7 @@ class File:
     name: str
     size: int
     content: Callable[[], bytes]
+    originator: str | None = None  # "kind:name" of where it was labelled, if elsewhere
 
 
 @dataclass(frozen=True)
@@ -66,6 +67,7 @@ class _Arrival:
     text_digest: str
     extracted: Extracted
     spans: tuple[Span, ...]
+    originator: str | None
 
 
 class Importing:
@@ -240,6 +242,7 @@ class Importing:
             text_digest=digest_of(text),
             extracted=extracted,
             spans=split(extracted),
+            originator=file.originator,
         )
 
     def _take_in(
@@ -372,6 +375,7 @@ def _document_row(arrival: _Arrival, collection: str, now: str) -> dict[str, obj
             [(heading.start, heading.end, heading.level) for heading in extracted.headings]
         ).decode(),
         "added": now,
+        "originator": arrival.originator,
         "state": "pending",
     }
 

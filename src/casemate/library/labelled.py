@@ -10,12 +10,17 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
+import sqlalchemy as sa
+
+from casemate.errors import Refused, Tampered
 from casemate.gate.acts import stamp
 from casemate.gate.confidentiality import Confidentiality, Originator
+from casemate.store.tables import collections, models, passages, runs
 
 if TYPE_CHECKING:
     from casemate.gate.admission import Gate
     from casemate.gate.caller import Caller
+    from casemate.gate.label import Label
     from casemate.library.document import Collection
     from casemate.library.library import Library
 
@@ -36,7 +41,31 @@ class Labelled:
         """The label of a document: its collection's, since it was added. Raises NotFound."""
         document = self._library.document(caller, id)
         label = self._of(self._library.collection(caller, document.collection))
+        if document.originator is not None:
+            label = replace(label, originator=Originator.parse(document.originator))
         return replace(label, created=_moment(document.added))
+
+    def folder(self, caller: Caller) -> Label:
+        """The join of every label in the data folder: what its disk and its backups are worth.
+
+        The index, the caches and a copy of the folder hold what the database holds. For the owner
+        alone, because it tells of what others may not know of. Raises Refused; Tampered if
+        something is stored under a label that means nothing here.
+        """
+        self._gate.rights.administer(caller)
+        if "owner" not in caller.principal.roles:
+            raise Refused("Only the owner of the installation may do this.", "Ask the owner.")
+        label = self._gate.country.policy.lowest()
+        with self._gate.database.read() as connection:
+            for table in (collections, passages, runs, models):
+                for text in connection.execute(sa.select(table.c.label).distinct()).scalars():
+                    if not self._gate.country.policy.knows(text):
+                        raise Tampered(
+                            f"Something is stored under {text[:80]!r}, which is no label here.",
+                            "Nobody reads it. Handle the folder as its most sensitive part.",
+                        )
+                    label = label.join(self._gate.country.policy.parse(text))
+        return label
 
     def adopt(
         self,

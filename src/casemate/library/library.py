@@ -7,6 +7,7 @@ what does not exist give the same NotFound.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, TypeVar
 
 import msgspec
@@ -479,6 +480,7 @@ def _document(row: sa.Row[tuple[object, ...]], collection: Collection) -> Docume
         pages=tuple(map(tuple, msgspec.json.decode(row.pages))),
         headings=tuple(map(tuple, msgspec.json.decode(row.headings))),
         added=row.added,
+        originator=row.originator or collection.originator,
     )
 
 
@@ -495,6 +497,5 @@ def _name(name: str) -> str:
 def _named(file: File) -> File:
     # A file name is bytes to the system; what is not UTF-8 in it is shown as a question mark box.
     tidy = file.name.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
-    return File(
-        "".join(char if char.isprintable() else "\ufffd" for char in tidy), file.size, file.content
-    )
+    shown = "".join(char if char.isprintable() else "\ufffd" for char in tidy)
+    return replace(file, name=shown)

@@ -133,7 +133,7 @@ class Models:
 
     def approve(self, actor: Caller, id: str) -> Model:
         """Let use cases use it. By a second person. Raises Refused, NotFound, Conflict."""
-        found = self._one(id)
+        found = self._seen(actor, id)
         self._gate.rights.require(actor, "approve", _resource(actor, id, found.proposed_by))
         self._check_address(found.manifest, found.label)
         if found.manifest.files and found.state == "proposed":
@@ -149,7 +149,7 @@ class Models:
 
     def withdraw(self, actor: Caller, id: str) -> Model:
         """Stop every use of it, for good. Raises Refused, NotFound, Conflict."""
-        found = self._one(id)
+        found = self._seen(actor, id)
         self._gate.rights.require(actor, "administer", _resource(actor, id, found.proposed_by))
         with self._database.write() as connection:
             self._move(connection, actor, found, found.state, "withdrawn")
@@ -158,14 +158,15 @@ class Models:
     def get(self, actor: Caller, id: str) -> Model:
         """One model. Raises Refused, NotFound."""
         self._gate.rights.require(actor, "read", _resource(actor, "model", None))
-        return self._one(id)
+        return self._seen(actor, id)
 
     def list(self, actor: Caller) -> list[Model]:
-        """Every model, by id. Raises Refused."""
+        """Every model that the actor's clearance covers, by id. Raises Refused."""
         self._gate.rights.require(actor, "read", _resource(actor, "model", None))
         with self._database.read() as connection:
             rows = connection.execute(sa.select(models).order_by(models.c.id)).all()
-        return [self._value(row) for row in rows]
+        covers = actor.principal.clearance.dominates
+        return [found for row in rows if covers((found := self._value(row)).label)]
 
     def approved(self, id: str) -> Manifest:
         """The manifest of a model that may be used now.
@@ -212,7 +213,7 @@ class Models:
         Raises Refused, NotFound; Invalid if the one model has no files here.
         """
         self.may_propose(actor)
-        chosen = self.list(actor) if id is None else [self._one(id)]
+        chosen = self.list(actor) if id is None else [self._seen(actor, id)]
         if id is not None and not chosen[0].manifest.files:
             raise Invalid(f"Model {id} has no files here.", "`casemate model list`.")
         for model in chosen:
@@ -354,10 +355,15 @@ class Models:
             with self._database.read() as connection:
                 row = connection.execute(query).first()
         if row is None:
-            raise NotFound(
-                "There is no such model.", "`casemate model list` shows those there are."
-            )
+            raise _no_model()
         return self._value(row)
+
+    def _seen(self, actor: Caller, id: str) -> Model:
+        """A model whose papers the actor may read: they tell what it was made from."""
+        found = self._one(id)
+        if not actor.principal.clearance.dominates(found.label):
+            raise _no_model()
+        return found
 
     def _value(self, row: sa.Row[Any]) -> Model:
         manifest = Manifest.parse(row.manifest)
@@ -409,6 +415,10 @@ def _check_new(connection: sa.Connection, id: str) -> None:
 
 def _checked(text: str | None) -> Checked | None:
     return msgspec.json.decode(text, type=Checked) if text else None
+
+
+def _no_model() -> NotFound:
+    return NotFound("There is no such model.", "`casemate model list` shows those there are.")
 
 
 def _resource(actor: Caller, id: str, proposed_by: str | None) -> Resource:

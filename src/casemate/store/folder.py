@@ -20,7 +20,7 @@ from casemate.errors import Conflict, Invalid, Unavailable
 _MARK = "casemate.json"
 _FORMAT = b'{"casemate":"data folder","v":1}\n'
 _BEFORE = frozenset(
-    {"settings.toml", "perimeter.toml", "directory.toml"}
+    {"settings.toml", "perimeter.toml", "directory.toml", "country.toml"}
 )  # an operator may write them first
 _OWN = _BEFORE | {
     *("lock", "casemate.sqlite", "casemate.sqlite-wal", "casemate.sqlite-shm"),

@@ -243,6 +243,7 @@ documents = sa.Table(
     Column("headings", Text, nullable=False),  # JSON [[start, end, level], …]
     Column("added", String, nullable=False),
     Column("state", String, nullable=False, index=True),  # pending | ready | leaving
+    Column("originator", String),  # "kind:name" of where it was labelled, if elsewhere
     sa.UniqueConstraint("collection", "name", "state"),
 )
 

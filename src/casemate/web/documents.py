@@ -186,11 +186,19 @@ class _Desk:
 
     def _levels(self, reader: Reader) -> list[tuple[str, str, bool]]:
         """(label, its name, whether it is the usual one), as far as the reader's clearance."""
-        policy = self._front.house.gate.country.policy
+        home = self._front.house.gate.country.policy
         clearance = reader.known.principal.clearance
         language = reader.words.language
         return [
-            (str(label), level.names.get(language) or level.id, level.id == policy.default)
+            (
+                str(label),
+                # Of other policies the marking, which names the policy where the name does not.
+                level.names.get(language, level.id)
+                if policy == home
+                else f"{policy.id.upper()}: {level.marking.get(language, level.id)}",
+                policy == home and level.id == policy.default,
+            )
+            for policy in home.scale.policies.values()
             for level in policy.levels
             if clearance.dominates(label := policy.parse(level.id))
         ]

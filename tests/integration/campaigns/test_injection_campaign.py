@@ -1,4 +1,4 @@
-"""The injection campaign in small: no text and no model changes a right or a label."""
+"""The injection campaign in small: nothing a text or a model says changes a right or a label."""
 
 from __future__ import annotations
 

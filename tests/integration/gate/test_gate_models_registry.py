@@ -172,3 +172,19 @@ def test_a_model_is_at_least_as_high_as_all_it_was_made_from(world: World) -> No
 def test_what_a_model_was_made_from_has_a_name_and_a_label(made_from: dict[str, str]) -> None:
     with pytest.raises(Invalid, match="made_from"):
         a_remote(made_from=made_from)
+
+
+def test_the_papers_of_a_model_are_for_who_may_read_what_it_was_made_from(world: World) -> None:
+    declare(world, "secret")
+    low, high = world.admin("low", "unclassified"), world.admin("high", "secret")
+    world.models.propose(world.owner, a_remote(label="secret"))
+    assert [one.id for one in world.models.list(low)] == ["quote"]
+    assert [one.id for one in world.models.list(high)] == ["magistral", "quote"]
+    for act in (world.models.get, world.models.approve, world.models.withdraw):
+        refusals = set()
+        for id in ("magistral", "absent"):
+            with pytest.raises(NotFound) as caught:
+                act(low, id)
+            refusals.add(str(caught.value))
+        assert len(refusals) == 1
+    assert world.models.approve(high, "magistral").state == "approved"

@@ -11,6 +11,7 @@ from casemate.errors import CasemateError, Conflict, Invalid, NotFound, Refused
 from casemate.gate.caller import Caller
 from casemate.gate.confidentiality import Confidentiality
 from casemate.library.downgrading import Downgrades
+from casemate.library.importing import File
 
 REASON = "Published in the official journal."
 QUESTION = "How much is the dog tax?"
@@ -140,6 +141,14 @@ def test_a_label_from_elsewhere_is_lowered_there(place: Place) -> None:
     document = house.add("partner", fees=FEES)["fees.md"].document
     with pytest.raises(Refused, match="lowered there"):
         downgrades.request(house.owner, str(document), into="open", reason=REASON)
+
+
+def test_a_document_that_was_labelled_elsewhere_is_lowered_there(place: Place) -> None:
+    house, downgrades, _, _ = place
+    file = File("a.md", 3, lambda: b"# A", "rfc822Name:office@example.org")
+    (added,) = house.installation.library.add_all(house.owner, "safe", [file])
+    with pytest.raises(Refused, match="is lowered there"):
+        downgrades.request(house.owner, str(added.document), into="open", reason=REASON)
 
 
 def test_without_a_reason_nothing_is_lowered(place: Place) -> None:

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 import pytest
 from house_builders import FEES, House
 
-from casemate.errors import CasemateError, Invalid, NotFound, Refused
+from casemate.errors import CasemateError, Invalid, NotFound, Refused, Tampered
 from casemate.gate.confidentiality import Confidentiality, Originator
 from casemate.gate.country import Country
 
@@ -149,3 +149,20 @@ def test_a_mixture_of_policies_that_together_are_above_the_ceiling_is_refused(
     assert house.label(both.label) == house.label("eu:restricted+nato")
     one = house.ask("How much is the dog tax?", ida, use_case="half")
     assert one.label == "nato:restricted"
+
+
+def test_the_folder_is_worth_the_join_of_all_that_lies_in_it(house: House) -> None:
+    labelled = house.installation.labelled
+    assert str(labelled.folder(house.owner)) == "lu:unclassified"
+    house.clear_owner_for("secret+nato/alpha//rel=LU")
+    house.collection("allied", "nato:restricted//rel=BE,LU")
+    house.collection("safe", "confidential/alpha")
+    house.clear_owner_for("unclassified")
+    assert str(labelled.folder(house.owner)) == "lu:confidential+nato/alpha//rel=BE,LU"
+    with pytest.raises(Refused):
+        labelled.folder(house.person("ada", roles=("admin", "user")))
+    with sqlite3.connect(house.folder / "casemate.sqlite") as connection:
+        connection.execute("UPDATE collections SET label = 'lu:geheim' WHERE name = 'safe'")
+    connection.close()
+    with pytest.raises(Tampered, match="geheim"):
+        labelled.folder(house.owner)

@@ -66,6 +66,17 @@ def test_a_bundle_comes_in_and_each_step_is_on_record(
     assert "town hall" not in json.dumps([*bundle_entries(far), *bundle_entries(house)])
 
 
+def test_what_came_in_a_bundle_was_labelled_where_it_was_made(
+    house: House, far: House, bundle: Path
+) -> None:
+    received(far, bundle)
+    (document,) = far.installation.library.documents(far.owner, "town hall")
+    origin = house.installation.log.vkey.split("+", 1)[0]
+    label = far.installation.labelled.document(far.owner, document.id)
+    assert label.originator is not None
+    assert label.originator.name == f"casemate:{origin}"
+
+
 def test_its_papers_stay_for_people_to_look_at(far: House, bundle: Path) -> None:
     _, last = received(far, bundle)
     kept = far.folder / last.folder

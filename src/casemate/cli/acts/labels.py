@@ -1,4 +1,4 @@
-"""Acts around labels: show, list, export, import, downgrade."""
+"""Acts around labels: show, list, export, import, downgrade; and the country pack they are from."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from casemate.gate.acts import stamp
 if TYPE_CHECKING:
     from casemate.gate.caller import Caller
     from casemate.gate.confidentiality import Confidentiality
+    from casemate.gate.country import Country
     from casemate.gate.label import Label
     from casemate.installation import Installation
 
@@ -46,6 +47,10 @@ async def label_show(
     if arguments.get("label"):
         label = installation.gate.country.policy.parse(arguments["label"])
         yield _label(installation, caller, label)
+        return
+    if arguments.get("folder"):
+        folder = await asyncio.to_thread(installation.labelled.folder, caller)
+        yield _label(installation, caller, folder)
         return
     found = await asyncio.to_thread(_found, installation, caller, arguments)
     yield {
@@ -83,6 +88,38 @@ async def label_import(
         "label": str(made.label),
         "originator": made.originator,
         "review": made.review,
+    }
+
+
+@act("country.check")
+async def country_check(
+    installation: Installation, caller: Caller, arguments: Mapping[str, Any]
+) -> AsyncIterator[Item]:
+    """Yield what a country pack holds, if it could take the place of the one in force."""
+    installation.gate.rights.administer(caller)
+    content = arguments["pack"].encode("utf-8", "surrogateescape")
+    yield _pack(await asyncio.to_thread(installation.gate.pack.check, content), "usable")
+
+
+@act("country.use")
+async def country_use(
+    installation: Installation, caller: Caller, arguments: Mapping[str, Any]
+) -> AsyncIterator[Item]:
+    """Put a country pack in place."""
+    content = arguments["pack"].encode("utf-8", "surrogateescape")
+    new = await asyncio.to_thread(installation.gate.pack.use, caller, content)
+    yield _pack(new, "in force from the next start")
+
+
+def _pack(country: Country, state: str) -> dict[str, Any]:
+    scale = country.policy.scale
+    return {
+        "country": country.id,
+        "state": state,
+        "policies": list(scale.policies),
+        "levels": sum(len(policy.levels) for policy in scale.policies.values()),
+        "languages": list(country.languages),
+        "duties": len(country.duties),
     }
 
 

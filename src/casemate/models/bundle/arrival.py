@@ -34,6 +34,7 @@ class Member:
 
     content: Content
     place: Path
+    origin: str  # whose bundle it came in
 
 
 @dataclass(frozen=True)
@@ -100,7 +101,7 @@ def members(
             file.flush()
             if content.kind != "document":
                 os.fsync(file.fileno())  # it is moved to its place, not copied
-        found.append(Member(content, place))
+        found.append(Member(content, place, manifest.origin))
     reader.end()
     yield found
 

@@ -15,6 +15,7 @@ def upgrade() -> None:
     """Apply."""
     op.add_column("collections", sa.Column("originator", sa.String(), nullable=True))
     op.add_column("collections", sa.Column("review", sa.String(), nullable=True))
+    op.add_column("documents", sa.Column("originator", sa.String(), nullable=True))
     op.create_table(
         "downgrades",
         sa.Column("id", sa.String(), nullable=False),
@@ -48,5 +49,6 @@ def upgrade() -> None:
 def downgrade() -> None:
     """Undo."""
     op.drop_table("downgrades")
+    op.drop_column("documents", "originator")
     op.drop_column("collections", "review")
     op.drop_column("collections", "originator")
