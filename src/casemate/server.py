@@ -33,6 +33,7 @@ from casemate.ledger.witness import Witness
 _THREADS = 64
 _WITNESS_AT_ONCE = 64  # requests
 _DAY_SECONDS = 86_400
+_ENDING_SECONDS = 5  # that an answer which was cut off has to end in order
 _BACKLOG = 512  # connections that wait to be accepted
 
 
@@ -147,6 +148,9 @@ async def _serving(server: _Server, listener: socket.socket, greet: Callable[[],
     if server.started:
         greet()
     await serving
+    # What was cut off says so to its client, and records its end, before engines are closed.
+    if (left := set(server.server_state.tasks)) and not server.force_exit:
+        await asyncio.wait(left, timeout=_ENDING_SECONDS)
 
 
 @contextlib.asynccontextmanager

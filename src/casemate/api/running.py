@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, Callable, Coroutine
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from typing import Any, TypeVar
 
 from starlette.requests import ClientDisconnect, Request
 from starlette.types import Receive, Scope, Send
 
 from casemate.api.door import leave
-from casemate.api.errors import known
+from casemate.api.errors import known, stopping
 from casemate.api.resource import RUN
 from casemate.errors import CasemateError
 from casemate.reasoning.event import Admitted, Event, Finished
@@ -19,6 +19,8 @@ from casemate.reasoning.event import Admitted, Event, Finished
 T = TypeVar("T")
 
 Events = AsyncGenerator[Event, None]
+
+_FAREWELL_SECONDS = 1.0  # for the end of a stream that is cut off, to a client that may not read
 
 
 async def concluded(request: Request, events: Events) -> tuple[Admitted, Finished]:
@@ -61,6 +63,13 @@ class EventStream:
                 async for event in events:
                     await _write(send, self._render(event))
             except ClientDisconnect:
+                raise
+            except asyncio.CancelledError:
+                # The server stops. (Or the client is gone, and nothing of this is sent.)
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(_FAREWELL_SECONDS):
+                        await _write(send, self._render_error(stopping()))
+                        await send({"type": "http.response.body", "body": b""})
                 raise
             except Exception as problem:
                 await _write(send, self._render_error(known(problem)))
