@@ -121,14 +121,15 @@ def _config(app: ASGIApp, connections: int, *, drain: int) -> uvicorn.Config:
     return uvicorn.Config(
         app,
         lifespan="off",
-        http=api.connection.connections(api.connection.Bounds()),  # type: ignore[arg-type]
+        http=api.connection.connections(  # type: ignore[arg-type]
+            api.connection.Bounds(connections=connections)
+        ),
         loop="asyncio",
         ws="none",
         log_config=None,
         access_log=False,
         server_header=False,
         timeout_graceful_shutdown=drain,
-        limit_concurrency=connections,
     )
 
 
