@@ -34,6 +34,7 @@ from casemate.ledger.witness import Witness
 _THREADS = 64
 _WITNESS_AT_ONCE = 64  # requests
 _DAY_SECONDS = 86_400
+_ENDING_SECONDS = 5  # that an answer which was cut off has to end in order
 _BACKLOG = 512  # connections that wait to be accepted
 _REFRESH_SECONDS = 300
 
@@ -132,7 +133,9 @@ def _config(
     return uvicorn.Config(
         app,
         lifespan="off",
-        http=api.connection.connections(api.connection.Bounds()),  # type: ignore[arg-type]
+        http=api.connection.connections(  # type: ignore[arg-type]
+            api.connection.Bounds(connections=connections)
+        ),
         ssl_context_factory=None if secured is None else lambda config, standard: secured,
         loop="asyncio",
         ws="none",
@@ -140,7 +143,6 @@ def _config(
         access_log=False,
         server_header=False,
         timeout_graceful_shutdown=drain,
-        limit_concurrency=connections,
     )
 
 
@@ -160,6 +162,9 @@ async def _serving(server: _Server, listener: socket.socket, greet: Callable[[],
     if server.started:
         greet()
     await serving
+    # What was cut off says so to its client, and records its end, before engines are closed.
+    if (left := set(server.server_state.tasks)) and not server.force_exit:
+        await asyncio.wait(left, timeout=_ENDING_SECONDS)
 
 
 @contextlib.asynccontextmanager

@@ -38,6 +38,7 @@ class Bounds:
     address_bytes: int = 8 << 10
     header_bytes: int = 32 << 10
     headers: int = 100
+    connections: int = 4096  # of all clients together
 
 
 class _Unfit(CasemateError):
@@ -51,6 +52,7 @@ class _Unfit(CasemateError):
 _SLOW = _Unfit(408, "The request did not arrive in time.", "Send it at once, and in full.")
 _LONG_ADDRESS = _Unfit(414, "The address is too long.", "Put what is long into the body.")
 _LARGE_HEADERS = _Unfit(431, "The headers are too large.", "Send fewer or shorter ones.")
+_FULL = _Unfit(503, "Too many connections are open.", "Try again in a moment.")
 _GARBLED = _Unfit(400, "This is not an HTTP request.", "Speak HTTP/1.1.")
 
 
@@ -135,6 +137,9 @@ class Connection(tls.Protocol):
         self._in_headers = False
         self._body_bytes = 0
         self._relax()
+        if len(self.connections) > self._bounds.connections:
+            self._unfit = _FULL
+            raise httptools.HttpParserError("connections")
         super().on_headers_complete()
         self._deadline = self.loop.call_later(self._bounds.look, self._look)
 
@@ -241,4 +246,5 @@ _REASONS = {
     408: b"Request Timeout",
     414: b"URI Too Long",
     431: b"Request Header Fields Too Large",
+    503: b"Service Unavailable",
 }

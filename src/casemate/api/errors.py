@@ -17,7 +17,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 
-from casemate.errors import CasemateError, Invalid, NotFound
+from casemate.errors import CasemateError, Invalid, NotFound, Unavailable
 
 Dialect = Callable[[CasemateError], Response]
 
@@ -148,6 +148,11 @@ def nowhere() -> NotFound:
         "There is nothing at this address.",
         "GET /v1/models and GET /api/openapi.json say what is offered.",
     )
+
+
+def stopping() -> Unavailable:
+    """The error for what a server that is being stopped cannot finish."""
+    return Unavailable("The server is being stopped.", "Ask again in a moment.")
 
 
 def openai_body(problem: CasemateError) -> bytes:

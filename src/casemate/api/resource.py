@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -13,7 +14,7 @@ from starlette.routing import BaseRoute, Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from casemate.api.body import bounded, json_limit
-from casemate.api.errors import Dialect, MethodNotAllowed, known, nowhere
+from casemate.api.errors import Dialect, MethodNotAllowed, known, nowhere, stopping
 from casemate.settings import Settings
 
 if TYPE_CHECKING:
@@ -127,6 +128,10 @@ class Resource:
             await response(scope, receive, marked)
         except ClientDisconnect:
             return  # nobody is left to answer
+        except asyncio.CancelledError:
+            # The server stops; what was begun has been recorded. The request's task ends here.
+            if not started:
+                await self._dialect(stopping())(scope, receive, marked)
         except Exception as problem:
             shown = known(problem)
             if started:

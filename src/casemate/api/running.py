@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, Self, TypeVar
@@ -14,7 +14,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.types import Receive, Scope, Send
 
 from casemate.api.door import leave
-from casemate.api.errors import known
+from casemate.api.errors import known, stopping
 from casemate.api.metrics import Metrics, metrics_of
 from casemate.api.resource import RUN, Face
 from casemate.errors import CasemateError
@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 Events = AsyncGenerator[Event, None]
+
+_FAREWELL_SECONDS = 1.0  # for the end of a stream that is cut off, to a client that may not read
 
 
 @dataclass(frozen=True)
@@ -122,6 +124,13 @@ class EventStream:
                 async for event in events:
                     await _write(send, self._render(event))
             except ClientDisconnect:
+                raise
+            except asyncio.CancelledError:
+                # The server stops. (Or the client is gone, and nothing of this is sent.)
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(_FAREWELL_SECONDS):
+                        await _write(send, self._render_error(stopping()))
+                        await send({"type": "http.response.body", "body": b""})
                 raise
             except Exception as problem:
                 await _write(send, self._render_error(known(problem)))

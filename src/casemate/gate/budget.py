@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING
 
 from casemate.errors import CasemateError, TooMany
 from casemate.gate.lease import Lease, Leases, counter
-from casemate.gate.limit import RUNS, Limit, refusal, seconds_left, window_start
+from casemate.gate.limit import PRINCIPAL, RUNS, Limit, refusal, seconds_left, window_start
 from casemate.store.database import Database
 
 if TYPE_CHECKING:
@@ -172,15 +172,9 @@ class Budgets:
 
     @contextmanager
     def _place(self, who: str) -> Iterator[None]:
-        """One of the runs that a principal may have open in this process."""
+        """Count one of the runs that a principal has open in this process."""
         with self._counting:
-            opened = self._open.get(who, 0)
-            if opened >= self._concurrent:
-                raise TooMany(
-                    f"You have {self._concurrent} runs open, as many as are allowed.",
-                    "Wait until one has finished, then ask again.",
-                )
-            self._open[who] = opened + 1
+            self._open[who] = self._open.get(who, 0) + 1
         try:
             yield
         finally:
@@ -189,11 +183,23 @@ class Budgets:
                 if not self._open[who]:
                     del self._open[who]
 
+    def _holding(self, asker: Asker) -> list[Limit]:
+        """The limits on a run. Raises TooMany beyond that which holds where none is set."""
+        limits = self._quotas.holding(asker.tenant, asker.principal, asker.use_case)
+        if self._open.get(asker.principal, 0) > self._concurrent and not any(
+            limit.kind == PRINCIPAL and limit.measure == RUNS for limit in limits
+        ):
+            raise TooMany(
+                f"You have {self._concurrent} runs open, as many as are allowed.",
+                "Wait until one has finished, then ask again.",
+            )
+        return limits
+
     def _at_hand(self, asker: Asker, estimate: Use) -> _Reservation | None:
         """A reservation out of what this process holds; None where the database is needed."""
         if self._quotas.stale:
             return None
-        limits = self._quotas.holding(asker.tenant, asker.principal, asker.use_case)
+        limits = self._holding(asker)
         with self._counting:
             return self._take(limits, estimate, self._clock())
 
@@ -222,7 +228,7 @@ class Budgets:
             raise
 
     def _reserve(self, asker: Asker, estimate: Use) -> _Reservation:
-        limits = self._quotas.holding(asker.tenant, asker.principal, asker.use_case)
+        limits = self._holding(asker)
         now = self._clock()
         with self._counting:
             if (taken := self._take(limits, estimate, now)) is not None:

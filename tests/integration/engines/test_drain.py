@@ -23,12 +23,13 @@ class HoldingServer(ModelServer):
 
     def __init__(self) -> None:
         super().__init__()
-        self.go = threading.Event()
+        self.go, self.begun = threading.Event(), threading.Event()
 
     async def _answer(self, request: web.Request) -> web.StreamResponse:
         response = web.StreamResponse(headers={"content-type": "text/event-stream"})
         await response.prepare(request)
         await response.write(a_chunk(content="The dog tax is 40 euros a year. [1]\n"))
+        self.begun.set()
         while not self.go.is_set():
             await self._loop.run_in_executor(None, self.go.wait, 0.01)
         await response.write(a_chunk(content="It is due on 1 March. [1]") + DONE)
@@ -101,8 +102,31 @@ def test_what_does_not_end_within_the_bound_is_cut_off_and_recorded(
     (data / "settings.toml").write_text("drain_seconds = 1\n", encoding="utf-8")
     with a_server(data) as server, asked(server, key) as stream:
         assert server.stop() == 0
-        with pytest.raises(http.client.IncompleteRead):
-            stream.read()
+        said = stream.read()  # to the stream's own end
+        assert b"The server is being stopped." in said
+        assert b"Ask again" in said
+    with a_house(data) as house:
+        (run,) = house.installation.runs.list(house.owner)
+        assert run.outcome == "failed"
+
+
+def test_an_answer_that_was_to_come_whole_ends_with_503_within_the_bound(
+    tmp_path: Path, model: HoldingServer
+) -> None:
+    data = tmp_path / "data"
+    key = furnished(data, model)
+    (data / "settings.toml").write_text("drain_seconds = 1\n", encoding="utf-8")
+    with a_server(data) as server:
+        connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=60)
+        body = json.dumps({"question": DOG_TAX, "use_case": "write"})
+        sent = {"Authorization": f"Bearer {key}", "Content-Type": "application/json"}
+        connection.request("POST", "/api/runs", body, sent)
+        assert model.begun.wait(60)
+        assert server.stop() == 0
+        response = connection.getresponse()
+        assert response.status == 503
+        assert json.loads(response.read())["error"]["next"] == "Ask again in a moment."
+        connection.close()
     with a_house(data) as house:
         (run,) = house.installation.runs.list(house.owner)
         assert run.outcome == "failed"

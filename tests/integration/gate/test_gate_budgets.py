@@ -223,6 +223,26 @@ def test_what_a_process_that_died_held_comes_back_when_its_lease_ends(world: Wor
     together(act)
 
 
+def test_a_limit_on_open_runs_goes_before_the_setting_for_all(world: World) -> None:
+    limit(world, "principal", "Anne", 3, "runs")  # the setting allows two
+    anne, bob = asker(world.owner), asker(world.person("Bob"))
+
+    async def opened(who: Asker) -> int:
+        async with AsyncExitStack() as open_:
+            for count in range(10):
+                try:
+                    await open_.enter_async_context(world.gate.budgets.run(who, Use()))
+                except TooMany:
+                    return count
+        return 10
+
+    async def act() -> None:
+        assert await opened(anne) == 3
+        assert await opened(bob) == 2
+
+    together(act)
+
+
 def test_a_limit_by_name_goes_before_the_one_for_everybody(world: World) -> None:
     bob = world.person("Bob")
     limit(world, "principal", EVERY, 1, "requests", "day")

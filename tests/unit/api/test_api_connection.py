@@ -200,3 +200,22 @@ def test_who_waits_to_be_asked_for_the_body_is_not_late() -> None:
             return found
 
     assert asyncio.run(talk()) == b"HTTP/1.1 100 Continue\r\n"
+
+
+def test_more_connections_than_are_held_are_told_to_come_back() -> None:
+    async def talk() -> bytes:
+        async with serving(Bounds(connections=1), App()) as connect:
+            _, first = await connect()
+            first.write(b"GET / HTTP/1.1\r\n")  # stays open
+            await first.drain()
+            reader, second = await connect()
+            second.write(GET + b"\r\n")
+            found = await reader.read()
+            first.close()
+            second.close()
+            return found
+
+    head, body = asyncio.run(talk()).split(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 503 ")
+    assert b"retry-after: 1" in head.lower()
+    assert "Too many connections" in json.loads(body)["error"]["message"]
