@@ -167,13 +167,21 @@ class Database:
 _VERSION = sa.select(rights_version.c.version)
 
 
-def _count_rights(connection: sa.Connection, statement: object, *_: object) -> None:
+def _count_rights(
+    connection: sa.Connection,
+    statement: object,
+    _many: object,
+    _parameters: object,
+    _options: object,
+    result: sa.CursorResult[Any],
+) -> None:
     """Count up in the transaction that takes rights away, whoever writes it.
 
     Here and not where each right is changed, because one forgotten place would be a right that
     outlives its end; and not as a trigger, because a migration that copies a table loses those.
     """
-    if isinstance(statement, sa.Update | sa.Delete) and str(statement.table) in RIGHTS:
+    changes = isinstance(statement, sa.Update | sa.Delete) and str(statement.table) in RIGHTS
+    if changes and result.rowcount:
         connection.execute(rights_version.update().values(version=rights_version.c.version + 1))
 
 
