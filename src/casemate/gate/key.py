@@ -11,14 +11,14 @@ import re
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any
 
 import sqlalchemy as sa
 
 from casemate.errors import Invalid, NotFound, Refused, Unauthenticated, Unavailable
 from casemate.gate.acts import stamp
 from casemate.gate.caller import Caller
-from casemate.gate.principal import Principals
+from casemate.gate.memory import Memory
+from casemate.gate.principal import Principal, Principals
 from casemate.gate.right import Rights, installation
 from casemate.gate.token import Random, fingerprint, identifier, secret
 from casemate.store.database import Database
@@ -47,13 +47,19 @@ class Keys:
     """Makes, revokes and recognises API keys."""
 
     def __init__(
-        self, database: Database, principals: Principals, rights: Rights, random: Random
+        self,
+        database: Database,
+        principals: Principals,
+        rights: Rights,
+        random: Random,
+        memory: Memory,
     ) -> None:
         self._database = database
         self._principals = principals
         self._rights = rights
         self._random = random
         self._noted: dict[str, str] = {}  # id → when its use was written last, by this process
+        self._memory = memory
 
     def create(
         self,
@@ -139,22 +145,46 @@ class Keys:
         """
         form = _FORM.fullmatch(text)
         id, hidden = form.groups() if form else ("", "")
-        with self._database.read() as connection:
-            row = connection.execute(_HOLDER.params(id=id)).first()
-        stored = _ABSENT if row is None else row.hash
+        held = self._held(id)
+        stored = _ABSENT if held is None else held.hash
         right = hmac.compare_digest(fingerprint(hidden), stored)
-        if form is None or row is None or not right:
+        if form is None or held is None or not right:
             raise _unknown()
-        if self._ended(row):
+        if self._ended(held):
             raise _unknown()
         self._note(id)
-        return Caller(self._principals.by_id(row.principal), row.use_case, "key", credential=id)
+        return Caller(held.holder, held.use_case, "key", credential=id)
+
+    def _held(self, id: str) -> _Held | None:
+        try:
+            return self._memory.recall(("key", id), lambda: self._read(id))
+        except NotFound:
+            # Not remembered, so that guesses do not push out what is. That a key is there shows in
+            # the time then; its id is 50 random bits, which nobody tries out.
+            return None
+
+    def _read(self, id: str) -> _Held:
+        with self._database.read() as connection:
+            row = connection.execute(_HOLDER.params(id=id)).first()
+        if row is None:
+            raise _no_key()
+        return _Held(
+            row.key_hash,
+            row.key_expires,
+            row.key_revoked is not None,
+            row.key_use_case,
+            self._principals.read(row),
+        )
 
     def stands(self, id: str) -> bool:
         """Whether the key of this id still opens anything."""
-        with self._database.read() as connection:
-            row = connection.execute(_HOLDER.params(id=id)).first()
-        return row is not None and not self._ended(row)
+        held = self._held(id)
+        return held is not None and not self._ended(held)
+
+    def _ended(self, held: _Held) -> bool:
+        # The clock is asked each time: a key expires without anybody changing anything.
+        expired = held.expires is not None and held.expires <= self._rights.acts.now()
+        return expired or held.revoked or held.holder.disabled
 
     def _note(self, id: str) -> None:
         """Keep when a key was used: to the minute, so that a busy one costs a write a minute."""
@@ -171,10 +201,6 @@ class Keys:
             if not connection.execute(key_uses.update().where(mine).values(last=now)).rowcount:
                 connection.execute(key_uses.insert().values(key=id, last=now))
 
-    def _ended(self, row: sa.Row[Any]) -> bool:
-        expired = row.expires is not None and row.expires <= self._rights.acts.now()
-        return expired or row.revoked is not None or row.off is not None
-
     def _holder(self, id: str) -> str | None:
         with self._database.read() as connection:
             query = sa.select(keys.c.principal).where(keys.c.id == id)
@@ -182,9 +208,26 @@ class Keys:
             return holder
 
 
+@dataclass(frozen=True)
+class _Held:
+    """A stored key with its holder: never the secret."""
+
+    hash: str
+    expires: str | None
+    revoked: bool
+    use_case: str | None
+    holder: Principal
+
+
 _HOLDER = (
-    sa.select(keys, principals.c.disabled.label("off"))
-    .join(principals)
+    sa.select(
+        principals,
+        keys.c.hash.label("key_hash"),
+        keys.c.expires.label("key_expires"),
+        keys.c.revoked.label("key_revoked"),
+        keys.c.use_case.label("key_use_case"),
+    )
+    .join(keys, keys.c.principal == principals.c.id)
     .where(keys.c.id == sa.bindparam("id"))
 )
 

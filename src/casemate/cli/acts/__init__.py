@@ -17,8 +17,8 @@ Item = Mapping[str, Any]
 Act = Callable[["Installation", "Caller", Mapping[str, Any]], AsyncIterator[Item]]
 
 _MODULES = (
-    *("asking", "bundle", "documents", "forget", "governance", "models", "people", "pull"),
-    *("ledger", "record"),
+    *("asking", "bundle", "documents", "forget", "models", "people", "perimeter", "pull"),
+    *("apply", "labels", "ledger", "policy", "record", "usecase"),
 )
 _acts: dict[str, Act] = {}
 

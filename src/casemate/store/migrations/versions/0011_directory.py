@@ -1,4 +1,4 @@
-"""Directory: people that are provisioned, second factors, attempts, and a count of rights."""
+"""Directory: people that are provisioned, second factors, and attempts."""
 
 from __future__ import annotations
 
@@ -13,13 +13,6 @@ depends_on = None
 
 def upgrade() -> None:
     """Apply."""
-    version = op.create_table(
-        "rights_version",
-        sa.Column("id", sa.Integer(), nullable=False),
-        sa.Column("version", sa.Integer(), nullable=False),
-        sa.PrimaryKeyConstraint("id", name=op.f("pk_rights_version")),
-    )
-    op.bulk_insert(version, [{"id": 1, "version": 0}])
     _sign_in()
     _provisioning()
 
@@ -28,7 +21,7 @@ def downgrade() -> None:
     """Undo."""
     for table in (
         *("group_members", "groups", "provisioned", "key_uses", "sign_in_steps"),
-        *("recovery_codes", "second_factors", "attempts", "rights_version"),
+        *("recovery_codes", "second_factors", "attempts"),
     ):
         op.drop_table(table)
 
