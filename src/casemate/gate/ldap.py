@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from casemate.errors import CasemateError, Unavailable
 from casemate.gate import ldap_servers as servers
+from casemate.gate.connection import Ways
 from casemate.gate.ldap_servers import Server, Servers
 
 if TYPE_CHECKING:
@@ -67,6 +68,7 @@ class Ldap:
             )
         self._password = password
         self._route = route
+        self._ways = Ways()  # what it holds, this process may connect along
         self._clock = clock
         self._context = servers.context(folder / said.ca if said.ca else None)
 
@@ -203,6 +205,7 @@ class _Asking:
         from ldap3.core.exceptions import LDAPException
 
         route = self.ldap._route(self.server.url)
+        self.ldap._ways.allow(route)
         connection = None
         try:
             connection = ldap3.Connection(

@@ -112,9 +112,13 @@ def folded(name: str) -> str:
 def known_clearance(text: str, country: Country, where: str) -> Label:
     """``text`` as a clearance. Raises Invalid saying where it stands."""
     try:
-        return clearance(country.policy.parse(text))
+        label = clearance(country.policy.parse(text))
     except Invalid as problem:
         raise Invalid(f"{FILE}: {where}: {problem.what}", _REPAIR) from None
+    if label.policy != country.policy:
+        what = f"{FILE}: {where}: a clearance belongs to label policy {country.policy.id}."
+        raise Invalid(what, _REPAIR)
+    return label
 
 
 def _rule(where: str, given: Grant | GroupGrant, country: Country) -> _Rule:

@@ -173,7 +173,8 @@ class People:
                 name=f"{before.name[:40]} (removed {identifier(self._random, 8)})",
                 disabled=True,
             )
-            self._record(actor, "principal.removed", before, after, person, None)
+            facts = _facts(before, after, person, None)
+            self._rights.acts.record("principal.removed", actor.principal, **facts)
 
     def permit(self, actor: Caller) -> None:
         """Raise Refused, after recording, unless ``actor`` may provision."""
@@ -223,17 +224,14 @@ class People:
         changed = self._person(connection, actor, person.id)
         ended = after.disabled and not before.disabled
         begun = before.disabled and not after.disabled
-        self._record(
-            actor,
+        self._rights.acts.record(
             "principal.disabled"
             if ended
             else "principal.enabled"
             if begun
             else "principal.changed",
-            before,
-            after,
-            person,
-            changed,
+            actor.principal,
+            **_facts(before, after, person, changed),
         )
         return changed
 
@@ -287,23 +285,17 @@ class People:
         query = sa.select(principals).join(provisioned).where(provisioned.c.id == id)
         return self._principals.read(connection.execute(query).one())
 
-    def _record(
-        self,
-        actor: Caller,
-        kind: str,
-        before: Principal,
-        after: Principal,
-        was: Person,
-        is_now: Person | None,
-    ) -> None:
-        self._rights.acts.record(
-            kind,
-            actor.principal,
-            subject=before.pseudonym,
-            by="scim",
-            before=digest([state_digest(before), _told(was)]),
-            after=digest([state_digest(after), [] if is_now is None else _told(is_now)]),
-        )
+
+def _facts(
+    before: Principal, after: Principal, was: Person, is_now: Person | None
+) -> dict[str, object]:
+    """What an entry says of a change: who, and digests that nobody can guess at."""
+    return {
+        "subject": before.pseudonym,
+        "by": "scim",
+        "before": digest([state_digest(before), _told(was)]),
+        "after": digest([state_digest(after), [] if is_now is None else _told(is_now)]),
+    }
 
 
 _PEOPLE = sa.select(provisioned, principals.c.name.label("called"), principals.c.disabled).join(

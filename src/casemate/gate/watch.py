@@ -109,7 +109,10 @@ class Watches:
                     self._changing.notify()
 
     def close(self) -> None:
-        """Wait until nobody looks any more; nothing may be open."""
+        """Look no more, at nothing; returns once nobody does."""
+        with self._changing:
+            self._open.clear()
+            self._changing.notify()
         if self._thread is not None:
             self._thread.join()
 

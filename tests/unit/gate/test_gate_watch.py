@@ -140,3 +140,17 @@ def test_a_loop_that_has_closed_is_left_in_peace() -> None:
     watch = asyncio.run(leave())
     watch.end(Refused("late"))  # type: ignore[attr-defined]
     standing.close()
+
+
+def test_closing_does_not_wait_for_what_was_left_open() -> None:
+    rights = Rights()
+    standing = Watches(rights.number, LONG)
+
+    async def leave_open() -> object:
+        opened = standing.watching(rights.check)
+        opened.__enter__()
+        return opened  # kept, and never left: as a stream that nobody reads to its end
+
+    kept = asyncio.run(leave_open())
+    standing.close()
+    del kept
