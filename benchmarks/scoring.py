@@ -12,8 +12,8 @@ with probability one half (``half``), or one of 32 (``one``). Beside the time on
 processors' seconds are compared, of this process and the model's: they hold on a machine that is
 busy with other things too.
 
-    python benchmarks/scoring.py [--model tiny|nano|"5 M"|"32 M"] [--ablations half|one] [--rounds 3]
-                                 [--threads 1] [TOKENS OF THE CONTINUATION…]
+    python benchmarks/scoring.py [--model tiny|nano|"5 M"|"32 M"] [--ablations half|one]
+                                 [--rounds 3] [--threads 1] [TOKENS OF THE CONTINUATION…]
 """
 
 from __future__ import annotations
