@@ -6,17 +6,19 @@ import asyncio
 import os
 from pathlib import Path
 
+import pytest
 from llama_builders import Tiny, a_manifest, said
 from mutated import KINDS, mutated
 
 from casemate.engines.engine import Sampling
 from casemate.engines.llama.engine import House, LlamaEngine
-from casemate.engines.llama.life import Load
+from casemate.engines.llama.life import Load, Work
 from casemate.engines.llama.process import Process
+from casemate.engines.llama.scoring import scores
 from casemate.errors import CasemateError, Tampered, Unavailable
 
 MEMORY = 3 << 30
-COUNT = 40
+COUNTS: dict[Work, int] = {"generate": 40, "score": 2 * len(KINDS)}
 
 
 def check(problem: CasemateError, folder: Path) -> None:
@@ -25,19 +27,22 @@ def check(problem: CasemateError, folder: Path) -> None:
     assert str(folder) not in str(problem)
 
 
-async def outcome(weights: Path) -> str:
+async def outcome(weights: Path, work: Work) -> str:
     """What becomes of a process that loads this, and computes with it if it can."""
     stopped: list[str] = []
     process = Process(
         "tiny",
-        lambda: Load(weights, context=64, slots=1, memory_bytes=MEMORY),
+        lambda: Load(weights, context=64, slots=1, memory_bytes=MEMORY, work=work),
         on_started=lambda _: None,
         on_stopped=stopped.append,
     )
     try:
         running = await process.running()
-        body = {"prompt": [1, 3, 70, 4], "n_predict": 4, "n_probs": 1}
-        await running.connection.ask("/completion", body, dict)
+        if work == "score":
+            await scores(running, [[1, 3, 70, 4]], [71, 72])
+        else:
+            body = {"prompt": [1, 3, 70, 4], "n_predict": 4, "n_probs": 1}
+            await running.connection.ask("/completion", body, dict)
         told = "loaded"
     except (Tampered, Unavailable) as problem:
         told = type(problem).__name__
@@ -57,19 +62,20 @@ def children() -> set[str]:
     }
 
 
-def test_mutated_weights_end_their_own_process_alone(tmp_path: Path) -> None:
+@pytest.mark.parametrize("work", COUNTS)
+def test_mutated_weights_end_their_own_process_alone(tmp_path: Path, work: Work) -> None:
     tiny = Tiny.make(tmp_path / "tiny")
     whole, weights = tiny.path.read_bytes(), tmp_path / "mutated.gguf"
     before = children()  # of other tests, which may keep theirs for longer
     seen = set()
-    for seed in range(COUNT):
+    for seed in range(COUNTS[work]):
         kind, bytes_ = mutated(whole, seed)
         weights.write_bytes(bytes_)
-        seen.add((kind, asyncio.run(outcome(weights))))
+        seen.add((kind, asyncio.run(outcome(weights, work))))
     assert {kind for kind, _ in seen} == set(KINDS)
     assert {told for _, told in seen} >= {"loaded", "Tampered"}
     weights.write_bytes(whole)
-    assert asyncio.run(outcome(weights)) == "loaded"
+    assert asyncio.run(outcome(weights, work)) == "loaded"
     assert children() <= before
 
 

@@ -32,7 +32,7 @@ SAID = {
     "the same again and again": [FIRST + 97] * 12,
     "what cannot be text": [FIRST + byte for byte in b"\xff\x80\x00a\xf0\x9f"],
     "control tokens": [3, 34, 35, 4, 2],
-    "longer than a batch": [FIRST + (7 * place) % 300 for place in range(400)],
+    "longer than a batch": [FIRST + (7 * place) % 300 for place in range(280)],
 }
 BEGIN = [1, *range(FIRST + 40, FIRST + 120)]
 PROMPTS = [
@@ -124,8 +124,9 @@ def test_the_same_request_gives_the_same_bits_whatever_came_before(weights: Path
 def test_requests_side_by_side_do_not_mix(weights: Path) -> None:
     async def ask(process: Process) -> None:
         running = await process.running()
-        alone = [await scores(running, PROMPTS, said) for said in SAID.values()]
-        beside = await asyncio.gather(*(scores(running, PROMPTS, said) for said in SAID.values()))
+        some = [said for said in SAID.values() if len(said) < 100]
+        alone = [await scores(running, PROMPTS[:4], said) for said in some]
+        beside = await asyncio.gather(*(scores(running, PROMPTS[:4], said) for said in some))
         assert beside == alone
 
     with_process(weights, ask)

@@ -13,13 +13,16 @@ import ctypes
 import math
 import os
 from collections.abc import Callable, Iterator, Sequence
+from importlib.util import find_spec
 from typing import Any
 
 from casemate.engines.llama.library import Abort, Batch, Log, Unfit, library
 
 _FLOAT32 = 0  # ggml_type
 _NO_FLASH_ATTENTION = 0  # llama_flash_attn_type
-_TOKENS_AT_ONCE = 256  # more make attention compute more of what causality then hides
+# Attention computes over what is held in steps of so many tokens, for all that are read at once,
+# and hides of it what comes later: reading that ends at such a step wastes least.
+_TOKENS_AT_ONCE = 256
 _LOGITS_AT_ONCE = 1 << 26  # bytes
 _ABORTED = 2  # of llama_decode
 # What llama.cpp tells of a context that is as it was asked for.
@@ -43,10 +46,8 @@ class Forward:
 
     def __init__(self, path: str, weights: str, *, context: int, threads: int) -> None:
         os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # nothing here is multiplied with it
-        try:
-            import numpy  # noqa: F401 - needed later; better missed now
-        except ImportError:
-            raise Unfit("numpy is not installed") from None
+        if find_spec("numpy") is None:
+            raise Unfit("numpy is not installed")
         self._library = library(path)
         self._library.llama_backend_init()
         told: list[str] = []
@@ -64,6 +65,8 @@ class Forward:
         self._unwanted: Callable[[], bool] = _never
         self._abort = Abort(lambda _: self._unwanted())
         self._library.llama_set_abort_callback(self._context, self._abort, None)
+        import numpy  # noqa: F401 - a tenth of a second, which the first scores need not wait for
+
         self.room = context
         self.tokens = self._library.llama_vocab_n_tokens(self._vocabulary)
 
@@ -223,7 +226,8 @@ def pieces(start: int, first: int, end: int, outputs: int) -> Iterator[tuple[int
     """
     while start < end:
         logits = max(start, first)
-        after = min(start + _TOKENS_AT_ONCE, logits + outputs, end)
+        step = start - start % _TOKENS_AT_ONCE + _TOKENS_AT_ONCE
+        after = min(step, logits + outputs, end)
         yield start, min(logits, after), after
         start = after
 
