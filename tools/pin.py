@@ -36,7 +36,9 @@ def wanted(project: dict[str, Any], name: str) -> list[str]:
     groups = project["dependency-groups"]
     build = list(groups["build"])
     llama = base + list(project["project"]["optional-dependencies"]["llama"])
-    dev = [one for one in groups["dev"] if isinstance(one, str) and one != "casemate[llama]"]
+    saml = list(project["project"]["optional-dependencies"]["saml"])
+    own = ("casemate[llama]", "casemate[saml]")
+    dev = saml + [one for one in groups["dev"] if isinstance(one, str) and one not in own]
     return {"base": base, "llama": llama, "build": build, "dev": llama + build + dev}[name]
 
 

@@ -7,7 +7,7 @@ is the only thing that carries rights past it.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Self
 
@@ -19,10 +19,11 @@ from casemate.gate.acts import Acts, Clock, Recorder
 from casemate.gate.caller import Caller
 from casemate.gate.certificate import Authorities, Certificates
 from casemate.gate.country import Country
+from casemate.gate.declaration import Declared
+from casemate.gate.declaration import load as load_providers
 from casemate.gate.federation import Federation
 from casemate.gate.key import Keys
 from casemate.gate.label import Label
-from casemate.gate.oidc.provider import Provider, load_providers
 from casemate.gate.oidc.sign_ins import SignIns
 from casemate.gate.password import Passwords
 from casemate.gate.perimeter import Perimeter
@@ -31,6 +32,7 @@ from casemate.gate.principal import ROLES, Principal, Principals
 from casemate.gate.quota import Quota
 from casemate.gate.reach import Reach, Reaches
 from casemate.gate.right import Rights, installation
+from casemate.gate.saml.sign_ins import SamlSignIns
 from casemate.gate.session import Sessions
 from casemate.gate.token import Random
 from casemate.gate.usecase import UseCase, UseCases
@@ -79,7 +81,7 @@ class Gate:
         settings: Settings,
         random: Random = os.urandom,
         passwords: Passwords | None = None,
-        providers: Mapping[str, Provider] | None = None,
+        providers: Declared | None = None,
         authorities: Authorities | None = None,
     ) -> None:
         self.database = database
@@ -101,15 +103,18 @@ class Gate:
             link_minutes=settings.link_minutes,
             session_hours=settings.session_hours,
         )
+        providers = providers or Declared()
+        federation = Federation(database, self.principals, self.sessions, rights)
         self.sign_ins = SignIns(
-            providers or {},
+            providers.oidc,
             perimeter,
-            Federation(database, self.principals, self.sessions, rights),
+            federation,
             database,
             rights.acts,
             random,
             country.policy.lowest(),
         )
+        self.saml = SamlSignIns(providers.saml, federation, database, rights.acts, random)
         self._reaches = Reaches(database, country, rights)
         self.use_cases = UseCases(database, country, rights, self._reaches)
         self.approved_model: Callable[[str], str] = _no_registry
@@ -137,7 +142,7 @@ class Gate:
         rights = Rights(PolicySet.load(folder.policies), Acts(ledger, clock))
         places = Perimeter.load(folder.path / perimeter.FILE, country, rights)
         declared = settings.identity_providers
-        providers = load_providers(folder.path / declared, country) if declared else {}
+        providers = load_providers(folder.path / declared, country) if declared else None
         named = settings.tls_client_ca
         authorities = Authorities.load(folder.path / named) if named else None
         return cls(

@@ -14,7 +14,7 @@ import sqlalchemy as sa
 from gate_builders import Watch, World, a_world
 from oidc_liar import SECRET, Liar, a_key, a_liar
 
-from casemate.gate.oidc.sign_ins import Finished
+from casemate.gate.sign_in import Finished
 from casemate.store.tables import sessions, sign_ins, used_tokens
 
 BASE = "https://casemate.example"
@@ -99,9 +99,9 @@ def a_stage(folder: Path, more: str = "", **claims: Any) -> Iterator[Stage]:
 
 def the_only_provider(file: Path) -> Any:
     from casemate.gate.country import Country
-    from casemate.gate.oidc.provider import load_providers
+    from casemate.gate.declaration import load
 
-    (provider,) = load_providers(file, Country.load("lu")).values()
+    (provider,) = load(file, Country.load("lu")).oidc.values()
     return provider
 
 
