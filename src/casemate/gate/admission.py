@@ -104,17 +104,17 @@ class Gate:
             session_hours=settings.session_hours,
         )
         providers = providers or Declared()
-        federation = Federation(database, self.principals, self.sessions, rights)
+        self.federation = Federation(database, self.principals, self.sessions, rights)
         self.sign_ins = SignIns(
             providers.oidc,
             perimeter,
-            federation,
+            self.federation,
             database,
             rights.acts,
             random,
             country.policy.lowest(),
         )
-        self.saml = SamlSignIns(providers.saml, federation, database, rights.acts, random)
+        self.saml = SamlSignIns(providers.saml, self.federation, database, rights.acts, random)
         self._reaches = Reaches(database, country, rights)
         self.use_cases = UseCases(database, country, rights, self._reaches)
         self.approved_model: Callable[[str], str] = _no_registry

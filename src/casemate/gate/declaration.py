@@ -74,7 +74,7 @@ def load(path: Path, country: Country) -> Declared:
 
 def parse(content: bytes, file: str, folder: Path, country: Country) -> Declared:
     """As ``load``, of content; paths in it are relative to ``folder``."""
-    advice = f"Correct {file}; docs/how-to/sign-in-with-oidc.md describes it."
+    advice = f"Correct {file}; docs/how-to/sign-in-with-oidc.md and -saml.md describe it."
     try:
         entries = msgspec.toml.decode(content, type=_File)
     except (msgspec.DecodeError, UnicodeDecodeError) as problem:
