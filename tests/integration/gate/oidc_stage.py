@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import hashlib
+import ssl
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -75,9 +76,11 @@ class Stage:
 
 
 @contextmanager
-def a_stage(folder: Path, more: str = "", **claims: Any) -> Iterator[Stage]:
+def a_stage(
+    folder: Path, more: str = "", tls: ssl.SSLContext | None = None, **claims: Any
+) -> Iterator[Stage]:
     watch = Watch()
-    with a_liar(watch) as liar:
+    with a_liar(watch, tls) as liar:
         secret = folder / "secret"
         secret.write_text(SECRET + "\n")
         secret.chmod(0o600)

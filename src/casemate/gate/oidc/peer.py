@@ -212,6 +212,8 @@ class Peer:
                     if len(content) > _LONGEST_ANSWER:
                         raise Untrusted("it says more than it was asked for")
                 return response.status, bytes(content)
+        except aiohttp.ClientConnectorCertificateError as problem:
+            raise Untrusted("its server's certificate is not one that is trusted") from problem
         except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as problem:
             raise _silent() from problem
 
