@@ -15,9 +15,9 @@ import sqlalchemy as sa
 from casemate.errors import Conflict, Invalid
 from casemate.gate.label import Label
 from casemate.gate.principal import Principal, Principals
-from casemate.gate.refusal import Barred, Unentitled
 from casemate.gate.right import Rights
 from casemate.gate.session import Origin, Sessions
+from casemate.gate.sign_in_refusal import Barred, Unentitled
 from casemate.store.database import Database
 from casemate.store.tables import federated, keys, links, principals, sessions, tenants
 

@@ -19,7 +19,7 @@ from oidc_liar import CLIENT, a_key, a_liar
 from oidc_stage import Stage, a_stage, anew, b64
 
 from casemate.errors import Refused, Unavailable
-from casemate.gate.refusal import (
+from casemate.gate.sign_in_refusal import (
     Untrusted,
 )
 from casemate.store.tables import sessions

@@ -15,7 +15,7 @@ from oidc_liar import CLIENT, SECRET, a_liar
 from oidc_stage import BASE, HONEST, Stage, a_stage, state_of, the_only_provider
 
 from casemate.errors import NotFound, Unauthenticated, Unavailable
-from casemate.gate.refusal import (
+from casemate.gate.sign_in_refusal import (
     Barred,
     Cancelled,
     Late,

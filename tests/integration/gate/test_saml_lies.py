@@ -14,7 +14,7 @@ from lxml import etree
 from saml_liar import SamlLiar, a_signer
 from saml_stage import Stage, a_stage, one, parsed
 
-from casemate.gate.refusal import Untrusted
+from casemate.gate.sign_in_refusal import Untrusted
 from casemate.store.tables import principals
 
 

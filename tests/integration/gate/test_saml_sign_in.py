@@ -14,7 +14,7 @@ from saml_liar import CONTEXT, a_signer, metadata
 from saml_stage import ANSWER, BASE, PROVIDER, US, Stage, a_stage, form_of, one, parsed
 
 from casemate.errors import Invalid, NotFound, Unauthenticated
-from casemate.gate.refusal import Barred, Cancelled, Late, Unassured, Unentitled, Untrusted
+from casemate.gate.sign_in_refusal import Barred, Cancelled, Late, Unassured, Unentitled, Untrusted
 
 
 @pytest.fixture(scope="module")

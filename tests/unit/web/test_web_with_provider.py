@@ -10,7 +10,7 @@ from starlette.applications import Starlette
 from starlette.testclient import TestClient
 
 from casemate.errors import CasemateError, NotFound, Refused, Unavailable
-from casemate.gate.refusal import Barred, Cancelled, Late, Unassured, Unentitled, Untrusted
+from casemate.gate.sign_in_refusal import Barred, Cancelled, Late, Unassured, Unentitled, Untrusted
 from casemate.installation import Installation
 from casemate.web import errors, routes
 from casemate.web.words import LANGUAGES, words

@@ -22,7 +22,7 @@ from casemate.errors import Invalid, Refused, Unavailable
 from casemate.gate.connection import Ways, session
 from casemate.gate.oidc.provider import Provider, check_endpoint
 from casemate.gate.oidc.signed import Key, Token, UnknownKey
-from casemate.gate.refusal import Untrusted
+from casemate.gate.sign_in_refusal import Untrusted
 
 if TYPE_CHECKING:
     from casemate.gate.perimeter import Route

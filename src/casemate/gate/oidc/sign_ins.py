@@ -28,8 +28,8 @@ from casemate.gate.oidc.peer import Description, Peer
 from casemate.gate.oidc.provider import Provider
 from casemate.gate.oidc.signed import Token
 from casemate.gate.pending import Pending
-from casemate.gate.refusal import Cancelled, Unentitled, Untrusted
 from casemate.gate.sign_in import Begun, Finished
+from casemate.gate.sign_in_refusal import Cancelled, Unentitled, Untrusted
 from casemate.gate.token import Random, secret
 from casemate.store.tables import used_tokens
 

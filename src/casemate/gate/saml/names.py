@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from casemate.gate.refusal import Untrusted
+from casemate.gate.sign_in_refusal import Untrusted
 
 if TYPE_CHECKING:
     from lxml.etree import _Element

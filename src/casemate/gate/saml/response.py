@@ -14,7 +14,6 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from casemate.gate.refusal import Cancelled, Untrusted
 from casemate.gate.saml.names import (
     ASSERTION,
     BEARER,
@@ -26,6 +25,7 @@ from casemate.gate.saml.names import (
     text_of,
 )
 from casemate.gate.saml.provider import SamlProvider
+from casemate.gate.sign_in_refusal import Cancelled, Untrusted
 
 if TYPE_CHECKING:
     from lxml.etree import _Element

@@ -22,13 +22,13 @@ from casemate.errors import CasemateError, NotFound
 from casemate.gate.acts import stamp
 from casemate.gate.federation import Assertion, Federation
 from casemate.gate.pending import Pending
-from casemate.gate.refusal import Late, Unentitled, Untrusted
 from casemate.gate.saml import request as request_
 from casemate.gate.saml import response as response_
 from casemate.gate.saml.names import PERSISTENT
 from casemate.gate.saml.provider import SamlProvider
 from casemate.gate.saml.response import Said
 from casemate.gate.sign_in import Begun, Finished
+from casemate.gate.sign_in_refusal import Late, Unentitled, Untrusted
 from casemate.gate.token import Random, secret
 from casemate.store.tables import used_tokens
 
