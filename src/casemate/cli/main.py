@@ -16,17 +16,21 @@ import click
 
 from casemate import __version__
 from casemate.cli import (
+    apply,
     bundle,
     certificates,
     demo,
     documents,
     forget,
-    governance,
+    labels,
     models,
     people,
+    perimeter,
+    policy,
     providers,
     questions,
     record,
+    usecase,
     verify,
     witness,
 )
@@ -63,8 +67,8 @@ def up(context: click.Context, data: Path | None, host: str | None, port: int | 
 
 
 _MODULES = (
-    *(questions, documents, people, providers, certificates, forget, governance, models, bundle),
-    *(record, verify, witness, demo),
+    *(questions, documents, labels, people, providers, certificates, forget, perimeter),
+    *(models, bundle, usecase, policy, apply, record, verify, witness, demo),
 )
 for module in _MODULES:
     for command in module.COMMANDS:

@@ -99,7 +99,7 @@ def test_an_owner_stays_one_and_a_provider_makes_none(stage: Stage) -> None:
     [
         ({"clearance": None}, "no clearance"),
         ({"clearance": "lu:cosmic"}, "no meaning"),
-        ({"clearance": "nato:secret"}, "no meaning"),
+        ({"clearance": "mars:secret"}, "no meaning"),
         ({"clearance": ["lu:restricted", "lu:secret"]}, "more than one clearance"),
         ({"clearance": {"level": "secret"}}, "not written as expected"),
         ({"clearance": 3}, "not written as expected"),

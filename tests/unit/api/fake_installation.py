@@ -80,7 +80,7 @@ class FakeInstallation:
             checkpoint=lambda: b"casemate.example\n7\nroot\n\n\xe2\x80\x94 sig\n",
             resource={FULL_TILE: b"h" * 8192, PARTIAL_TILE: b"h" * 96}.get,
         )
-        self.ledger = SimpleNamespace(vkey=VKEY, log=log)
+        self.ledger = SimpleNamespace(vkey=VKEY, vkeys=(VKEY,), log=log)
 
     def _models(self, caller) -> list[object]:
         manifest = SimpleNamespace(engine="quote")

@@ -82,7 +82,7 @@ def test_a_client_without_a_secret_says_so() -> None:
         ({"roles": '{ claim = "groups", values = { a = ["owner"] } }'}, "the owner"),
         ({"clearance": None}, "clearance"),
         ({"clearance": '{ claim = "x", values = { a = "cosmic" } }'}, "no level 'cosmic'"),
-        ({"clearance": '{ claim = "x", ceiling = "nato:secret" }'}, "nato"),
+        ({"clearance": '{ claim = "x", ceiling = "mars:secret" }'}, "mars"),
         ({"assurance": '{ minimum = "very" }'}, "assurance"),
         ({"assurance": '{ values = { a = "very" } }'}, "assurance"),
         ({"password": '"x"'}, "password"),

@@ -79,6 +79,15 @@ def test_a_provider_outside_the_perimeter_is_said_to_be(visitor: TestClient) -> 
     assert "set-cookie" not in answer.headers
 
 
+def test_a_server_does_not_start_with_a_provider_outside_the_perimeter(
+    house: Installation,
+) -> None:
+    (found,) = house.configured()
+    assert (found.what, found.address) == ("identity provider", "https://login.example.lu")
+    with pytest.raises(Refused, match="identity provider"):
+        house.require_inside()
+
+
 def test_an_unknown_provider_is_said_to_be(visitor: TestClient) -> None:
     answer = visitor.get("/sign-in/with/other")
     assert answer.status_code == 404

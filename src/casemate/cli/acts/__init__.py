@@ -17,9 +17,9 @@ Item = Mapping[str, Any]
 Act = Callable[["Installation", "Caller", Mapping[str, Any]], AsyncIterator[Item]]
 
 _MODULES = (
-    *("asking", "bundle", "documents", "forget", "governance", "models", "people", "pull"),
-    *("providers", "certificates"),
-    *("ledger", "record"),
+    *("asking", "bundle", "certificates", "documents", "forget", "models", "people"),
+    *("perimeter", "providers", "pull"),
+    *("apply", "labels", "ledger", "policy", "record", "usecase"),
 )
 _acts: dict[str, Act] = {}
 
