@@ -36,10 +36,11 @@ def wanted(project: dict[str, Any], name: str) -> list[str]:
     groups = project["dependency-groups"]
     build = list(groups["build"])
     llama = base + list(project["project"]["optional-dependencies"]["llama"])
-    otel = list(project["project"]["optional-dependencies"]["otel"])
-    own = ("casemate[llama]", "casemate[otel]")
-    dev = [one for one in groups["dev"] if isinstance(one, str) and one not in own]
-    return {"base": base, "llama": llama, "build": build, "dev": llama + otel + build + dev}[name]
+    extras = project["project"]["optional-dependencies"]
+    more = [one for extra in ("otel", "saml") for one in extras[extra]]
+    own = ("casemate[llama]", "casemate[otel]", "casemate[saml]")
+    dev = more + [one for one in groups["dev"] if isinstance(one, str) and one not in own]
+    return {"base": base, "llama": llama, "build": build, "dev": llama + build + dev}[name]
 
 
 def compile_pins(tools: Path, name: str, asked: list[str], *, upgrade: bool) -> str:

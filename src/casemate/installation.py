@@ -353,6 +353,9 @@ class Installation:
             Configured.of("witness", address, partial(places.declared, address, lowest))
             for address in (() if self.witnessing is None else self.witnessing.addresses)
         ]
+        for provider in self.gate.sign_ins.providers.values():
+            look = partial(places.declared, provider.issuer, lowest)
+            found.append(Configured.of("identity provider", provider.issuer, look))
         chosen = self.settings
         for address, endpoint in (
             (chosen.blobs, chosen.blobs_endpoint),

@@ -82,8 +82,8 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     identity_providers: Annotated[
         str,
         Meta(
-            description="TOML file of the OpenID Connect providers people may sign in with; "
-            "empty for none."
+            description="TOML file of the OpenID Connect and SAML providers that people may sign "
+            "in with; empty for none."
         ),
     ] = ""
     relay_port: Annotated[

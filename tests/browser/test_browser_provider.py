@@ -7,12 +7,13 @@ content, let the way there, the way back and the way out pass.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 from oidc_peer_process import PASSWORD
 from playwright.sync_api import Browser, Page, expect
-from provider_builders import Place, a_place
+from provider_builders import NEEDS_XMLSEC, Place, a_place, a_saml_place
 
 pytestmark = pytest.mark.browser
 
@@ -57,3 +58,23 @@ def test_a_browser_that_turns_back_can_begin_again(page: Page, place: Place) -> 
     expect(page.get_by_role("alert")).to_contain_text("begun too long ago")
     page.get_by_role("link", name="Sign in with Ministry of Specimens").click()
     expect(page.get_by_label("Username")).to_be_visible()
+
+
+@NEEDS_XMLSEC
+def test_a_form_of_a_saml_provider_finds_the_browser_that_began(
+    browser: Browser, tmp_path: Path
+) -> None:
+    with a_saml_place(tmp_path, "localhost") as place:
+        context = browser.new_context(base_url=place.base, locale="en-GB")
+        context.set_default_timeout(10_000)
+        page = context.new_page()
+        page.goto("/documents")
+        page.get_by_role("link", name="Sign in with State identity").click()
+        page.get_by_label("Username").fill("claire")
+        page.get_by_role("button", name="Log in").click()
+        page.get_by_role("button", name="Go on").click()
+        page.wait_for_url(f"{place.base}/documents")
+        expect(page.get_by_text("claire")).to_be_visible()
+        page.get_by_role("button", name="Sign out").click()
+        page.wait_for_url(f"{place.base}/sign-in")
+        context.close()

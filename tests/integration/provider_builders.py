@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -9,6 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import pytest
 from house_builders import Server, a_house, a_server, casemate
 from oidc_peer_process import SECRET
 
@@ -91,3 +94,49 @@ def a_place(folder: Path, host: str = "127.0.0.1") -> Iterator[Place]:
             process.stdin.flush()
             assert process.stdout.readline() == "registered\n"
             yield place
+
+
+# SAML
+
+NEEDS_XMLSEC = pytest.mark.skipif(
+    shutil.which("xmlsec1") is None and not os.environ.get("REQUIRE_PEERS"),
+    reason="xmlsec1, which the provider signs with, is not installed: apt install xmlsec1",
+)
+SAML_PROVIDER = """
+[[saml]]
+name = "state"
+title = "State identity"
+metadata = "idp.xml"
+person = "urn:oid:0.9.2342.19200300.100.1.1"
+tenant = { name = "home" }
+roles = { claim = "urn:oid:1.3.6.1.4.1.5923.1.1.1.1", values = { clerk = ["user"] } }
+clearance = { claim = "urn:oid:2.5.4.12" }
+assurance = { minimum = "substantial" }
+"""
+
+
+@contextmanager
+def a_saml_place(folder: Path, host: str = "127.0.0.1") -> Iterator[Place]:
+    """Casemate beside a SAML provider called ``host``; needs xmlsec1."""
+    data = folder / "data"
+    script = Path(__file__).with_name("saml_peer_process.py")
+    pipe = subprocess.PIPE
+    command = [sys.executable, str(script), host, str(folder)]
+    with subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        issuer = process.stdout.readline().strip()
+        with a_house(data):
+            pass
+        shutil.copy(folder / "idp.xml", data)
+        (data / "providers.toml").write_text(SAML_PROVIDER)
+        (data / "settings.toml").write_text('identity_providers = "providers.toml"\n')
+        with a_server(data) as running:
+            answer = running.http("GET", "/sign-in/with/state/metadata")
+            assert answer.headers["content-type"] == "application/samlmetadata+xml"
+            (folder / "casemate.xml").write_bytes(answer.body)
+            process.stdin.write(f"{folder / 'casemate.xml'}\n")
+            process.stdin.flush()
+            assert process.stdout.readline() == "registered\n"
+            yield Place(running, issuer, data)
+        process.stdin.close()

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -24,6 +24,8 @@ from casemate.gate.caller import Caller
 from casemate.gate.capacity import Capacities
 from casemate.gate.certificate import Authorities, Certificates
 from casemate.gate.country import Country
+from casemate.gate.declaration import Declared as Providers
+from casemate.gate.declaration import load as load_providers
 from casemate.gate.directory import Declared, Directory, Refreshed, declared, meaning
 from casemate.gate.enforcement import Enforcement
 from casemate.gate.federation import Federation
@@ -32,7 +34,6 @@ from casemate.gate.key import Keys
 from casemate.gate.label import Label
 from casemate.gate.ldap import Ldap
 from casemate.gate.memory import Memory
-from casemate.gate.oidc.provider import Provider, load_providers
 from casemate.gate.oidc.sign_ins import SignIns
 from casemate.gate.pack import Pack
 from casemate.gate.password import Passwords
@@ -44,6 +45,7 @@ from casemate.gate.quota import Quotas
 from casemate.gate.reach import Reach, Reaches
 from casemate.gate.register import UseCases
 from casemate.gate.right import RUNS, Rights, installation
+from casemate.gate.saml.sign_ins import SamlSignIns
 from casemate.gate.screening import Answer, all_no, screened
 from casemate.gate.second_factor import SecondFactors
 from casemate.gate.session import Sessions
@@ -102,7 +104,7 @@ class Gate:
         directory: Declared | None = None,
         ldap: Ldap | None = None,
         keyring: Keyring | None = None,
-        providers: Mapping[str, Provider] | None = None,
+        providers: Providers | None = None,
         authorities: Authorities | None = None,
     ) -> None:
         self.database = database
@@ -134,15 +136,18 @@ class Gate:
             self.sessions.directory = Directory(
                 ldap, directory.ldap, means, country, database, self.principals, rights, random
             )
+        providers = providers or Providers()
+        self.federation = Federation(database, self.principals, self.sessions, rights)
         self.sign_ins = SignIns(
-            providers or {},
+            providers.oidc,
             perimeter,
-            Federation(database, self.principals, self.sessions, rights),
+            self.federation,
             database,
             rights.acts,
             random,
             country.policy.lowest(),
         )
+        self.saml = SamlSignIns(providers.saml, self.federation, database, rights.acts, random)
         # Fewer, because each holds all that somebody may read.
         reachable = Memory(database.rights_changes, most=_REACHES)
         self._reaches = Reaches(database, country, rights, reachable)
@@ -197,7 +202,7 @@ class Gate:
         gate = cls(
             *(database, country, rights, places, settings, folder.policies),
             *(random, passwords, known, ldap, keyring),
-            load_providers(folder.path / file, country) if file else {},
+            load_providers(folder.path / file, country) if file else None,
             Authorities.load(folder.path / named) if named else None,
         )
         gate.pack = Pack(folder.path / pack.FILE, country, database, places, rights)

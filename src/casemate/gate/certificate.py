@@ -8,7 +8,7 @@ name, URI or e-mail address among the alternative names. Sources: RFC 5280; RFC 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -147,7 +147,7 @@ class Certificates:
         with self._database.write() as connection:
             if use_case is not None:
                 check_use_case(connection, use_case, target.tenant)
-            if _holders(connection, kind, [value]):
+            if _holders(connection, {(kind, value)}):
                 raise Conflict(
                     "That certificate is bound already.", "Unbind it first: `casemate certificate`."
                 )
@@ -210,12 +210,11 @@ class Certificates:
         _check_dates(presented.certificate, now)
         thumbprint = thumbprint_of(presented.certificate)
         with self._database.read() as connection:
-            found = _holders(connection, "thumbprint", [thumbprint])
+            found = _holders(connection, {("thumbprint", thumbprint)})
             if not found and self._authorities is not None:
                 if presented.by == "proxy":
                     self._authorities.check(presented, now)
-                for kind, values in names_of(presented.certificate).items():
-                    found |= _holders(connection, kind, values)
+                found = _holders(connection, names_of(presented.certificate))
         if len(found) != 1:
             raise _refused("is nobody's here" if not found else "names more than one service")
         [((holder, use_case), id)] = found.items()
@@ -237,10 +236,10 @@ class Certificates:
 
 
 _HOLDERS = (
-    sa.select(certificates.c.id, certificates.c.principal, certificates.c.use_case)
+    sa.select(certificates)
     .join(principals)
     .where(
-        certificates.c.kind == sa.bindparam("kind"),
+        certificates.c.kind.in_(sa.bindparam("kinds", expanding=True)),
         certificates.c.value.in_(sa.bindparam("values", expanding=True)),
         certificates.c.revoked.is_(None),
         principals.c.disabled.is_(None),
@@ -249,11 +248,12 @@ _HOLDERS = (
 
 
 def _holders(
-    connection: sa.Connection, kind: str, values: Sequence[str]
+    connection: sa.Connection, names: Collection[tuple[str, str]]
 ) -> dict[tuple[str, str | None], str]:
-    """Who is bound to one of ``values``, and for which use case, with the id of a binding."""
-    rows = connection.execute(_HOLDERS, {"kind": kind, "values": list(values)})
-    return {(row.principal, row.use_case): row.id for row in rows}
+    """Who is bound to one of ``names``, and for which use case, with the id of a binding."""
+    kinds, values = {kind for kind, _ in names}, {value for _, value in names}
+    rows = connection.execute(_HOLDERS, {"kinds": list(kinds), "values": list(values)})
+    return {(row.principal, row.use_case): row.id for row in rows if (row.kind, row.value) in names}
 
 
 def thumbprint_of(certificate: x509.Certificate) -> str:
@@ -263,20 +263,18 @@ def thumbprint_of(certificate: x509.Certificate) -> str:
     return certificate.fingerprint(SHA256()).hex()
 
 
-def names_of(certificate: x509.Certificate) -> dict[str, list[str]]:
-    """The names in a certificate that a service can be bound to, by kind."""
+def names_of(certificate: x509.Certificate) -> set[tuple[str, str]]:
+    """The names in a certificate that a service can be bound to, each with its kind."""
     from cryptography import x509
 
-    names = {"subject": [certificate.subject.rfc4514_string()]}
+    names = {("subject", certificate.subject.rfc4514_string())}
     try:
         found = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
     except (x509.ExtensionNotFound, ValueError):
         return names
-    return names | {
-        "dns": [one.lower() for one in found.get_values_for_type(x509.DNSName)],
-        "uri": found.get_values_for_type(x509.UniformResourceIdentifier),
-        "email": found.get_values_for_type(x509.RFC822Name),
-    }
+    names |= {("dns", one.lower()) for one in found.get_values_for_type(x509.DNSName)}
+    names |= {("uri", one) for one in found.get_values_for_type(x509.UniformResourceIdentifier)}
+    return names | {("email", one) for one in found.get_values_for_type(x509.RFC822Name)}
 
 
 def checked_value(kind: str, value: str) -> str:

@@ -14,7 +14,7 @@ from typing import Any, Generic, TypeVar
 from casemate.errors import CasemateError
 from casemate.gate.label import Label, LabelPolicy, clearance
 from casemate.gate.name import checked_name
-from casemate.gate.sign_in_problem import Unassured, Unentitled
+from casemate.gate.sign_in_refusal import Unassured, Unentitled
 
 LEVELS = ("low", "substantial", "high")
 

@@ -17,7 +17,7 @@ from casemate.gate.label import Label
 from casemate.gate.principal import Principal, Principals
 from casemate.gate.right import Rights
 from casemate.gate.session import Origin, Sessions
-from casemate.gate.sign_in_problem import Barred, Unentitled
+from casemate.gate.sign_in_refusal import Barred, Unentitled
 from casemate.store.database import Database
 from casemate.store.tables import federated, keys, links, principals, sessions, tenants
 

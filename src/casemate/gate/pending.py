@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import sqlalchemy as sa
 
 from casemate.gate.acts import stamp
-from casemate.gate.sign_in_problem import Late
+from casemate.gate.sign_in_refusal import Late
 from casemate.gate.token import fingerprint
 from casemate.store.tables import sign_ins
 

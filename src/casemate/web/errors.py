@@ -26,7 +26,7 @@ from casemate.errors import (
     Unavailable,
     Unsupported,
 )
-from casemate.gate.sign_in_problem import Barred, Cancelled, Late, Unassured, Unentitled, Untrusted
+from casemate.gate.sign_in_refusal import Barred, Cancelled, Late, Unassured, Unentitled, Untrusted
 from casemate.library.parse import Unreadable
 from casemate.web.page import page as _page
 from casemate.web.page import words_for

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from casemate.gate.caller import Caller
     from casemate.gate.label import Label
     from casemate.gate.oidc.provider import Provider
+    from casemate.gate.saml.provider import SamlProvider
     from casemate.installation import Installation
 
 SESSION = "casemate_session"
@@ -63,15 +64,28 @@ class Front:
         self.house = installation
 
     @property
-    def providers(self) -> list[Provider]:
+    def providers(self) -> list[Provider | SamlProvider]:
         """The identity providers that people may sign in with, as declared."""
-        return list(self.house.gate.sign_ins.providers.values())
+        gate = self.house.gate
+        return [*gate.sign_ins.providers.values(), *gate.saml.providers.values()]
 
     def everyone(self, handler: Handler) -> Endpoint:
         """An endpoint that needs no session."""
 
         async def endpoint(request: Request) -> Response:
             return await self._answer(request, handler, await self._reader(request))
+
+        return endpoint
+
+    def elsewhere(self, handler: Handler) -> Endpoint:
+        """An endpoint for forms that another site's page sends. It must trust no cookie."""
+
+        async def endpoint(request: Request) -> Response:
+            reader = Reader(words_for(request), request.url.path, None)
+            try:
+                return secured(await handler(request, reader))
+            except CasemateError as error:
+                return errors.page(request, error)
 
         return endpoint
 

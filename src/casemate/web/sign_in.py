@@ -122,7 +122,7 @@ class _Desk:
             )
         if name is None or address is None:
             return RedirectResponse("/sign-in", 303)
-        title = house.gate.sign_ins.providers[name].title
+        title = house.gate.sign_ins.providers[name].title  # only these have an address to go to
         left = replace(reader, caller=None)
         return left.page("signed_out.html", address=address, title=title)
 

@@ -1,4 +1,4 @@
-"""Signing in with a provider: the way there, and the way back.
+"""Signing in with a provider: the way there, a SAML provider's answer, and the way back.
 
 The way back comes from another site, so what it starts is still another site's navigation, on
 which browsers leave out a ``SameSite=Strict`` cookie. It therefore ends on a page of ours, which
@@ -7,6 +7,9 @@ goes on by itself.
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+from urllib.parse import quote
+
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import BaseRoute, Route
@@ -14,20 +17,28 @@ from starlette.routing import BaseRoute, Route
 from casemate.errors import CasemateError
 from casemate.gate.pending import LIFE
 from casemate.web import errors
+from casemate.web.forms import fields
 from casemate.web.front import SESSION, Front, Reader
 from casemate.web.origin import is_https, local_path
 
+if TYPE_CHECKING:
+    from casemate.gate.oidc.sign_ins import SignIns
+    from casemate.gate.saml.sign_ins import SamlSignIns
+
 BROWSER = "casemate_sign_in"  # the secret of the browser that began, until it comes back
 ID_TOKEN = "casemate_id_token"  # noqa: S105 - a cookie's name: what the provider wants at sign-out
+_LARGEST_ANSWER = 1 << 20  # bytes of a SAML provider's form
 _LARGEST = 3800  # characters that browsers surely keep in a cookie
 
 
 def routes(front: Front) -> list[BaseRoute]:
-    """``/sign-in/with/NAME`` and ``/sign-in/with/NAME/back``."""
+    """``/sign-in/with/NAME``, and below it ``back``, ``answer`` and ``metadata``."""
     way = _Way(front)
     return [
         Route("/sign-in/with/{name}", front.everyone(way.begin), methods=["GET"]),
         Route("/sign-in/with/{name}/back", front.everyone(way.finish), methods=["GET"]),
+        Route("/sign-in/with/{name}/answer", front.elsewhere(way.answer), methods=["POST"]),
+        Route("/sign-in/with/{name}/metadata", front.everyone(way.metadata), methods=["GET"]),
     ]
 
 
@@ -36,12 +47,13 @@ class _Way:
         self._front = front
         self._settings = front.house.settings
         self._sign_ins = front.house.gate.sign_ins
+        self._saml = front.house.gate.saml
 
     async def begin(self, request: Request, reader: Reader) -> Response:
         name = request.path_params["name"]
         after = local_path(request.query_params.get("next", "/"))
         try:
-            begun = await self._sign_ins.begin(name, self._settings.base, after)
+            begun = await self._ways(name).begin(name, self._settings.base, after)
         except CasemateError as error:
             return self._failed(error, reader)
         response = RedirectResponse(begun.address, 303)
@@ -60,7 +72,7 @@ class _Way:
         name = request.path_params["name"]
         browser = request.cookies.get(BROWSER, "")
         try:
-            done = await self._sign_ins.finish(
+            done = await self._ways(name).finish(
                 name, self._settings.base, request.query_params, browser
             )
         except CasemateError as error:
@@ -70,7 +82,7 @@ class _Way:
         response.set_cookie(
             SESSION, done.session, path="/", httponly=True, samesite="strict", secure=secure
         )
-        if len(done.id_token) <= _LARGEST:
+        if 0 < len(done.id_token) <= _LARGEST:
             response.set_cookie(
                 ID_TOKEN,
                 done.id_token,
@@ -81,6 +93,25 @@ class _Way:
             )
         response.delete_cookie(BROWSER, path=f"/sign-in/with/{name}/back", httponly=True)
         return response
+
+    async def answer(self, request: Request, reader: Reader) -> Response:
+        """What a SAML provider has the browser send; it goes on to ``back``, with its cookie."""
+        name = request.path_params["name"]
+        try:
+            text = (await fields(request, _LARGEST_ANSWER)).text("SAMLResponse")
+            held = await self._saml.answer(name, self._settings.base, text)
+        except CasemateError as error:
+            return self._failed(error, reader)
+        return RedirectResponse(f"/sign-in/with/{quote(name)}/back?held={held}", 303)
+
+    async def metadata(self, request: Request, reader: Reader) -> Response:
+        """What a SAML provider has to know of this installation."""
+        name = request.path_params["name"]
+        content = self._saml.description(name, self._settings.base)
+        return Response(content, media_type="application/samlmetadata+xml")
+
+    def _ways(self, name: str) -> SignIns | SamlSignIns:
+        return self._saml if name in self._saml.providers else self._sign_ins
 
     def _failed(self, error: CasemateError, reader: Reader) -> Response:
         told = errors.told(error, reader.words, "provider")

@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import ssl
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -140,7 +141,7 @@ _KEYS: dict[str, RSAKey] = {}
 
 
 @contextmanager
-def a_liar(clock: Callable[[], Any]) -> Iterator[Liar]:
+def a_liar(clock: Callable[[], Any], tls: ssl.SSLContext | None = None) -> Iterator[Liar]:
     """A provider on a free port of loopback."""
 
     class Handler(BaseHTTPRequestHandler):
@@ -172,8 +173,10 @@ def a_liar(clock: Callable[[], Any]) -> Iterator[Liar]:
             return
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    key = a_key("first")
-    liar = Liar(f"http://127.0.0.1:{server.server_address[1]}", clock, key, [key])
+    if tls is not None:
+        server.socket = tls.wrap_socket(server.socket, server_side=True)
+    key, scheme = a_key("first"), "http" if tls is None else "https"
+    liar = Liar(f"{scheme}://127.0.0.1:{server.server_address[1]}", clock, key, [key])
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
     thread.start()
     try:

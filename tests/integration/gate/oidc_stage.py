@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import hashlib
+import ssl
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,7 +15,7 @@ import sqlalchemy as sa
 from gate_builders import Watch, World, a_world
 from oidc_liar import SECRET, Liar, a_key, a_liar
 
-from casemate.gate.oidc.sign_ins import Finished
+from casemate.gate.sign_in import Finished
 from casemate.store.tables import sessions, sign_ins, used_tokens
 
 BASE = "https://casemate.example"
@@ -75,9 +76,11 @@ class Stage:
 
 
 @contextmanager
-def a_stage(folder: Path, more: str = "", **claims: Any) -> Iterator[Stage]:
+def a_stage(
+    folder: Path, more: str = "", tls: ssl.SSLContext | None = None, **claims: Any
+) -> Iterator[Stage]:
     watch = Watch()
-    with a_liar(watch) as liar:
+    with a_liar(watch, tls) as liar:
         secret = folder / "secret"
         secret.write_text(SECRET + "\n")
         secret.chmod(0o600)
@@ -99,9 +102,9 @@ def a_stage(folder: Path, more: str = "", **claims: Any) -> Iterator[Stage]:
 
 def the_only_provider(file: Path) -> Any:
     from casemate.gate.country import Country
-    from casemate.gate.oidc.provider import load_providers
+    from casemate.gate.declaration import load
 
-    (provider,) = load_providers(file, Country.load("lu")).values()
+    (provider,) = load(file, Country.load("lu")).oidc.values()
     return provider
 
 

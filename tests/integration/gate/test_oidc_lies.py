@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import hmac
 import json
+import ssl
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import pytest
+from certificate_builders import SERVER, a_certificate, an_authority, loopback
 from gate_builders import Watch
 from joserfc import jws
 from joserfc.jwk import ECKey
@@ -15,7 +19,7 @@ from oidc_liar import CLIENT, a_key, a_liar
 from oidc_stage import Stage, a_stage, anew, b64
 
 from casemate.errors import Refused, Unavailable
-from casemate.gate.sign_in_problem import (
+from casemate.gate.sign_in_refusal import (
     Untrusted,
 )
 from casemate.store.tables import sessions
@@ -238,6 +242,28 @@ def test_a_description_that_is_not_right_is_refused(
     stage.liar.description = said
     with pytest.raises(Untrusted, match=why):
         stage.begin()
+
+
+@pytest.mark.parametrize("trusted", ["mine", "other"])
+def test_a_server_is_trusted_by_the_authorities_that_are_named(
+    tmp_path: Path, trusted: str
+) -> None:
+    now = datetime.now(UTC)
+    roots = {name: an_authority(name, now) for name in ("mine", "other")}
+    server = a_certificate(roots["mine"], now, names=(loopback(),), purpose=SERVER)
+    tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    tls.load_cert_chain(server.write(tmp_path / "server.pem"))
+    (tmp_path / "roots.pem").write_bytes(roots[trusted].pem)
+    with a_stage(tmp_path, 'authority = "roots.pem"', tls) as stage:
+        if trusted == "mine":
+            assert stage.sign_in()
+        else:
+            with pytest.raises(Untrusted, match="certificate"):
+                stage.sign_in()
+        (tmp_path / "roots.pem").write_text("nothing")
+        stage.world.watch.pass_by(hours=1)
+        with pytest.raises(Unavailable, match="cannot be read"):
+            stage.begin()
 
 
 @pytest.mark.parametrize("which", ["token_endpoint", "jwks_uri"])

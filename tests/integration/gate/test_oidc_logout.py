@@ -11,7 +11,7 @@ from gate_builders import Watch
 from oidc_stage import BASE, Stage, a_stage
 
 from casemate.errors import Unauthenticated
-from casemate.gate.sign_in_problem import (
+from casemate.gate.sign_in_refusal import (
     Untrusted,
 )
 

@@ -15,7 +15,7 @@ from oidc_liar import CLIENT, SECRET, a_liar
 from oidc_stage import BASE, HONEST, Stage, a_stage, state_of, the_only_provider
 
 from casemate.errors import NotFound, Unauthenticated, Unavailable
-from casemate.gate.sign_in_problem import (
+from casemate.gate.sign_in_refusal import (
     Barred,
     Cancelled,
     Late,
@@ -99,7 +99,7 @@ def test_an_owner_stays_one_and_a_provider_makes_none(stage: Stage) -> None:
     [
         ({"clearance": None}, "no clearance"),
         ({"clearance": "lu:cosmic"}, "no meaning"),
-        ({"clearance": "moon:secret"}, "no meaning"),
+        ({"clearance": "mars:secret"}, "no meaning"),
         ({"clearance": ["lu:restricted", "lu:secret"]}, "more than one clearance"),
         ({"clearance": {"level": "secret"}}, "not written as expected"),
         ({"clearance": 3}, "not written as expected"),

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from casemate.errors import Refused
 from casemate.gate.country import Country
 from casemate.gate.entitlement import LEVELS, Entitlements, Rule, TenantRule
-from casemate.gate.sign_in_problem import Unassured, Unentitled
+from casemate.gate.sign_in_refusal import Unassured, Unentitled
 
 POLICY = Country.load("lu").policy
 ROLES = {"clerks": frozenset({"user"}), "chiefs": frozenset({"user", "admin"})}

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from casemate.errors import Invalid, Unavailable
 from casemate.gate.country import Country
-from casemate.gate.oidc.provider import Provider, check_endpoint, load_providers, parse_providers
+from casemate.gate.declaration import Declared, load, parse
+from casemate.gate.oidc.provider import Provider, check_endpoint
 from casemate.gate.oidc.secret import Secret
 
 LU = Country.load("lu")
@@ -32,7 +33,7 @@ def parsed(**changes: str | None) -> Provider:
     given_ = {name: text for name, text in (GOOD | changes).items() if text is not None}
     lines = [f"{name} = {text}" for name, text in given_.items()]
     content = "[[provider]]\n" + "\n".join(lines)
-    (provider,) = parse_providers(content.encode(), "providers.toml", FOLDER, LU).values()
+    (provider,) = parse(content.encode(), "providers.toml", FOLDER, LU).oidc.values()
     return provider
 
 
@@ -81,7 +82,7 @@ def test_a_client_without_a_secret_says_so() -> None:
         ({"roles": '{ claim = "groups", values = { a = ["owner"] } }'}, "the owner"),
         ({"clearance": None}, "clearance"),
         ({"clearance": '{ claim = "x", values = { a = "cosmic" } }'}, "no level 'cosmic'"),
-        ({"clearance": '{ claim = "x", ceiling = "moon:secret" }'}, "moon"),
+        ({"clearance": '{ claim = "x", ceiling = "mars:secret" }'}, "mars"),
         ({"assurance": '{ minimum = "very" }'}, "assurance"),
         ({"assurance": '{ values = { a = "very" } }'}, "assurance"),
         ({"password": '"x"'}, "password"),
@@ -98,15 +99,15 @@ def test_two_providers_have_two_names(tmp_path: Path) -> None:
     one = "[[provider]]\n" + "\n".join(f"{name} = {text}" for name, text in GOOD.items()) + "\n"
     (tmp_path / "providers.toml").write_text(one + one)
     with pytest.raises(Invalid, match="two providers called 'ministry'"):
-        load_providers(tmp_path / "providers.toml", LU)
+        load(tmp_path / "providers.toml", LU)
     with pytest.raises(Invalid, match="does not exist"):
-        load_providers(tmp_path / "others.toml", LU)
+        load(tmp_path / "others.toml", LU)
 
 
 @given(st.binary(max_size=200))
 def test_any_other_content_is_refused(content: bytes) -> None:
     with contextlib.suppress(Invalid):
-        assert parse_providers(content, "providers.toml", FOLDER, LU) == {}
+        assert parse(content, "providers.toml", FOLDER, LU) == Declared()
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from starlette.applications import Starlette
 from starlette.testclient import TestClient
 
 from casemate.errors import CasemateError, NotFound, Refused, Unavailable
-from casemate.gate.sign_in_problem import Barred, Cancelled, Late, Unassured, Unentitled, Untrusted
+from casemate.gate.sign_in_refusal import Barred, Cancelled, Late, Unassured, Unentitled, Untrusted
 from casemate.installation import Installation
 from casemate.web import errors, routes
 from casemate.web.words import LANGUAGES, words
@@ -77,6 +77,15 @@ def test_a_provider_outside_the_perimeter_is_said_to_be(visitor: TestClient) -> 
     assert answer.status_code == 403
     assert "außerhalb der Orte" in answer.text
     assert "set-cookie" not in answer.headers
+
+
+def test_a_server_does_not_start_with_a_provider_outside_the_perimeter(
+    house: Installation,
+) -> None:
+    (found,) = house.configured()
+    assert (found.what, found.address) == ("identity provider", "https://login.example.lu")
+    with pytest.raises(Refused, match="identity provider"):
+        house.require_inside()
 
 
 def test_an_unknown_provider_is_said_to_be(visitor: TestClient) -> None:

@@ -9,7 +9,7 @@ from starlette.responses import Response
 
 from casemate.api.resource import Face
 from casemate.errors import Invalid
-from casemate.gate.sign_in_problem import Untrusted
+from casemate.gate.sign_in_refusal import Untrusted
 
 _FORM = "application/x-www-form-urlencoded"
 

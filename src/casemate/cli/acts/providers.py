@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from casemate.cli.acts import Item, act
 from casemate.gate.oidc.sign_ins import redirect
+from casemate.gate.saml.request import answer_address, entity
 
 if TYPE_CHECKING:
     from casemate.gate.caller import Caller
@@ -28,6 +29,14 @@ async def provider_list(
             "issuer": one.issuer,
             "back": redirect(base, one.name),
             "logout": f"{base}/api/providers/{one.name}/logout",
+        }
+    for other in installation.gate.saml.providers.values():
+        yield {
+            "name": other.name,
+            "title": other.title,
+            "issuer": other.issuer,
+            "back": answer_address(base, other.name),
+            "metadata": entity(base, other.name),
         }
 
 

@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from casemate.gate.oidc.provider import Provider
-from casemate.gate.sign_in_problem import Untrusted
+from casemate.gate.sign_in_refusal import Untrusted
 
 _OLDEST = 600  # seconds: a token that was fetched just now was not made long ago
 

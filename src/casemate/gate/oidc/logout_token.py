@@ -11,7 +11,7 @@ from typing import Any, Self
 
 from casemate.gate.oidc import id_token
 from casemate.gate.oidc.provider import Provider
-from casemate.gate.sign_in_problem import Untrusted
+from casemate.gate.sign_in_refusal import Untrusted
 
 _EVENT = "http://schemas.openid.net/event/backchannel-logout"
 _KINDS = frozenset({None, "jwt", "logout+jwt"})

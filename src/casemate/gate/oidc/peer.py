@@ -22,7 +22,7 @@ from casemate.errors import Invalid, Refused, Unavailable
 from casemate.gate.connection import Ways, session
 from casemate.gate.oidc.provider import Provider, check_endpoint
 from casemate.gate.oidc.signed import Key, Token, UnknownKey
-from casemate.gate.sign_in_problem import Untrusted
+from casemate.gate.sign_in_refusal import Untrusted
 
 if TYPE_CHECKING:
     from casemate.gate.perimeter import Route
@@ -212,6 +212,8 @@ class Peer:
                     if len(content) > _LONGEST_ANSWER:
                         raise Untrusted("it says more than it was asked for")
                 return response.status, bytes(content)
+        except aiohttp.ClientConnectorCertificateError as problem:
+            raise Untrusted("its server's certificate is not one that is trusted") from problem
         except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as problem:
             raise _silent() from problem
 

@@ -13,7 +13,6 @@ import hashlib
 import hmac
 import logging
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlencode
@@ -29,7 +28,8 @@ from casemate.gate.oidc.peer import Description, Peer
 from casemate.gate.oidc.provider import Provider
 from casemate.gate.oidc.signed import Token
 from casemate.gate.pending import Pending
-from casemate.gate.sign_in_problem import Cancelled, Unentitled, Untrusted
+from casemate.gate.sign_in import Begun, Finished
+from casemate.gate.sign_in_refusal import Cancelled, Unentitled, Untrusted
 from casemate.gate.token import Random, secret
 from casemate.store.tables import used_tokens
 
@@ -41,23 +41,6 @@ if TYPE_CHECKING:
 
 _FAREWELL_SECONDS = 3.0
 _log = logging.getLogger("casemate.gate.oidc")
-
-
-@dataclass(frozen=True)
-class Begun:
-    """A sign-in under way: send the browser to ``address``, and let it keep ``browser``."""
-
-    address: str
-    browser: str
-
-
-@dataclass(frozen=True)
-class Finished:
-    """A sign-in that is done. id_token: for signing out at the provider later."""
-
-    session: str
-    after: str
-    id_token: str
 
 
 class SignIns:

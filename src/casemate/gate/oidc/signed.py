@@ -14,7 +14,7 @@ from typing import Any
 
 import msgspec
 
-from casemate.gate.sign_in_problem import Untrusted
+from casemate.gate.sign_in_refusal import Untrusted
 
 LONGEST = 64 * 1024  # characters
 _SMALLEST_RSA = 2048  # bits
