@@ -63,7 +63,8 @@ def furnished(folder: Path, upstream: Upstream) -> tuple[str, str]:
     with Installation.open(folder) as house:
         gate, owner = house.gate, house.gate.owner()
         (folder / "settings.toml").write_text(
-            '[model_aliases]\n"gpt-4o" = "chat"\n"mistral-large-latest" = "write"\n'
+            '[model_aliases]\n"gpt-4o" = "chat"\n"mistral-small-latest" = "chat"\n'
+            '"mistral-large-latest" = "documents"\n'
         )
         lowest = gate.country.policy.lowest()
         gate.principals.create(owner, "second", clearance=lowest, roles=("admin",))

@@ -162,7 +162,6 @@ def test_harmless_parameters_are_accepted(client, harmless):
 @pytest.mark.parametrize(
     ("name", "value"),
     [
-        ("parallel_tool_calls", False),
         ("functions", [{"name": "f"}]),
         ("function_call", {"name": "f"}),
         ("audio", {"voice": "x", "format": "wav"}),
