@@ -44,6 +44,7 @@ class Tried:
     cases: int
     statuses: dict[str, int]
     found: list[str]
+    broke: bool  # schemathesis itself came to no end
     said: str
 
 
@@ -82,9 +83,9 @@ def attack(
         for line in lines:
             statuses.update(_statuses(json.loads(line)))
     found = _FOUND.findall(done.stdout)
-    if done.returncode and not found:
-        found = [f"schemathesis itself: {done.stdout[-2000:]}{done.stderr[-2000:]}"]
-    return Tried(face, statuses.total(), dict(sorted(statuses.items())), found, done.stdout)
+    broke = bool(done.returncode) and not found
+    said = done.stdout + done.stderr
+    return Tried(face, statuses.total(), dict(sorted(statuses.items())), found, broke, said)
 
 
 def _statuses(event: object) -> Iterator[str]:
@@ -131,8 +132,9 @@ def main() -> int:
                 print(
                     f"{face}: {tried.cases} cases, {server_errors} server errors, "
                     f"{len(tried.found)} failed checks, by status {tried.statuses}"
+                    + (", and schemathesis itself broke" if tried.broke else "")
                 )
-                if server_errors or tried.found or not tried.cases:
+                if server_errors or tried.found or tried.broke or not tried.cases:
                     bad += 1
                     print(tried.said[-20_000:])
     return bad

@@ -27,6 +27,7 @@ WHAT = {
     "llama": "Base, and what running models here needs (casemate[llama]).",
     "build": "What makes Casemate's package.",
     "dev": "Everything: base, llama, build, and what checks and tests need.",
+    "peers": "Clients that others wrote, for an environment of their own beside Casemate's.",
 }
 
 
@@ -37,7 +38,13 @@ def wanted(project: dict[str, Any], name: str) -> list[str]:
     build = list(groups["build"])
     llama = base + list(project["project"]["optional-dependencies"]["llama"])
     dev = [one for one in groups["dev"] if isinstance(one, str) and one != "casemate[llama]"]
-    return {"base": base, "llama": llama, "build": build, "dev": llama + build + dev}[name]
+    return {
+        "base": base,
+        "llama": llama,
+        "build": build,
+        "dev": llama + build + dev,
+        "peers": list(groups["peers"]),
+    }[name]
 
 
 def compile_pins(tools: Path, name: str, asked: list[str], *, upgrade: bool) -> str:
@@ -45,7 +52,7 @@ def compile_pins(tools: Path, name: str, asked: list[str], *, upgrade: bool) -> 
     with tempfile.TemporaryDirectory() as folder:
         source, target = Path(folder, f"{name}.in"), Path(folder, f"{name}.txt")
         lines = list(asked)
-        if name != "base":
+        if name not in ("base", "peers"):
             lines.append(f"-c {PINS / 'base.txt'}")
         source.write_text("\n".join(lines) + "\n")
         known = PINS / f"{name}.txt"
@@ -68,7 +75,7 @@ def compile_pins(tools: Path, name: str, asked: list[str], *, upgrade: bool) -> 
 
 
 def main() -> int:
-    """Write the four files."""
+    """Write the files."""
     parser = argparse.ArgumentParser(description=__doc__, allow_abbrev=False)
     parser.add_argument("--upgrade", action="store_true", help="take the newest releases")
     chosen = parser.parse_args()

@@ -157,17 +157,22 @@ class Batches:
         try:
             while True:
                 wake.clear()
-                found = await asyncio.to_thread(self._kept.waiting, _BATCH, OPEN)
-                for thing in found:
-                    await self._some(thing, answer, read)
-                if not found:
-                    try:
-                        async with asyncio.timeout(_LOOK_AGAIN):
-                            await wake.wait()
-                    except TimeoutError:
-                        continue
+                await self.work_through(answer, read)
+                try:
+                    async with asyncio.timeout(_LOOK_AGAIN):
+                        await wake.wait()
+                except TimeoutError:
+                    continue
         finally:
             self._wake = lambda: None
+
+    async def work_through(
+        self, answer: Answer, read: Callable[[Mapping[str, Any], Mapping[str, Any]], Line]
+    ) -> None:
+        """Work through the batches that there are, until all have ended."""
+        while found := await asyncio.to_thread(self._kept.waiting, _BATCH, OPEN):
+            for thing in found:
+                await self._some(thing, answer, read)
 
     async def _some(
         self,
