@@ -282,9 +282,10 @@ class Batches:
         for one in lines:
             label = label.join(one.label)
         content = b"".join(msgspec.json.encode(_row(one)) + b"\n" for one in lines)
+        file_name = f"{thing.id}_{name}.jsonl"
         return self._files.add(
             owner,
-            f"{thing.id}_{name}.jsonl",
+            file_name,
             content,
             purpose=RESULT,
             label=label,
