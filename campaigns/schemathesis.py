@@ -49,9 +49,17 @@ class Tried:
 
 
 def attack(
-    schemathesis: Path, url: str, face: str, key: str, *, examples: int, seed: int, log: Path
+    schemathesis: Path,
+    url: str,
+    face: str,
+    key: str,
+    *,
+    examples: int,
+    seed: int,
+    log: Path,
+    phases: str = "examples,coverage,fuzzing",
 ) -> Tried:
-    """Put ``examples`` cases at each operation of one face."""
+    """Put ``examples`` cases at each operation of one face, and what the phases add."""
     command = [
         str(schemathesis),
         "run",
@@ -61,7 +69,7 @@ def attack(
         "--checks",
         CHECKS,
         "--phases",
-        "examples,coverage,fuzzing",
+        phases,
         "--max-examples",
         str(examples),
         "--seed",
@@ -111,7 +119,7 @@ def main() -> int:
     chosen = parser.parse_args()
     program = chosen.schemathesis or Path(os.environ.get("SCHEMATHESIS", "schemathesis"))
     sys.path.insert(0, str(ROOT / "tests" / "conformance"))
-    from conftest import a_running_server, furnished
+    from dialect_house import a_running_server, furnished
     from upstream import Upstream
 
     bad = 0
