@@ -61,7 +61,7 @@ def attack(
 ) -> Tried:
     """Put ``examples`` cases at each operation of one face, and what the phases add."""
     command = [
-        str(schemathesis),
+        str(schemathesis.absolute()),
         "run",
         url + FACES[face],
         "--header",
@@ -85,7 +85,7 @@ def attack(
         "--report-ndjson-path",
         str(log),
     ]
-    done = subprocess.run(command, capture_output=True, text=True)
+    done = subprocess.run(command, capture_output=True, text=True, cwd=log.parent)
     statuses: Counter[str] = Counter()
     with log.open() as lines:
         for line in lines:

@@ -147,6 +147,15 @@ class Kept:
             rows = connection.execute(query.order_by(kept.c.number)).all()
         return [self._thing(row) for row in rows]
 
+    def count(self, caller: Caller, kind: str, *, parent: str, state: str) -> int:
+        """How many the caller may see, without opening them."""
+        query = sa.select(sa.func.count()).select_from(kept)
+        query = query.where(
+            kept.c.parent == parent, kept.c.state == state, *self._own(caller, kind)
+        )
+        with self._database.read() as connection:
+            return int(connection.execute(query).scalar_one())
+
     def change(
         self,
         thing: Thing,

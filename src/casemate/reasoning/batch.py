@@ -245,7 +245,7 @@ class Batches:
         counts: dict[str, int] = dict(thing.facts["counts"])
         if thing.state in OPEN:
             for state in ("completed", "failed"):
-                counts[state] = len(self._kept.list(caller, _LINE, parent=thing.id, state=state))
+                counts[state] = self._kept.count(caller, _LINE, parent=thing.id, state=state)
         return counts
 
     def _answered(self, owner: Caller, thing: Thing) -> Sequence[Thing]:
