@@ -56,6 +56,12 @@ MISTRAL = [
     (parameters.MISTRAL_OCR, mistral.OCRRequest, OCRRequest),
     (parameters.MISTRAL_BATCH, mistral.CreateBatchJobRequest, NewJob),
 ]
+
+
+def names(cases):
+    return [f"{theirs.__module__.rsplit('.', 1)[-1]}.{theirs.__name__}" for _, theirs, _ in cases]
+
+
 TABLES = [
     (name, value)
     for name, value in vars(parameters).items()
@@ -68,20 +74,20 @@ def fates(table: parameters.Parameters, name: str) -> int:
     return (name in table.honoured or name in table.refused) + (name in table.harmless)
 
 
-@pytest.mark.parametrize(("table", "theirs", "ours"), OPENAI, ids=lambda one: str(one)[-60:])
+@pytest.mark.parametrize(("table", "theirs", "ours"), OPENAI, ids=names(OPENAI))
 def test_every_parameter_of_openais_package_has_a_fate(table, theirs, ours):
     names = set(typing.get_type_hints(theirs))
     assert {name: fates(table, name) for name in names} == dict.fromkeys(names, 1)
 
 
-@pytest.mark.parametrize(("table", "theirs", "ours"), MISTRAL, ids=lambda one: str(one)[-60:])
+@pytest.mark.parametrize(("table", "theirs", "ours"), MISTRAL, ids=names(MISTRAL))
 def test_every_parameter_of_mistrals_package_has_a_fate(table, theirs, ours):
     names = {field.alias or name for name, field in theirs.model_fields.items()}
     assert {name: fates(table, name) for name in names} == dict.fromkeys(names, 1)
 
 
 @pytest.mark.parametrize(
-    ("table", "theirs", "ours"), [*OPENAI, *MISTRAL], ids=lambda one: str(one)[-60:]
+    ("table", "theirs", "ours"), [*OPENAI, *MISTRAL], ids=names([*OPENAI, *MISTRAL])
 )
 def test_what_is_said_to_be_honoured_is_read(table, theirs, ours):
     if ours is not None:
