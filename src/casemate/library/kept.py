@@ -91,6 +91,8 @@ class Kept:
         if content is not None:
             sealed = self._keyring.seal(principal.id, content, about=f"kept/{id}/content")
             blob = self._blobs.put(sealed)
+        # Before the transaction: the first thing of somebody makes their key, in one of its own.
+        about = self._sealed(principal.id, id, facts)
         with self._database.write() as connection:
             self._keyring.require(connection, principal.id)
             connection.execute(
@@ -106,7 +108,7 @@ class Kept:
                     state=state,
                     created=self._clock(),
                     blob=blob,
-                    sealed=self._sealed(principal.id, id, facts),
+                    sealed=about,
                 )
             )
         return self.get(caller, kind, id)

@@ -67,6 +67,13 @@ def test_a_file_is_sealed_and_nobody_elses(house: House) -> None:
     assert house.entries()[-1]["kind"] == "file.deleted"
 
 
+def test_the_first_thing_that_somebody_keeps_needs_no_run_before_it(house: House) -> None:
+    bob = house.person("bob")
+    lowest = house.label("unclassified")
+    made = house.installation.kept.add(bob, "agent", {"name": "Clerk"}, label=lowest)
+    assert house.installation.kept.get(bob, "agent", made.id).facts == {"name": "Clerk"}
+
+
 def test_a_file_above_ones_clearance_is_not_there(house: House) -> None:
     bob = house.person("bob", "restricted")
     made = house.installation.files.add(
