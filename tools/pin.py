@@ -27,6 +27,7 @@ WHAT = {
     "llama": "Base, and what running models here needs (casemate[llama]).",
     "build": "What makes Casemate's package.",
     "dev": "Everything: base, llama, build, and what checks and tests need.",
+    "peers": "Clients that others wrote, for an environment of their own beside Casemate's.",
 }
 
 
@@ -40,7 +41,13 @@ def wanted(project: dict[str, Any], name: str) -> list[str]:
     more = [one for extra in ("otel", "saml") for one in extras[extra]]
     own = ("casemate[llama]", "casemate[otel]", "casemate[saml]")
     dev = more + [one for one in groups["dev"] if isinstance(one, str) and one not in own]
-    return {"base": base, "llama": llama, "build": build, "dev": llama + build + dev}[name]
+    return {
+        "base": base,
+        "llama": llama,
+        "build": build,
+        "dev": llama + build + dev,
+        "peers": list(groups["peers"]),
+    }[name]
 
 
 def compile_pins(tools: Path, name: str, asked: list[str], *, upgrade: bool) -> str:
@@ -48,7 +55,7 @@ def compile_pins(tools: Path, name: str, asked: list[str], *, upgrade: bool) -> 
     with tempfile.TemporaryDirectory() as folder:
         source, target = Path(folder, f"{name}.in"), Path(folder, f"{name}.txt")
         lines = list(asked)
-        if name != "base":
+        if name not in ("base", "peers"):
             lines.append(f"-c {PINS / 'base.txt'}")
         source.write_text("\n".join(lines) + "\n")
         known = PINS / f"{name}.txt"
@@ -71,7 +78,7 @@ def compile_pins(tools: Path, name: str, asked: list[str], *, upgrade: bool) -> 
 
 
 def main() -> int:
-    """Write the four files."""
+    """Write the files."""
     parser = argparse.ArgumentParser(description=__doc__, allow_abbrev=False)
     parser.add_argument("--upgrade", action="store_true", help="take the newest releases")
     chosen = parser.parse_args()

@@ -47,6 +47,12 @@ async def work(installation: Installation) -> None:
     await installation.batches.work(batching.answer, batching.read)
 
 
+async def work_through(installation: Installation) -> None:
+    """Work through the batches that there are, until all have ended."""
+    batching = _Batching(installation)
+    await installation.batches.work_through(batching.answer, batching.read)
+
+
 class _Batching:
     def __init__(self, installation: Installation) -> None:
         self._installation = installation

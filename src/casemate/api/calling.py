@@ -102,6 +102,11 @@ def shape_of(call: Call, index: int | None = None) -> CallShape:
     )
 
 
+def most_calls(parallel: bool | None) -> int:
+    """How many tools are called at once."""
+    return 1 if parallel is False else 64
+
+
 def schema_of(value: dict[str, Any] | None, place: str = "response_format") -> str | None:
     """The schema that an answer has to satisfy: of ``response_format``; None for plain text.
 

@@ -32,6 +32,7 @@ _OPENAI = {
     405: ("invalid_request_error", "method_not_allowed"),
     409: ("invalid_request_error", "conflict"),
     413: ("invalid_request_error", "request_too_large"),
+    415: ("invalid_request_error", "unsupported_file"),
     429: ("requests", "rate_limit_exceeded"),
     501: ("invalid_request_error", "unsupported"),
     503: ("server_error", "unavailable"),

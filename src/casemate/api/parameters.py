@@ -91,7 +91,7 @@ _FORMS: Refused = {
 OPENAI_CHAT = Parameters(
     honoured=frozenset(
         f"model messages stream stream_options n logprobs top_logprobs tools tool_choice "
-        f"response_format max_completion_tokens {_DRAWING}".split()
+        f"response_format max_completion_tokens parallel_tool_calls {_DRAWING}".split()
     ),
     harmless=frozenset(f"prediction {_WHO} {_CACHE} {_THINKING} {_NUDGES}".split()),
     refused={
@@ -99,7 +99,6 @@ OPENAI_CHAT = Parameters(
         **_FORMS,
         "functions": (absent, "Use tools."),
         "function_call": (no_choice, "Use tool_choice."),
-        "parallel_tool_calls": (_only(True), "Take the first of the calls."),
         "audio": (absent, WITHOUT),
         "modalities": (_only([], ["text"]), 'Leave it out, or use ["text"].'),
         "moderation": (absent, "Check with a tool of your own."),
@@ -121,7 +120,8 @@ OPENAI_COMPLETIONS = Parameters(
 OPENAI_RESPONSES = Parameters(
     honoured=frozenset(
         "model input instructions previous_response_id stream store tools tool_choice text "
-        "include metadata max_output_tokens temperature top_p top_logprobs".split()
+        "include metadata max_output_tokens temperature top_p top_logprobs "
+        "parallel_tool_calls".split()
     ),
     harmless=frozenset(
         "reasoning truncation stream_options user safety_identifier service_tier "
@@ -135,7 +135,6 @@ OPENAI_RESPONSES = Parameters(
         "context_management": (absent, WITHOUT),
         "max_tool_calls": (absent, "The setting run_rounds bounds what one run searches."),
         "moderation": (absent, "Check with a tool of your own."),
-        "parallel_tool_calls": (_only(True), "Take the first of the calls."),
     },
 )
 
@@ -215,7 +214,8 @@ _MISTRAL_DRAWING = "temperature top_p max_tokens random_seed stop stream"
 
 MISTRAL_CHAT = Parameters(
     honoured=frozenset(
-        f"model messages tools tool_choice response_format {_MISTRAL_DRAWING}".split()
+        f"model messages tools tool_choice response_format parallel_tool_calls "
+        f"{_MISTRAL_DRAWING}".split()
     ),
     harmless=frozenset(
         "metadata prediction reasoning_effort prompt_cache_key service_tier".split()
@@ -223,7 +223,6 @@ MISTRAL_CHAT = Parameters(
     refused={
         **_MISTRAL_PENALTIES,
         "n": (one, _EACH),
-        "parallel_tool_calls": (_only(True), "Take the first of the calls."),
         "tools": (
             _libraries,
             "Functions are, and document_library without more; a use case searches by itself.",

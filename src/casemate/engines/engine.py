@@ -122,7 +122,8 @@ class Sampling:
     prompts, which is faster and can change the last bits of a probability. ``stop``: texts before
     which the answer ends; whoever follows the rounds sees to it. ``choice``: "required", or the
     name of the tool that must be called. ``likeliest``: how many alternatives for each token are
-    wanted with their log-probabilities; None: not even that of the token.
+    wanted with their log-probabilities; None: not even that of the token. ``most_calls``: how many
+    tools of the asker's are called at once; more are left out.
     """
 
     temperature: float | None = None
@@ -135,6 +136,7 @@ class Sampling:
     stop: tuple[str, ...] = ()
     choice: str | None = None
     likeliest: int | None = None
+    most_calls: int = 64
 
 
 @dataclass(frozen=True)

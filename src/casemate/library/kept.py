@@ -91,6 +91,8 @@ class Kept:
         if content is not None:
             sealed = self._keyring.seal(principal.id, content, about=f"kept/{id}/content")
             blob = self._blobs.put(sealed)
+        # Before the transaction: the first thing of somebody makes their key, in one of its own.
+        about = self._sealed(principal.id, id, facts)
         with self._database.write() as connection:
             self._keyring.require(connection, principal.id)
             connection.execute(
@@ -106,7 +108,7 @@ class Kept:
                     state=state,
                     created=self._clock(),
                     blob=blob,
-                    sealed=self._sealed(principal.id, id, facts),
+                    sealed=about,
                 )
             )
         return self.get(caller, kind, id)
@@ -146,6 +148,15 @@ class Kept:
         with self._database.read() as connection:
             rows = connection.execute(query.order_by(kept.c.number)).all()
         return [self._thing(row) for row in rows]
+
+    def count(self, caller: Caller, kind: str, *, parent: str, state: str) -> int:
+        """How many the caller may see, without opening them."""
+        query = sa.select(sa.func.count()).select_from(kept)
+        query = query.where(
+            kept.c.parent == parent, kept.c.state == state, *self._own(caller, kind)
+        )
+        with self._database.read() as connection:
+            return int(connection.execute(query).scalar_one())
 
     def change(
         self,

@@ -157,17 +157,22 @@ class Batches:
         try:
             while True:
                 wake.clear()
-                found = await asyncio.to_thread(self._kept.waiting, _BATCH, OPEN)
-                for thing in found:
-                    await self._some(thing, answer, read)
-                if not found:
-                    try:
-                        async with asyncio.timeout(_LOOK_AGAIN):
-                            await wake.wait()
-                    except TimeoutError:
-                        continue
+                await self.work_through(answer, read)
+                try:
+                    async with asyncio.timeout(_LOOK_AGAIN):
+                        await wake.wait()
+                except TimeoutError:
+                    continue
         finally:
             self._wake = lambda: None
+
+    async def work_through(
+        self, answer: Answer, read: Callable[[Mapping[str, Any], Mapping[str, Any]], Line]
+    ) -> None:
+        """Work through the batches that there are, until all have ended."""
+        while found := await asyncio.to_thread(self._kept.waiting, _BATCH, OPEN):
+            for thing in found:
+                await self._some(thing, answer, read)
 
     async def _some(
         self,
@@ -240,7 +245,7 @@ class Batches:
         counts: dict[str, int] = dict(thing.facts["counts"])
         if thing.state in OPEN:
             for state in ("completed", "failed"):
-                counts[state] = len(self._kept.list(caller, _LINE, parent=thing.id, state=state))
+                counts[state] = self._kept.count(caller, _LINE, parent=thing.id, state=state)
         return counts
 
     def _answered(self, owner: Caller, thing: Thing) -> Sequence[Thing]:
@@ -277,10 +282,10 @@ class Batches:
         for one in lines:
             label = label.join(one.label)
         content = b"".join(msgspec.json.encode(_row(one)) + b"\n" for one in lines)
-        called = f"{thing.id}_{name}.jsonl"
+        file_name = f"{thing.id}_{name}.jsonl"
         return self._files.add(
             owner,
-            called,
+            file_name,
             content,
             purpose=RESULT,
             label=label,

@@ -11,6 +11,8 @@ from casemate.engines.engine import Found, Part, Sampling, ToolCall
 from casemate.reasoning.draft import Draft, Looked
 from casemate.reasoning.event import Offered, Request, Turn
 
+_MOST_CALLS = Sampling().most_calls
+
 
 def question_content(request: Request) -> dict[str, object]:
     """The question with its conversation, and the tools that were offered with it."""
@@ -109,6 +111,7 @@ def sampling_from(content: Mapping[str, Any]) -> Sampling:
         stop=kept.stop,
         schema=kept.schema,
         choice=kept.choice,
+        most_calls=kept.most_calls,
     )
 
 
@@ -133,6 +136,7 @@ def _sampling_content(sampling: Sampling) -> dict[str, object]:
         "stop": list(sampling.stop) or None,
         "schema": sampling.schema,
         "choice": sampling.choice,
+        "most_calls": sampling.most_calls if sampling.most_calls < _MOST_CALLS else None,
     }
     return {name: value for name, value in kept.items() if value is not None}
 
@@ -163,3 +167,4 @@ class _Sampling(msgspec.Struct):
     stop: tuple[str, ...] = ()
     schema: str | None = None
     choice: str | None = None
+    most_calls: int = 64

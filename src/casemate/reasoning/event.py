@@ -64,6 +64,7 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
     since: tuple[Turn, ...] = ()
     tools: Annotated[tuple[Offered, ...], Meta(max_length=128)] = ()
     choice: str = "auto"
+    most_calls: Annotated[int, Meta(ge=1, le=64)] = 64  # of those tools at once
     schema: Annotated[str, Meta(max_length=262_144)] | None = None
     stop: Annotated[tuple[str, ...], Meta(max_length=16)] = ()
     logprobs: Annotated[int, Meta(ge=0, le=20)] | None = None

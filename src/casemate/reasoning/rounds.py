@@ -16,7 +16,6 @@ from casemate.engines.engine import Chunk, Engine, Message, Prompt, Sampling, To
 from casemate.gate.label import Label
 
 _MOST_CALLS = 4  # of our tools in one round; more are left out
-_MOST_THEIRS = 64  # of the asker's
 
 
 @dataclass(frozen=True)
@@ -77,6 +76,7 @@ async def rounds(
         # In its last round a model is offered no tool, so that it has to write.
         theirs = tuple(tool for tool in prompt.tools if tool.theirs)
         turn.theirs = {tool.name for tool in theirs}
+        turn.most_theirs = sampling.most_calls
         asked = replace(prompt, tools=theirs) if last else prompt
         stop = Stop(sampling.stop)
         async with aclosing(engine.generate(asked, replace(sampling, max_tokens=left))) as tokens:
@@ -188,6 +188,7 @@ class _Turn:
     def __init__(self) -> None:
         self.calls: list[ToolCall] = []
         self.theirs: set[str] = set()
+        self.most_theirs = 1
         self.theirs_called: list[ToolCall] = []
         self.cut = False
         self._chunks: list[Chunk] = []
@@ -195,7 +196,9 @@ class _Turn:
     def add(self, token: Token) -> None:
         if token.call is not None:
             own = token.call.name not in self.theirs
-            calls, most = (self.calls, _MOST_CALLS) if own else (self.theirs_called, _MOST_THEIRS)
+            calls, most = (
+                (self.calls, _MOST_CALLS) if own else (self.theirs_called, self.most_theirs)
+            )
             if len(calls) < most:
                 calls.append(token.call)
             return

@@ -195,6 +195,7 @@ class Reasoner:
             schema=request.schema,
             choice=None if request.choice in ("auto", "none") else request.choice,
             likeliest=request.logprobs,
+            most_calls=request.most_calls,
         )
 
     async def _search(

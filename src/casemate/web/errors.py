@@ -44,6 +44,7 @@ _FAMILIES = {
     405: "missing",
     409: "conflict",
     413: "large",
+    415: "unsupported",
     429: "busy",
     501: "unsupported",
     503: "unavailable",

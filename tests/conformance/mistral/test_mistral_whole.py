@@ -82,8 +82,8 @@ def test_a_schema_and_a_stop_are_followed(client):
 
 def test_an_alias_is_listed_with_its_model(client):
     cards = {card.id: card for card in client.models.list().data}
-    assert cards["write"].aliases == ["mistral-large-latest"]
-    assert cards["mistral-large-latest"].capabilities.function_calling
+    assert cards["chat"].aliases == ["gpt-4o", "mistral-small-latest"]
+    assert cards["mistral-small-latest"].capabilities.function_calling
 
 
 # Embeddings

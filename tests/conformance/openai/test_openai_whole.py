@@ -118,6 +118,11 @@ def test_a_tool_is_called_in_a_stream(client):
     assert json.loads(choice.message.tool_calls[0].function.arguments) == {"town": "Esch"}
 
 
+def test_without_parallel_calls_one_tool_is_called(client):
+    said = said_by(client, tools=[WEATHER], parallel_tool_calls=False)
+    assert len(said.choices[0].message.tool_calls) == 1
+
+
 def test_the_tool_that_has_to_be_called_reaches_the_model(client, dialects):
     named = {"type": "function", "function": {"name": "weather"}}
     said_by(client, tools=[WEATHER], tool_choice=named)

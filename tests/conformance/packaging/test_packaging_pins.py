@@ -12,7 +12,7 @@ from packaging.utils import canonicalize_name
 from packaging.version import Version
 
 ROOT = Path(__file__).resolve().parents[3]
-FILES = ("base", "llama", "build", "dev")
+FILES = ("base", "llama", "build", "dev", "peers")
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 _PIN = re.compile(
     r"^([a-z0-9.-]+)==(\S+)(?: ; [^\\]+)? \\\n((?:    --hash=sha256:[0-9a-f]{64}(?: \\)?\n)+)", re.M
@@ -46,6 +46,7 @@ def test_no_address_is_named(name: str) -> None:
         ("build", PROJECT["build-system"]["requires"]),
         ("build", PROJECT["dependency-groups"]["build"]),
         ("llama", PROJECT["project"]["optional-dependencies"]["llama"]),
+        ("peers", PROJECT["dependency-groups"]["peers"]),
         ("dev", [one for one in PROJECT["dependency-groups"]["dev"] if isinstance(one, str)]),
     ],
 )

@@ -162,7 +162,6 @@ def test_harmless_parameters_are_accepted(client, harmless):
 @pytest.mark.parametrize(
     ("name", "value"),
     [
-        ("parallel_tool_calls", False),
         ("functions", [{"name": "f"}]),
         ("function_call", {"name": "f"}),
         ("audio", {"voice": "x", "format": "wav"}),
@@ -249,7 +248,7 @@ def test_a_question_too_long_is_413(client):
 
 
 @pytest.mark.parametrize(
-    ("method", "path", "status"), [("GET", CHAT, 405), ("POST", "/v1/nothing-here", 404)]
+    ("method", "path", "status"), [("GET", CHAT, 405), ("POST", "/v1/moderations", 404)]
 )
 def test_an_unknown_address_answers_in_the_dialect(client, method, path, status):
     response = client.request(method, path)

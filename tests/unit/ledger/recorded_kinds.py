@@ -56,7 +56,8 @@ def recorded_kinds() -> dict[str, str]:
                 parameters = [one.arg for one in function.args.posonlyargs + function.args.args]
                 own = [one for one in parameters if one not in ("self", "cls")]
                 for node in _kinds_in(function, frozenset(recorders)):
-                    if isinstance(node, ast.Name) and node.id in own:
+                    # Functions of one name are not told apart: who passes a kind on calls it so.
+                    if isinstance(node, ast.Name) and node.id in ("kind", "act") and node.id in own:
                         recorders.add((function.name, own.index(node.id)))
                     else:
                         where = f"{path.relative_to(root)}:{node.lineno}"

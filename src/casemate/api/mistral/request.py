@@ -18,6 +18,7 @@ from casemate.api.calling import (
     answering,
     calling,
     choice_of,
+    most_calls,
     offered,
     schema_of,
 )
@@ -86,6 +87,7 @@ class ChatRequest(msgspec.Struct, frozen=True):
     stop: Stop | None = None
     tools: Annotated[list[ToolShape], Meta(max_length=128)] | None = None
     tool_choice: str | dict[str, Any] | None = None
+    parallel_tool_calls: bool | None = None
     response_format: dict[str, Any] | None = None
 
     @classmethod
@@ -132,6 +134,7 @@ class ChatRequest(msgspec.Struct, frozen=True):
             since=since,
             tools=functions_of(self.tools),
             choice=choice_of(self.tool_choice),
+            most_calls=most_calls(self.parallel_tool_calls),
             schema=schema_of(self.response_format),
             stop=stops(self.stop),
         )

@@ -8,7 +8,7 @@ import msgspec
 from msgspec import Meta, Struct
 
 from casemate.api.body import converted
-from casemate.api.calling import Function, choice_of, offered, schema_of
+from casemate.api.calling import Function, choice_of, most_calls, offered, schema_of
 from casemate.api.conversation import question_of
 from casemate.api.errors import InvalidParameter
 from casemate.api.openai.request import Temperature, Tokens, TopP
@@ -74,6 +74,7 @@ class ResponseRequest(Struct, frozen=True):
     store: bool | None = None
     tools: Annotated[list[ResponseTool], Meta(max_length=128)] | None = None
     tool_choice: str | dict[str, Any] | None = None
+    parallel_tool_calls: bool | None = None
     text: TextConfig | None = None
     include: list[str] | None = None
     metadata: dict[str, str] | None = None
@@ -150,6 +151,7 @@ class ResponseRequest(Struct, frozen=True):
             since=since,
             tools=self.functions,
             choice="auto" if _of_search(self.tool_choice) else choice_of(self.tool_choice),
+            most_calls=most_calls(self.parallel_tool_calls),
             schema=schema_of(self.text.format if self.text else None, "text.format"),
             logprobs=(self.top_logprobs or 0) if wants or self.top_logprobs else None,
         )

@@ -14,6 +14,7 @@ from casemate.api.calling import (
     answering,
     calling,
     choice_of,
+    most_calls,
     offered,
     schema_of,
 )
@@ -72,6 +73,7 @@ class ChatRequest(msgspec.Struct, frozen=True):
     stop: Stop | None = None
     tools: Annotated[list[FunctionTool], Meta(max_length=128)] | None = None
     tool_choice: str | dict[str, Any] | None = None
+    parallel_tool_calls: bool | None = None
     response_format: dict[str, Any] | None = None
     logprobs: bool | None = None
     top_logprobs: Annotated[int, Meta(ge=0, le=20)] | None = None
@@ -118,6 +120,7 @@ class ChatRequest(msgspec.Struct, frozen=True):
                 for number, tool in enumerate(self.tools or ())
             ),
             choice=choice_of(self.tool_choice),
+            most_calls=most_calls(self.parallel_tool_calls),
             schema=schema_of(self.response_format),
             stop=stops(self.stop),
             logprobs=(self.top_logprobs or 0) if self.logprobs else None,

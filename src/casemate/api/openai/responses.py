@@ -83,7 +83,7 @@ class ResponseShape(Struct, frozen=True, kw_only=True):
     metadata: dict[str, str]
     model: str
     output: list[Item]
-    parallel_tool_calls: bool = True
+    parallel_tool_calls: bool
     previous_response_id: str | None
     temperature: float | None
     tool_choice: str | dict[str, Any]
@@ -427,6 +427,7 @@ def _of(
         metadata=wanted.metadata or {},
         model=wanted.model,
         output=output,
+        parallel_tool_calls=wanted.parallel_tool_calls is not False,
         previous_response_id=wanted.previous_response_id,
         temperature=wanted.temperature,
         tool_choice=wanted.tool_choice or "auto",

@@ -351,7 +351,7 @@ def _take_in(face: Face, caller: Caller, within: Collection, id: str) -> StoreFi
     try:
         added = installation.library.add(caller, within.name, thing.facts["name"], content)
     except CasemateError as problem:
-        if problem.status not in (400, 413, 501):
+        if problem.status not in (400, 413, 415):
             raise
         return StoreFileShape(
             id=id,

@@ -14,6 +14,12 @@ from typing import Final
 from casemate.errors import Unsupported
 
 
+class UnknownFormat(Unsupported):
+    """A file of a type that is not read here."""
+
+    status = 415
+
+
 @dataclass(frozen=True)
 class Format:
     """A file format: its registered media type (IANA) and the module that parses it."""
@@ -49,12 +55,12 @@ SUPPORTED: Final = frozenset(FORMATS)
 def extension(name: str) -> str:
     """The extension of a supported file, lower case with its dot.
 
-    Raises Unsupported, naming the file and what is supported.
+    Raises UnknownFormat, naming the file and what is supported.
     """
     found = PurePath(name).suffix.lower()
     if found not in SUPPORTED:
         kind = f"files of type {found}" if found else "files without an extension"
-        raise Unsupported(
+        raise UnknownFormat(
             f"{name} is not read: {kind} are not supported.",
             f"Supported are {', '.join(sorted(SUPPORTED))}.",
         )
