@@ -340,7 +340,7 @@ def main() -> int:
         campaign = Campaign(world, dice)
         began = time.monotonic()
         report = campaign.run(chosen.calls, chosen.seconds)
-        campaign.disappearance(max(20, report.calls.total() // 500))
+        campaign.disappearance(max(20, report.calls.total() // 500), chosen.seconds / 5)
         campaign.close()
         took = time.monotonic() - began
     print(f"{report.calls.total():,} calls in {took:.0f} s, by surface: {dict(report.calls)}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from typing import Any
 from urllib.parse import quote
 
@@ -72,9 +73,12 @@ class Pairs(Asker):
                 f"{settled(first)!r} … {settled(second)!r}"[:1500]
             )
 
-    def disappearance(self, rounds: int) -> None:
+    def disappearance(self, rounds: int, seconds: float = 600) -> None:
         """Take hidden documents away: what others search and ask must come back as before."""
+        until = time.monotonic() + seconds
         for _ in range(rounds):
+            if time.monotonic() > until:
+                return
             person = self._dice.choice(self.world.people)
             paper = self._hidden_paper(person)
             if paper is None or paper.shelf.tenant != person.tenant:
