@@ -122,8 +122,6 @@ def main() -> int:
     from dialect_house import a_running_server, furnished
     from upstream import Upstream
 
-    from conftest import a_running_server, furnished
-
     bad = 0
     with tempfile.TemporaryDirectory() as folder, Upstream() as upstream:
         key, _ = furnished(Path(folder) / "data", upstream)
