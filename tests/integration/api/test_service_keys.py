@@ -50,6 +50,7 @@ def _approved(house: House, use_case: str, collection: str) -> None:
         oversight="none",
         retention_days=400,
         collections=[collection],
+        screening=cases.not_prohibited("It judges nobody."),
     )
     cases.approve(house.person(f"second {use_case}", roles=("admin", "user")), use_case)
 
@@ -132,7 +133,9 @@ def test_a_services_key_asks_under_its_use_case_and_reaches_nothing_else_on_any_
         (shown,) = [one for one in listed if one["use_case"] == "counter"]
         assert shown["last_used"]
         assert key not in json.dumps(listed)
-        casemate("usecase", "suspend", "counter", data=data).fine()
+        casemate(
+            "usecase", "suspend", "counter", "--reason", "It is looked into.", data=data
+        ).fine()
         assert server.ask(DOG_TAX, key=key).status == 403
         assert posted(server, "/v1/chat/completions", a_chat("counter"), key).status == 404
         assert server.http("GET", "/mistral/v1/libraries", key=key).json["data"] == []

@@ -69,7 +69,7 @@ def main(data: Path, act: str, name: str) -> None:
             case "revoke":
                 gate.keys.revoke(owner, name)
             case "suspend":
-                gate.use_cases.suspend(owner, name)
+                gate.use_cases.suspend(owner, name, "It is looked into.")
             case "lower":
                 gate.principals.change(owner, name, roles=("auditor",))
             case "sign-out":
