@@ -6,9 +6,11 @@ from pathlib import Path
 
 
 def main() -> None:
-    """Run the command line, giving it the server that it may start."""
+    """Run the command line, guarded, giving it the server that it may start."""
     from casemate.cli.main import run
+    from casemate.gate import guard
 
+    guard.stand()
     run(_serve, _serve_witness)
 
 

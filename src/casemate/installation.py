@@ -13,6 +13,7 @@ from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import ExitStack, aclosing, asynccontextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
@@ -25,34 +26,47 @@ from casemate.engines.in_turn import CHARACTERS_PER_TOKEN, InTurn
 from casemate.engines.registry import Engines
 from casemate.engines.schedule import Flow
 from casemate.engines.turns import Turns
-from casemate.errors import Invalid, NotFound
+from casemate.errors import Invalid, NotFound, Refused
+from casemate.gate import guard, perimeter
 from casemate.gate.acts import stamp
 from casemate.gate.admission import Admission, Gate
 from casemate.gate.budget import Use
+from casemate.gate.configured import Configured
+from casemate.gate.country import Country
+from casemate.gate.perimeter import Perimeter
+from casemate.gate.refusal import Telling
 from casemate.ledger.cosigning import Cosigning
+from casemate.ledger.keys import KeyFile, Keys
 from casemate.ledger.log import Log
-from casemate.ledger.note import Signer
+from casemate.ledger.object_shelf import ObjectShelf
 from casemate.ledger.record import Ledger
+from casemate.ledger.shelf import Shelf
 from casemate.library.carrying import DocumentsInBundles
+from casemate.library.downgrading import Downgrades
 from casemate.library.index import TantivyIndex
+from casemate.library.labelled import Labelled
 from casemate.library.library import Library
 from casemate.models.bundle.bundles import Bundles
 from casemate.models.bundle.carrying import ModelsInBundles
 from casemate.models.registry import Models
+from casemate.oversight.applying import Applying
 from casemate.oversight.forgetting import Forgetting
 from casemate.oversight.hold import Holds
 from casemate.oversight.retention import Retention
 from casemate.oversight.review import Reviews
+from casemate.oversight.rotation import Rotation
 from casemate.oversight.witnessing import Witnessing, load_policy, poster
+from casemate.reasoning.conversation import high_water
 from casemate.reasoning.event import Event, Request
 from casemate.reasoning.explain import Explanation, explain
-from casemate.reasoning.record import Runs
+from casemate.reasoning.record import Runs, recorded
 from casemate.reasoning.replay import Replay, replay
 from casemate.reasoning.run import Reasoner
 from casemate.settings import Settings
 from casemate.store.blobs import Blobs, FolderBlobs, S3Blobs
+from casemate.store.bucket import bucket_of
 from casemate.store.database import Database
-from casemate.store.folder import DataFolder, disk_problem, write_durably
+from casemate.store.folder import DataFolder, disk_problem
 from casemate.store.keyring import Keyring, master_key
 
 if TYPE_CHECKING:
@@ -66,13 +80,6 @@ _KEY_FILE = "ledger.key"
 _PASSAGES, _USUAL_ANSWER = 1024, 512
 
 
-class _SealedKey(msgspec.Struct, forbid_unknown_fields=True):
-    """The ledger's signing key as it lies in the data folder."""
-
-    origin: str
-    sealed: bytes
-
-
 class Installation:
     """One data folder, open. Close it to give the folder back."""
 
@@ -84,14 +91,22 @@ class Installation:
         closing.callback(self.database.close)
         master = master_key(folder.master_key, make=folder.fresh)
         self.keyring = Keyring(master, self.database)
-        self.blobs: Blobs = (
-            S3Blobs.at(settings.blobs) if settings.blobs else FolderBlobs(folder.blobs)
+        self.blobs = self._blobs()
+        self._key_file = KeyFile(folder.path / _KEY_FILE, self.keyring)
+        keys = self._keys()
+        self.log = Log.open(
+            self._shelf(),
+            keys.current,
+            keys.also,
+            least=0 if folder.fresh else max(1, recorded(self.database)),
         )
-        self.log = Log.open(folder.ledger, self._signer())
         closing.callback(self.log.close)
         self.ledger = Ledger(self.log)
         self.gate = Gate.open(folder, self.database, self.ledger, settings, clock=_now)
         closing.callback(self.gate.budgets.close)
+        self.rotation = Rotation(self.log, self._key_file, self.gate)
+        if guard.standing():
+            closing.callback(Telling(self.gate.acts).close)
         country = self.gate.country
         self.models = Models(self.database, self.gate, folder.models)
         self.witnessing = self._witnessing(closing)
@@ -117,6 +132,11 @@ class Installation:
             new_id=_new_id,
             most_bytes=settings.upload_mebibytes << 20,
             thesaurus=country.thesaurus,
+            may_hold=self._may_hold,
+        )
+        self.labelled = Labelled(self.library, self.gate, self.log.vkey.split("+", 1)[0])
+        self.downgrades = Downgrades(
+            self.database, self.gate, self.library, clock=_stamp, new_id=_new_id
         )
         self.carried_models = ModelsInBundles(self.models, self.database)
         self.carried_documents = DocumentsInBundles(self.library)
@@ -148,6 +168,7 @@ class Installation:
             new_id=_new_id,
             random=secrets.token_bytes,
         )
+        self.applying = Applying(self.gate, self.library)
         self.retention = Retention(self.database, self.gate, self.holds)
         self.forgetting = Forgetting(
             self.database, self.keyring, self.gate, self.ledger, self.library, self.holds
@@ -222,6 +243,9 @@ class Installation:
             policy = self.gate.country.policy
             asked = policy.parse(request.label) if request.label else policy.lowest()
             label = asked.join(policy.parse(manifest.label))
+            label = await asyncio.to_thread(
+                high_water, self.runs, admission, request.history, label
+            )
             events = self._reasoner.run(admission, request, engine, manifest.digest(), label)
             async with aclosing(events):
                 async for event in events:
@@ -245,6 +269,43 @@ class Installation:
         async with self._served(admission, _size(contents)) as (_, engine):
             return await replay(run, contents, engine, label, now, self.settings.run_seconds)
 
+    def configured(self) -> list[Configured]:
+        """Every address that this installation was told to use, with its place or the problem."""
+        places = self.gate.perimeter
+        found = self._chosen()
+        for model in self.models.list(self.gate.owner()):
+            if model.manifest.address is not None and model.state != "withdrawn":
+                address, label = model.manifest.address, model.label
+                look = partial(places.declared, address, label)
+                found.append(Configured.of(f"model {model.manifest.name} at", address, look))
+        return found
+
+    def require_inside(self) -> None:
+        """Raise Refused if an address in the settings lies outside the perimeter."""
+        for one in self._chosen():
+            one.require()
+
+    def _chosen(self) -> list[Configured]:
+        """What the settings name. What people register is refused when it is registered."""
+        places, lowest = self.gate.perimeter, self.gate.country.policy.lowest()
+        found = [
+            Configured.of("witness", address, partial(places.declared, address, lowest))
+            for address in (() if self.witnessing is None else self.witnessing.addresses)
+        ]
+        chosen = self.settings
+        if collector := chosen.otlp_endpoint:
+            look = partial(places.declared, collector, lowest)
+            found.append(Configured.of("collector of traces", collector, look))
+        for address, endpoint in (
+            (chosen.blobs, chosen.blobs_endpoint),
+            (chosen.ledger, chosen.ledger_endpoint),
+        ):
+            if address:
+                bucket, _ = bucket_of(address)
+                look = partial(places.bucket, bucket, endpoint, lowest)
+                found.append(Configured.of("bucket", f"{address} at {endpoint}", look))
+        return found
+
     def _witnessing(self, closing: ExitStack) -> Witnessing | None:
         if not self.settings.witnesses:
             return None
@@ -261,6 +322,34 @@ class Installation:
         witnessing = Witnessing(self.log, cosigning, policy, self.gate.acts)
         closing.callback(witnessing.close)
         return witnessing
+
+    def _shelf(self) -> Path | Shelf:
+        """Where the ledger lies. Raises Refused if that is a bucket outside the perimeter."""
+        chosen = self.settings
+        if not chosen.ledger:
+            return self.folder.ledger
+        # Before there is a gate, since the gate records what it does in the ledger.
+        country = Country.load(chosen.country)
+        places = Perimeter.load(self.folder.path / perimeter.FILE, country)
+        bucket, _ = bucket_of(chosen.ledger)
+        places.bucket(bucket, chosen.ledger_endpoint, country.policy.lowest())
+        return ObjectShelf.at(chosen.ledger, chosen.ledger_endpoint)
+
+    def _blobs(self) -> Blobs:
+        chosen = self.settings
+        if not chosen.blobs:
+            return FolderBlobs(self.folder.blobs)
+        return S3Blobs.at(
+            chosen.blobs,
+            chosen.blobs_endpoint,
+            lambda: self._may_hold(self.gate.country.policy.lowest()),
+        )
+
+    def _may_hold(self, label: Label) -> None:
+        """Raise Refused if originals of ``label`` may not go to the bucket, where there is one."""
+        if self.settings.blobs:
+            bucket, _ = bucket_of(self.settings.blobs)
+            self.gate.perimeter.bucket(bucket, self.settings.blobs_endpoint, label)
 
     @asynccontextmanager
     async def _served(
@@ -300,43 +389,42 @@ class Installation:
         recorded = self.runs.get(caller, run)
         # Generation needs a right to it, also where it repeats what was said before.
         admission = self.gate.admit(caller, use_case=recorded.use_case, model=recorded.model)
+        manifest = self.models.approved(recorded.model)
+        policy = self.gate.country.policy
+        label = policy.parse(recorded.label).join(policy.parse(manifest.label))
+        if not admission.label.dominates(label):
+            raise Refused(
+                "This run is above what you may use here by now.",
+                "Ask whoever gave you access.",
+            )
         self.gate.acts.record("run.repeated", caller.principal, run=run)
-        return admission, contents, self.gate.country.policy.parse(recorded.label)
+        return admission, contents, label
 
     def _start(self) -> None:
         if self.folder.fresh:
             self.gate.first_start(_account())
             self.models.register_builtin()
+            self.gate.perimeter.settle()
             self.folder.finish_creation()
             return
+        self.gate.perimeter.settle()
         self.models.recover()
         self.runs.recover()
         self.library.recover()
         self.bundles.recover()
         self.forgetting.recover()
 
-    def _signer(self) -> Signer:
-        path = self.folder.path / _KEY_FILE
+    def _keys(self) -> Keys:
         if self.folder.fresh:
             origin = self.settings.origin or f"casemate.local/{secrets.token_hex(4)}"
-            signer = Signer.generate(origin)
-            sealed = self.keyring.seal("ledger", signer.seed, about=origin)
-            write_durably(path, msgspec.json.encode(_SealedKey(origin, sealed)))
-            return signer
-        try:
-            kept = msgspec.json.decode(path.read_bytes(), type=_SealedKey)
-        except (OSError, msgspec.DecodeError):
+            return self._key_file.make(origin)
+        keys = self._key_file.read()
+        if self.settings.origin not in ("", keys.current.name):
             raise Invalid(
-                "The ledger's signing key is missing or damaged.", "Restore it from a backup."
-            ) from None
-        if self.settings.origin not in ("", kept.origin):
-            raise Invalid(
-                f"The ledger's origin is {kept.origin} and cannot be changed.",
+                f"The ledger's origin is {keys.current.name} and cannot be changed.",
                 "Take the setting `origin` out, or start a new data folder.",
             )
-        return Signer.from_seed(
-            kept.origin, self.keyring.open("ledger", kept.sealed, about=kept.origin)
-        )
+        return keys
 
 
 def _size(contents: dict[str, Any]) -> int:

@@ -65,6 +65,7 @@ def serve(path: Path, host: str | None, port: int | None, say: Callable[[str], N
     with contextlib.closing(listener):
         taken = listener.getsockname()[1]
         with Installation.open(path, host=chosen.host, port=taken) as installation:
+            installation.require_inside()
             asyncio.run(_run(installation, listener, say))
 
 

@@ -43,9 +43,21 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
             description="Name of the ledger, a host or path you control; fixed at first start.",
         ),
     ] = ""
+    ledger: Annotated[
+        str,
+        Meta(description="Where the ledger's files lie: empty for the data folder, or s3://…"),
+    ] = ""
+    ledger_endpoint: Annotated[
+        str,
+        Meta(description="Server of the bucket in `ledger`: https://… or, inside, http://…"),
+    ] = ""
     blobs: Annotated[
         str,
         Meta(description="Where documents' originals lie: empty for the data folder, or s3://…"),
+    ] = ""
+    blobs_endpoint: Annotated[
+        str,
+        Meta(description="Server of the bucket in `blobs`: https://… or, inside, http://…"),
     ] = ""
     link_minutes: Annotated[
         int, Meta(ge=1, le=1440, description="Minutes for which a sign-in link works, once.")

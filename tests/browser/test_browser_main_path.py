@@ -84,6 +84,7 @@ def test_another_use_case_offers_other_collections(
         oversight="none",
         retention_days=gate.country.retention_floor_days,
         collections=[library.collection(owner, "animals").id],
+        screening=gate.use_cases.not_prohibited("It judges nobody."),
     )
     gate.use_cases.approve(Caller(second, None, "local"), "pets")
     try:
@@ -104,7 +105,7 @@ def test_another_use_case_offers_other_collections(
         expect(page.get_by_label("leisure")).to_be_checked()
         assert complaints == []
     finally:
-        gate.use_cases.retire(owner, "pets")
+        gate.use_cases.retire(owner, "pets", "The test is over.")
 
 
 def test_a_link_previewed_by_a_program_still_works(site: Site, opened: Opened) -> None:

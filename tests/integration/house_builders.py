@@ -85,6 +85,7 @@ class House:
             ceiling=self.label(ceiling),
             oversight="none",
             retention_days=400,
+            screening=use_cases.not_prohibited("It judges nobody."),
         )
         use_cases.approve(self.person(f"second {id}", ceiling, roles=("admin",)), id)
         return id

@@ -31,8 +31,8 @@ async def checkpoint(face: Face, request: Request) -> Response:
 
 
 async def key(face: Face, request: Request) -> Response:
-    """The key that verifies the log's signatures, as a vkey line."""
-    return _text(face.installation.ledger.vkey.strip().encode() + b"\n")
+    """The key that verifies the log's signatures, as a vkey line; two while the key changes."""
+    return _text("".join(f"{one}\n" for one in face.installation.ledger.vkeys).encode())
 
 
 async def tile(face: Face, request: Request) -> Response:

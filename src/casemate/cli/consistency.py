@@ -102,12 +102,13 @@ def _compare(
     from casemate.ledger.note import NoteError, Verifier
 
     try:
-        verifier = Verifier.parse(_read(key).decode("utf-8").removesuffix("\n"))
+        lines = _read(key).decode("utf-8").removesuffix("\n").split("\n")
+        verifiers = [Verifier.parse(line) for line in lines]
     except (NoteError, UnicodeDecodeError) as problem:
         raise Invalid(f"{key} is no verifying key: {problem}.", "Ask for the vkey line.") from None
     raw = [_checkpoint(data, name, source) for name in names]
     old, new = (
-        ledger.open_checkpoint(name, one, verifier) for name, one in zip(names, raw, strict=True)
+        ledger.open_checkpoint(name, one, *verifiers) for name, one in zip(names, raw, strict=True)
     )
     try:
         if ledger.compare_sizes(old, new):
@@ -117,10 +118,10 @@ def _compare(
             ledger.compare(old, new, given)
             hashes = len(given)
         elif source is not None:
-            copy = ledger.Copy.folder(source, verifier)
+            copy = ledger.Copy.folder(source, *verifiers)
             hashes = len(ledger.compare_with_copy(old, new, copy))
         else:
-            hashes = _ask(data, raw, [old, new], verifier.vkey)
+            hashes = _ask(data, raw, [old, new], lines)
     except ledger.TwoHistories as problem:
         if as_json:
             show.json({"consistent": False, "two_histories": True, "reason": problem.what})
@@ -129,12 +130,12 @@ def _compare(
     _print_verdict(old, new, hashes, as_json=as_json)
 
 
-def _ask(data: Path, raw: list[bytes], held: list[Held], vkey: str) -> int:
+def _ask(data: Path, raw: list[bytes], held: list[Held], vkeys: list[str]) -> int:
     """Let the log of the data folder compare."""
     from casemate.ledger.consistency import TwoHistories
 
     asked = {
-        "vkey": vkey,
+        "vkeys": vkeys,
         **{
             which: {"name": one.name, "note": note.decode("utf-8")}
             for which, one, note in zip(("old", "new"), held, raw, strict=True)

@@ -7,6 +7,7 @@ import os
 import sys
 from collections import Counter
 from collections.abc import Iterator
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -97,6 +98,11 @@ def collection_list(obj: dict[str, Any], principal: str | None, as_json: bool) -
     multiple=True,
     help="Who may read it (default: everyone): a principal's name or role:NAME; repeatable.",
 )
+@click.option(
+    "--review",
+    type=click.DateTime(["%Y-%m-%d"]),
+    help="The day to look at the label again (default: some years on, as the country says).",
+)
 @show.principal_option
 @show.json_option
 @click.pass_obj
@@ -105,6 +111,7 @@ def collection_create(
     name: str,
     label: str | None,
     readers: tuple[str, ...],
+    review: datetime | None,
     principal: str | None,
     as_json: bool,
 ) -> None:
@@ -112,6 +119,7 @@ def collection_create(
     arguments = {
         "name": name,
         "label": label,
+        "review": None if review is None else f"{review:%Y-%m-%d}T00:00:00Z",
         "readers": list(readers) or None,
         "principal": principal,
     }
@@ -121,7 +129,7 @@ def collection_create(
 
 @click.group()
 def document() -> None:
-    """Documents: list, show, delete."""
+    """Documents: list, show, delete, downgrade."""
 
 
 @document.command("list")
@@ -172,6 +180,57 @@ def document_delete(
     arguments = {"document": document, "principal": principal}
     (gone,) = line.act(obj["data"], "document.delete", arguments)
     show.one(gone, as_json=as_json)
+
+
+@document.group()
+def downgrade() -> None:
+    """Lower labels, by their originator and a second person: request, approve, reject, list."""
+
+
+@downgrade.command("request")
+@show.data_option
+@click.argument("document")
+@click.option("--into", required=True, help="The collection, of a lower label, to have it in.")
+@click.option("--reason", required=True, help="Why it needs its label no longer.")
+@show.principal_option
+@show.json_option
+@click.pass_obj
+def downgrade_request(obj: dict[str, Any], /, as_json: bool, **arguments: Any) -> None:
+    """Ask that a document be had under a lower label too."""
+    (made,) = line.act(obj["data"], "downgrade.request", arguments)
+    show.one(made, as_json=as_json)
+
+
+@downgrade.command("list")
+@show.data_option
+@show.principal_option
+@show.json_option
+@click.pass_obj
+def downgrade_list(obj: dict[str, Any], principal: str | None, as_json: bool) -> None:
+    """List downgrades of what you may read, newest first."""
+    show.items(
+        line.act(obj["data"], "downgrade.list", {"principal": principal}),
+        ("id", "state", "name", "before", "after", "into", "requested_by", "reason"),
+        as_json=as_json,
+        empty="No downgrades.",
+    )
+
+
+def _decide(verb: str, help: str) -> None:
+    @downgrade.command(verb, help=help)
+    @show.data_option
+    @click.argument("id")
+    @show.principal_option
+    @show.json_option
+    @click.pass_obj
+    def decide(obj: dict[str, Any], id: str, principal: str | None, as_json: bool) -> None:
+        arguments = {"id": id, "principal": principal}
+        (decided,) = line.act(obj["data"], f"downgrade.{verb}", arguments)
+        show.one(decided, as_json=as_json)
+
+
+_decide("approve", "Approve, as a second person: a new document is made, the old one stays.")
+_decide("reject", "Say no.")
 
 
 def files_of(paths: tuple[str, ...]) -> tuple[list[tuple[str, str]], int]:

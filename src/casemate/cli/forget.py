@@ -141,7 +141,12 @@ def _tell(name: str, done: Item) -> None:
     click.echo(f"Erased:  {', '.join(f'{number} {what}' for what, number in counts.items())}")
     for one in _REMAINS:
         click.echo(f"Remains: {one.format(pseudonym=done['pseudonym'])}")
+    hidden = sum(document["name"] is None for document in done["remaining"])
+    if hidden:
+        click.echo(f"Remains: {hidden} in shared collections that you may not read")
     for document in done["remaining"]:
+        if document["name"] is None:
+            continue
         click.echo(
             f"Remains: {document['name']} in the shared collection {document['collection']}, "
             f"to which it belongs ({document['id']})"

@@ -37,7 +37,7 @@ def _period_options(command: F) -> F:
 
 @click.group()
 def ledger() -> None:
-    """The ledger: key, checkpoint, check, show, search, export, consistency."""
+    """The ledger: key, rotate, checkpoint, check, show, search, export, consistency."""
 
 
 @ledger.command("key")
@@ -45,12 +45,82 @@ def ledger() -> None:
 @show.json_option
 @click.pass_obj
 def ledger_key(obj: dict[str, Any], as_json: bool) -> None:
-    """Print the verifying key, as one vkey line."""
+    """Print the verifying key, as one vkey line; two while the ledger changes its key.
+
+    With --json also the keys that signed once.
+    """
     (found,) = line.act(obj["data"], "ledger.key", {})
     if as_json:
         show.json(found)
     else:
-        click.echo(found["vkey"])
+        _print_keys(found)
+
+
+@ledger.group("rotate")
+def rotate() -> None:
+    """Change the ledger's key: begin, then finish or cancel."""
+
+
+@rotate.command("begin")
+@show.data_option
+@show.principal_option
+@show.json_option
+@click.pass_obj
+def rotate_begin(obj: dict[str, Any], principal: str | None, as_json: bool) -> None:
+    """Make a new key that signs beside the current one from now on."""
+    found = _rotate(obj, "begin", principal)
+    if as_json:
+        show.json(found)
+        return
+    _print_keys(found)
+    click.echo(
+        "Both keys sign from now on. Give the second to auditors and witnesses; when all of them "
+        "have it, `casemate ledger rotate finish`.",
+        err=True,
+    )
+
+
+@rotate.command("finish")
+@show.data_option
+@show.principal_option
+@show.json_option
+@click.pass_obj
+def rotate_finish(obj: dict[str, Any], principal: str | None, as_json: bool) -> None:
+    """Let the new key sign alone; the old one still proves what it signed."""
+    found = _rotate(obj, "finish", principal)
+    if as_json:
+        show.json(found)
+        return
+    _print_keys(found)
+    click.echo(
+        "The new key signs alone. Keep the old verifying key: receipts from before need it.",
+        err=True,
+    )
+
+
+@rotate.command("cancel")
+@show.data_option
+@show.principal_option
+@show.json_option
+@click.pass_obj
+def rotate_cancel(obj: dict[str, Any], principal: str | None, as_json: bool) -> None:
+    """Give the new key up; the current one signs alone again."""
+    found = _rotate(obj, "cancel", principal)
+    if as_json:
+        show.json(found)
+    else:
+        _print_keys(found)
+
+
+def _rotate(obj: dict[str, Any], step: str, principal: str | None) -> Item:
+    (found,) = line.act(obj["data"], "ledger.rotate", {"step": step, "principal": principal})
+    return found
+
+
+def _print_keys(found: Item) -> None:
+    click.echo(found["vkey"])
+    if found["next"] is not None:
+        click.echo(found["next"])
 
 
 @ledger.command("checkpoint")

@@ -22,6 +22,7 @@ import msgspec
 from casemate import errors
 from casemate.cli.acts import Item, perform
 from casemate.errors import CasemateError, Unavailable
+from casemate.gate.guard import Ways
 
 if TYPE_CHECKING:
     from casemate.installation import Installation
@@ -166,7 +167,9 @@ def _connect(path: Path) -> socket.socket | None:
         return None
     try:
         connection = socket.socket(socket.AF_UNIX)
+        ways = Ways()
         try:
+            ways.own(_short(folder))
             connection.connect(_short(folder))
         except OSError:
             connection.close()

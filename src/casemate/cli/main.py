@@ -16,16 +16,20 @@ import click
 
 from casemate import __version__
 from casemate.cli import (
+    apply,
     bundle,
     demo,
     documents,
     forget,
-    governance,
+    labels,
     models,
     people,
+    perimeter,
+    policy,
     questions,
     quota,
     record,
+    usecase,
     verify,
     witness,
 )
@@ -62,8 +66,8 @@ def up(context: click.Context, data: Path | None, host: str | None, port: int | 
 
 
 _MODULES = (
-    *(questions, documents, people, forget, governance, quota, models, bundle),
-    *(record, verify, witness, demo),
+    *(questions, documents, labels, people, forget, perimeter, quota, models, bundle),
+    *(usecase, policy, apply, record, verify, witness, demo),
 )
 for module in _MODULES:
     for command in module.COMMANDS:

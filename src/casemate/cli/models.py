@@ -122,8 +122,9 @@ def model_import(
     FOLDER holds GGUF or safetensors weights, what belongs to them, and manifest.toml (or .json):
     name, version, intended_use, limits, label, and where its profile does not say them
     architecture, licence and origin; weights, tokenizer, adapters and files name every file.
-    Optional: profile, evaluation, context_length, release and lineage. It has to be signed by
-    somebody that this installation believes (`casemate model trust`).
+    Optional: profile, evaluation, context_length, release, lineage, and made_from: the labels of
+    training data, adapters and other models in it, which its own has to dominate. It has to be
+    signed by somebody that this installation believes (`casemate model trust`).
     """
     arguments = {
         "folder": folder if folder == "nano" else _absolute(_folder_there(folder)),

@@ -10,6 +10,7 @@ import os
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Self
 
 import sqlalchemy as sa
@@ -21,19 +22,23 @@ from casemate.gate.budget import Asker, Budgets
 from casemate.gate.caller import Caller
 from casemate.gate.capacity import Capacities
 from casemate.gate.country import Country
+from casemate.gate.enforcement import Enforcement
 from casemate.gate.key import Keys
 from casemate.gate.label import Label
+from casemate.gate.memory import Memory
 from casemate.gate.password import Passwords
 from casemate.gate.perimeter import Perimeter
-from casemate.gate.policy import ACTIONS, Decision, Kind, PolicySet
+from casemate.gate.policy import ACTIONS, KINDS, Decision, PolicySet, Resource
 from casemate.gate.principal import ROLES, Principal, Principals
 from casemate.gate.quota import Quotas
 from casemate.gate.reach import Reach, Reaches
-from casemate.gate.right import Rights, installation
+from casemate.gate.register import UseCases
+from casemate.gate.right import RUNS, Rights, installation
+from casemate.gate.screening import Answer, all_no, screened
 from casemate.gate.session import Sessions
 from casemate.gate.share import NO_STANDING, Shares, Standing
 from casemate.gate.token import Random, identifier
-from casemate.gate.usecase import UseCase, UseCases
+from casemate.gate.usecase import UseCase
 from casemate.settings import Settings
 from casemate.store.database import Database
 from casemate.store.folder import DataFolder
@@ -41,15 +46,6 @@ from casemate.store.tables import principals, tenants, use_cases
 
 DOCUMENTS = "documents"  # the use case made at first start
 QUOTE = "quote"  # the model that is always there
-
-_RUNS = frozenset({"ask", "search"})
-_KINDS: dict[str, Kind] = {
-    "installation": "Installation",
-    "collection": "Collection",
-    "use_case": "UseCase",
-    "model": "Model",
-    "run": "Run",
-}
 
 
 @dataclass(frozen=True)
@@ -83,6 +79,7 @@ class Gate:
         rights: Rights,
         perimeter: Perimeter,
         settings: Settings,
+        policy_folder: Path,
         random: Random = os.urandom,
         passwords: Passwords | None = None,
     ) -> None:
@@ -91,9 +88,10 @@ class Gate:
         self.rights = rights
         self.acts = rights.acts
         self.perimeter = perimeter
+        self.memory = Memory(database.rights_changes)
         passwords = passwords or Passwords(random)
-        self.principals = Principals(database, country, rights, passwords, random)
-        self.keys = Keys(database, self.principals, rights, random)
+        self.principals = Principals(database, country, rights, passwords, random, self.memory)
+        self.keys = Keys(database, self.principals, rights, random, self.memory)
         self.sessions = Sessions(
             database,
             self.principals,
@@ -103,8 +101,9 @@ class Gate:
             link_minutes=settings.link_minutes,
             session_hours=settings.session_hours,
         )
-        self._reaches = Reaches(database, country, rights)
-        self.use_cases = UseCases(database, country, rights, self._reaches)
+        self._reaches = Reaches(database, country, rights, self.memory)
+        self.use_cases = UseCases(database, country, rights, self._reaches, self.memory, random)
+        self.enforcement = Enforcement(database, policy_folder, country, rights, self.memory)
         self.quotas = Quotas(database, rights, self.principals, self.use_cases, time.monotonic)
         self.shares = Shares(database, rights, time.monotonic)
         self.capacities = Capacities(database, rights, time.monotonic)
@@ -138,7 +137,9 @@ class Gate:
             PolicySet.install(folder.policies)
         rights = Rights(PolicySet.load(folder.policies), Acts(ledger, clock))
         places = Perimeter.load(folder.path / perimeter.FILE, country, rights)
-        return cls(database, country, rights, places, settings, random, passwords)
+        gate = cls(database, country, rights, places, settings, folder.policies, random, passwords)
+        gate.enforcement.start()
+        return gate
 
     @property
     def policies(self) -> PolicySet:
@@ -168,7 +169,7 @@ class Gate:
                 made = self.principals.read(row)
             known = sa.select(use_cases.c.id).where(use_cases.c.id == DOCUMENTS)
             if connection.execute(known).first() is None:
-                self.use_cases.insert(connection, None, self._documents(made))
+                self.use_cases.insert(connection, None, self._documents(made), self._harmless())
         return Caller(made, None, "local")
 
     def owner(self) -> Caller:
@@ -199,7 +200,7 @@ class Gate:
         hidden are one), Refused (also for a collection that the caller may read, but not under
         this use case); what policies refuse is recorded.
         """
-        if action not in _RUNS:
+        if action not in RUNS:
             # Only these are refused under a use case that is not approved: see limits.cedar.
             raise Invalid(f"A run cannot {action[:40]!r}.", "It can ask or search.")
         caller = self._now(caller)
@@ -239,15 +240,12 @@ class Gate:
             raise Invalid(f"There is no action {action[:40]!r}.", f"{', '.join(sorted(ACTIONS))}.")
         caller = self._now(caller)
         kind, _, id = resource.partition(":")
-        if kind not in _KINDS:
-            raise Invalid(f"There is no resource {kind[:40]!r}.", f"{', '.join(_KINDS)}.")
+        if kind not in KINDS:
+            raise Invalid(f"There is no resource {kind[:40]!r}.", f"{', '.join(KINDS)}.")
         labels = [] if label is None else [label]
         if not id:
-            target = replace(installation(caller.principal), kind=_KINDS[kind], id=kind)
-            if kind == "collection":
-                target = replace(target, readers=())
-            return self.rights.require(caller, action, target, labels=labels)
-        thing = self._reaches.thing(_KINDS[kind], id, caller.principal.tenant)
+            return self.rights.require(caller, action, self._new(caller, kind), labels=labels)
+        thing = self._reaches.thing(KINDS[kind], id, caller.principal.tenant)
         if thing is None:
             raise _absent(kind)
         found, own = thing
@@ -259,6 +257,22 @@ class Gate:
                 raise _absent(kind)
             self.rights.refuse(caller, action, found, decision)
         return decision
+
+    def thing(self, caller: Caller, kind: str, id: str) -> tuple[Resource, list[Label]] | None:
+        """What policies see of a thing, and its labels, if ``caller`` may see it; else None.
+
+        Without an id: of a new one.
+        """
+        if not id:
+            return self._new(caller, kind), []
+        found = self._reaches.thing(KINDS[kind], id, caller.principal.tenant)
+        if found is None:
+            return None
+        seen = any(
+            self.rights.decide(caller, action, found[0], labels=found[1]).allowed
+            for action in ("read", "administer")
+        )
+        return found if seen else None
 
     def collections(self, caller: Caller, use_case: UseCase | None = None) -> list[Reach]:
         """The collections that ``caller`` may read (under ``use_case``), by name.
@@ -282,6 +296,10 @@ class Gate:
             raise Unauthenticated("You are not signed in, or no longer.", "Sign in again.")
         return replace(caller, principal=principal)
 
+    def _new(self, caller: Caller, kind: str) -> Resource:
+        target = replace(installation(caller.principal), kind=KINDS[kind], id=kind)
+        return replace(target, readers=()) if kind == "collection" else target
+
     def _use_case(self, caller: Caller, wanted: str | None) -> UseCase:
         bound = caller.use_case
         if bound is not None and wanted not in (None, bound):
@@ -294,17 +312,29 @@ class Gate:
     def _decide(self, caller: Caller, action: str, chosen: UseCase, label: Label) -> Decision:
         approved, resource = chosen.state == "approved", chosen.resource()
         decision = self.rights.decide(caller, action, resource, labels=[label], approved=approved)
-        if decision.allowed:
-            return decision
+        if approved and decision.allowed:
+            now, hours = self.acts.clock(), chosen.hours
+            if hours is None or hours.open_at(now):
+                return decision
+            decision = replace(decision, allowed=False, deciding=("outside-opening-hours",))
+            opens = hours.next_opening(now)
+            what = f"Use case {chosen.id} is open {hours}, and it is closed now."
+            advice = f"Ask again when it opens: {opens:%A %d %B %Y, %H:%M}, {hours.zone}."
+        elif approved:
+            self.rights.refuse(caller, action, resource, decision)
+        else:
+            # A rule in code: whatever the policy files say, there is no run without an approval.
+            decision = replace(decision, allowed=False)
+            what = f"Use case {chosen.id} is {chosen.state}, not approved."
+            advice = (
+                "Ask under another use case: `casemate usecase list`."
+                if chosen.state == "retired"
+                else f"A second person approves it: `casemate usecase approve {chosen.id}`."
+            )
         try:
             self.rights.refuse(caller, action, resource, decision)
         except Refused as refusal:
-            if approved:
-                raise
-            raise Refused(
-                f"Use case {chosen.id} is {chosen.state}, not approved.",
-                f"A second person approves it: `casemate usecase approve {chosen.id}`.",
-            ) from refusal
+            raise Refused(what, advice) from refusal
 
     def _model(self, use_case: UseCase, wanted: str | None) -> tuple[str, str]:
         chosen = use_case.models[0] if wanted is None else wanted
@@ -317,19 +347,25 @@ class Gate:
 
     def _documents(self, owner: Principal) -> UseCase:
         return UseCase(
-            DOCUMENTS,
-            owner.tenant,
-            owner.id,
-            "Questions about one's own documents.",
-            "Each organisation's own tasks; no decision about a person.",
-            "minimal",
-            (QUOTE,),
-            None,
-            self.country.policy.lowest(),
-            "none",
-            self.country.retention_floor_days,
-            "approved",
+            id=DOCUMENTS,
+            tenant=owner.tenant,
+            owner=owner.id,
+            purpose="Questions about one's own documents.",
+            legal_basis="Each organisation's own tasks; no decision about a person.",
+            risk="minimal",
+            models=(QUOTE,),
+            ceiling=self.country.policy.lowest(),
+            oversight="none",
+            retention_days=self.country.retention_floor_days,
+            state="approved",
+            proposed_by=owner.id,
         )
+
+    def _harmless(self) -> tuple[Answer, ...]:
+        """The screening of ``documents``, which is the same everywhere."""
+        today, questions = self.acts.clock().date(), self.country.questions
+        reason = "It shows what documents say, in their own words; nobody is judged or observed."
+        return screened(questions, all_no(questions, reason, today), today)
 
 
 def _absent(kind: str) -> NotFound:

@@ -10,27 +10,13 @@ import socket
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
+from casemate.gate.guard import Ways
+
 if TYPE_CHECKING:
     import aiohttp
     from aiohttp.abc import AbstractResolver, ResolveResult
 
-    from casemate.gate.perimeter import Route
-
-
-class Ways:
-    """The ways that the perimeter allowed, by host; a newer one to a host replaces the older."""
-
-    def __init__(self) -> None:
-        self._routes: dict[str, Route] = {}
-
-    def allow(self, route: Route) -> None:
-        """Let connections to the host of ``route`` go to its addresses."""
-        self._routes[route.host] = route
-
-    def to(self, host: str) -> tuple[str, ...]:
-        """The addresses that were checked for ``host``; none if it never was."""
-        route = self._routes.get(host)
-        return () if route is None else route.addresses
+__all__ = ["Ways", "session"]
 
 
 def session(

@@ -9,14 +9,15 @@ import ipaddress
 import socket
 import threading
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
-from casemate.errors import NotFound, Refused, Unavailable
+from casemate.errors import Conflict, NotFound, Refused, Unavailable
 from casemate.gate import address
 from casemate.gate.acts import digest
 from casemate.gate.address import Address
+from casemate.gate.guard import asking_for
 from casemate.gate.label import Label
 from casemate.gate.place import FILE, Entry, Place, added, checked, declared, written
 from casemate.gate.policy import Resource
@@ -29,7 +30,9 @@ if TYPE_CHECKING:
 
 __all__ = ["FILE", "Perimeter", "Place", "Resolver", "Route", "system_resolver"]
 
-_LOCAL_NAMES = frozenset({"localhost"})
+LOCAL_NAMES = frozenset({"localhost"})
+KNOWN = "perimeter.digest"  # of the places as the ledger last learned of them
+_MOST_ADDRESSES = 64
 
 Resolver = Callable[[str, int], Sequence[str]]
 
@@ -42,11 +45,13 @@ class Route:
     host: str
     port: int | None
     addresses: tuple[str, ...]  # IPs, or the one path of a socket
+    in_force: Callable[[], bool] = field(default=lambda: True, compare=False, repr=False)
 
 
 def system_resolver(host: str, port: int) -> list[str]:
     """The IPs of ``host`` as this machine sees them. Raises OSError."""
-    found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    with asking_for(host):
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
     return list(dict.fromkeys(str(entry[4][0]) for entry in found))
 
 
@@ -57,13 +62,14 @@ class Perimeter:
         self,
         path: Path,
         country: Country,
-        places: tuple[Place, ...],
+        content: bytes,
         rights: Rights | None,
         resolve: Resolver,
     ) -> None:
         self._path = path
         self._country = country
-        self._places = places
+        self._places = declared(content, country)
+        self._content = content  # as it was read or written last
         self._rights = rights
         self._resolve = resolve
         self._changing = threading.Lock()
@@ -82,16 +88,22 @@ class Perimeter:
         ``rights`` None: to look only, ``add`` and ``remove`` refuse. Raises Invalid naming the
         place that is wrong; Unavailable if the file cannot be read.
         """
-        try:
-            content = path.read_bytes() if path.exists() else b""
-        except OSError as problem:
-            raise disk_problem(problem) from problem
-        return cls(path, country, declared(content, country), rights, resolve)
+        return cls(path, country, _read(path), rights, resolve)
 
     @property
     def places(self) -> tuple[Place, ...]:
         """The places, as declared."""
         return self._places
+
+    @property
+    def digest(self) -> str:
+        """Of the places, as entries of the ledger name it."""
+        return _digest(self._places)
+
+    @property
+    def edited(self) -> bool:
+        """Whether the file differs from what is in force. Raises Unavailable."""
+        return _read(self._path) != self._content
 
     def check(self, url: str, label: Label) -> Place:
         """The place ``url`` lies in, if information labelled ``label`` may go there.
@@ -112,8 +124,50 @@ class Perimeter:
         where = Address.parse(url)
         place = self._allowed(where, label)
         if where.ip is not None or where.port is None:
-            return Route(place, where.host, where.port, (where.host,))
-        return Route(place, where.host, where.port, self._resolved(where.host, where.port))
+            addresses: tuple[str, ...] = (where.host,)
+        else:
+            addresses = self._resolved(place, where.port)
+        return Route(place, where.host, where.port, addresses, lambda: place in self._places)
+
+    def bucket(self, name: str, endpoint: str, label: Label) -> Place:
+        """The place of a bucket at the server ``endpoint``, decided in advance like ``declared``.
+
+        Raises Refused. A host that is declared for itself is not thereby declared for buckets.
+        """
+        return self._allowed(Address.parse(endpoint), label, name)
+
+    def addresses(self, place: Place) -> tuple[str, ...]:
+        """What the name of ``place`` means now, checked; its host where that is no name."""
+        if place.is_socket or place.network is not None:
+            return (place.host,)
+        return self._resolved(place, place.ports[0])
+
+    def settle(self) -> None:
+        """Record it if the file was changed while nothing watched. Call once, at start."""
+        if self._rights is None:
+            return
+        path = self._path.with_name(KNOWN)
+        before = _read(path).decode("ascii", "replace").strip() or _digest(())
+        after = _digest(self._places)
+        if before != after:
+            self._rights.acts.record("perimeter.changed", None, before=before, after=after)
+        self._remember(after)
+
+    def reload(self, actor: Caller) -> tuple[Place, ...]:
+        """Put the file as it is now into force, on record; the places.
+
+        Raises Refused; Invalid naming the place that is wrong, and then what was in force stays.
+        """
+        rights = self._changer(actor)
+        with self._changing:
+            content = _read(self._path)
+            places = declared(content, self._country)
+            before, after = _digest(self._places), _digest(places)
+            if before != after:
+                rights.acts.record("perimeter.changed", actor.principal, before=before, after=after)
+            self._places, self._content = places, content
+            self._remember(after)
+        return places
 
     def add(
         self,
@@ -124,10 +178,22 @@ class Perimeter:
         ports: Iterable[int] = (),
         jurisdiction: str,
         ceiling: Label,
+        within: Iterable[str] = (),
+        transports: Iterable[str] = ("tcp",),
+        bucket: str = "",
     ) -> Place:
         """Declare a place, durably and on record. Raises Invalid, Refused, Conflict."""
         rights = self._changer(actor)
-        entry = Entry(name, host, jurisdiction, str(ceiling), list(ports))
+        entry = Entry(
+            name,
+            host,
+            jurisdiction,
+            str(ceiling),
+            list(ports),
+            list(within),
+            tuple(transports),
+            bucket,
+        )
         place = checked(entry, self._country)
         with self._changing:
             places = added(self._places, place, "Remove the other first, or choose another name.")
@@ -156,19 +222,31 @@ class Perimeter:
     def _change(
         self, rights: Rights, actor: Caller, act: str, place: Place, places: tuple[Place, ...]
     ) -> None:
-        before = digest([one.plain() for one in self._places])
-        after = digest([one.plain() for one in places])
+        if self.edited:
+            raise Conflict(
+                "The file of the perimeter was changed by hand and is not in force yet.",
+                "Put it into force first: `casemate perimeter reload`.",
+            )
+        before, after = _digest(self._places), _digest(places)
         rights.acts.record(
             act, actor.principal, place=digest(place.plain()), before=before, after=after
         )
+        content = written(places)
         try:
-            write_durably(self._path, written(places))
+            write_durably(self._path, content)
         except OSError as problem:
             raise disk_problem(problem) from problem
-        self._places = places
+        self._places, self._content = places, content
+        self._remember(after)
 
-    def _allowed(self, where: Address, label: Label) -> Place:
-        fitting = [place for place in self._places if place.holds(where)]
+    def _remember(self, known: str) -> None:
+        try:
+            write_durably(self._path.with_name(KNOWN), known.encode() + b"\n")
+        except OSError as problem:
+            raise disk_problem(problem) from problem
+
+    def _allowed(self, where: Address, label: Label, bucket: str = "") -> Place:
+        fitting = [place for place in self._places if place.holds(where, bucket)]
         if not fitting:
             raise Refused(
                 "This address is outside the perimeter: nobody has declared it with that port.",
@@ -184,7 +262,8 @@ class Perimeter:
             )
         return place
 
-    def _resolved(self, host: str, port: int) -> tuple[str, ...]:
+    def _resolved(self, place: Place, port: int) -> tuple[str, ...]:
+        host = place.host
         try:
             found = [ipaddress.ip_address(text) for text in self._resolve(host, port)]
         except (OSError, ValueError):
@@ -193,9 +272,26 @@ class Perimeter:
             raise Unavailable(f"The host {host} has no address now.", "Check its name and DNS.")
         for ip in found:
             address.check_reachable(ip)
-            if ip.is_loopback and host not in _LOCAL_NAMES:
+            if ip.is_loopback and host not in LOCAL_NAMES:
                 raise Refused(
                     "This address is outside the perimeter: its name leads to this machine.",
                     "Declare 127.0.0.1 or localhost if that is meant.",
                 )
-        return tuple(str(ip) for ip in found)
+            if place.within and not any(ip in network for network in place.within):
+                raise Refused(
+                    f"This address is outside the perimeter: the name of place {place.name!r} "
+                    "leads out of the networks it is declared to lie in.",
+                    "Check the name's DNS entry, or declare the network it moved to.",
+                )
+        return tuple(str(ip) for ip in found)[:_MOST_ADDRESSES]
+
+
+def _digest(places: Iterable[Place]) -> str:
+    return digest([place.plain() for place in places])
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes() if path.exists() else b""
+    except OSError as problem:
+        raise disk_problem(problem) from problem

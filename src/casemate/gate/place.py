@@ -8,6 +8,9 @@
     ports = [8000]               # none for a socket
     jurisdiction = "LU"
     ceiling = "lu:restricted"    # the highest label that may go there
+    within = ["10.1.0.0/16"]     # optional, for a name: the only networks that it may lead to
+    transports = ["tcp"]         # optional: tcp, udp or both
+    bucket = "letters"           # optional: this bucket at this host, and nothing else there
 """
 
 from __future__ import annotations
@@ -31,6 +34,11 @@ if TYPE_CHECKING:
 FILE = "perimeter.toml"
 _REPAIR = f"Correct {FILE} in the data folder."
 
+_TRANSPORTS = ("tcp", "udp")
+_NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,62}[A-Za-z0-9])?")
+# Amazon S3 User Guide, "General purpose bucket naming rules"; what is like an IP is refused too.
+_BUCKET = re.compile(r"(?!\d+\.\d+\.\d+\.\d+$)[a-z0-9](?:[a-z0-9-]|\.(?!\.)){1,61}[a-z0-9]")
+
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 
@@ -43,33 +51,55 @@ class Place:
     ports: tuple[int, ...]
     jurisdiction: str
     ceiling: Label
+    within: tuple[Network, ...] = ()  # where a name may lead; everywhere if empty
+    transports: tuple[str, ...] = ("tcp",)
+    bucket: str = ""  # if set, the place is this bucket only
 
-    def holds(self, where: Address) -> bool:
-        """Whether ``where`` lies in this place."""
+    def holds(self, where: Address, bucket: str = "") -> bool:
+        """Whether ``where`` (or the bucket of that name there) lies in this place."""
+        if self.bucket != bucket:
+            return False
         if where.port is None or not self.ports:
             return where.port is None and not self.ports and self.host == where.host
-        if where.port not in self.ports:
+        if where.port not in self.ports or where.transport not in self.transports:
             return False
-        network = _network(self.host)
+        network = self.network
         if where.ip is None or network is None:
             return network is None and where.ip is None and self.host == where.host
         return where.ip in network
 
     @property
+    def network(self) -> Network | None:
+        """The addresses that it is; None for a name or a socket."""
+        return _network(self.host)
+
+    @property
+    def is_socket(self) -> bool:
+        """Whether it is a Unix socket; ``host`` is then its path."""
+        return not self.ports
+
+    @property
     def narrowness(self) -> int:
         """How few addresses it holds: for choosing among places that overlap."""
-        network = _network(self.host)
+        network = self.network
         return 999 if network is None else network.prefixlen
 
     def plain(self) -> dict[str, object]:
-        """Its parts as they are written and digested."""
-        return {
+        """Its parts as they are written and digested; what was left out stays out."""
+        parts: dict[str, object] = {
             "name": self.name,
             "host": self.host,
             "ports": list(self.ports),
             "jurisdiction": self.jurisdiction,
             "ceiling": str(self.ceiling),
         }
+        if self.within:
+            parts["within"] = [str(network) for network in self.within]
+        if self.transports != ("tcp",) and self.ports:
+            parts["transports"] = list(self.transports)
+        if self.bucket:
+            parts["bucket"] = self.bucket
+        return parts
 
 
 class Entry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -80,6 +110,9 @@ class Entry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     jurisdiction: str
     ceiling: str
     ports: list[int] = []
+    within: list[str] = []
+    transports: tuple[str, ...] = ("tcp",)
+    bucket: str = ""
 
 
 class _File(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -103,7 +136,7 @@ def declared(content: bytes, country: Country) -> tuple[Place, ...]:
 
 def checked(entry: Entry, country: Country) -> Place:
     """The entry as a value. Raises Invalid naming the place and what is wrong."""
-    if not re.fullmatch(r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,62}[A-Za-z0-9])?", entry.name):
+    if not _NAME.fullmatch(entry.name):
         raise Invalid(
             f"Place {entry.name[:40]!r} has no usable name.",
             "Give 1 to 64 letters, digits, dots and hyphens.",
@@ -124,10 +157,45 @@ def checked(entry: Entry, country: Country) -> Place:
     if address.is_socket_path(place.host):
         if place.ports:
             raise Invalid(wrong + "a socket has no ports.", "Leave them out.")
+        if entry.within or entry.bucket:
+            raise Invalid(wrong + "a socket has neither networks nor a bucket.", "Leave them out.")
         return place
     if not place.ports or not all(1 <= port <= 65535 for port in place.ports):
         raise Invalid(wrong + "it needs ports from 1 to 65535.", "Name each one.")
-    return replace(place, host=_checked_host(place.host, wrong))
+    return replace(
+        place,
+        host=_checked_host(place.host, wrong),
+        within=_checked_networks(entry, wrong),
+        transports=_checked_transports(entry.transports, wrong),
+        bucket=_checked_bucket(entry.bucket, wrong),
+    )
+
+
+def _checked_networks(entry: Entry, wrong: str) -> tuple[Network, ...]:
+    if entry.within and _network(entry.host) is not None:
+        raise Invalid(wrong + "an IP or network leads nowhere else.", "Leave `within` out.")
+    found = []
+    for text in entry.within:
+        network = _network(text)
+        if network is None:
+            raise Invalid(wrong + f"{text[:80]!r} is not a network.", "For instance 10.1.0.0/16.")
+        found.append(network)
+    return tuple(dict.fromkeys(found))
+
+
+def _checked_transports(transports: tuple[str, ...], wrong: str) -> tuple[str, ...]:
+    if not transports or not set(transports) <= set(_TRANSPORTS):
+        raise Invalid(wrong + "its transports are not right.", "Give tcp, udp or both.")
+    return tuple(one for one in _TRANSPORTS if one in transports)
+
+
+def _checked_bucket(bucket: str, wrong: str) -> str:
+    if bucket and not _BUCKET.fullmatch(bucket):
+        raise Invalid(
+            wrong + f"{bucket[:80]!r} is not the name of a bucket.",
+            "Give the name alone, such as letters, and its server as the host.",
+        )
+    return bucket
 
 
 def _checked_host(host: str, wrong: str) -> str:
@@ -164,9 +232,17 @@ def added(places: tuple[Place, ...], place: Place, advice: str) -> tuple[Place, 
     for other in places:
         if other.name == place.name:
             raise Conflict(f"There are two places called {place.name!r}.", advice)
-        if other.host == place.host and (set(other.ports) & set(place.ports) or not place.ports):
+        if _overlap(other, place):
             raise Conflict(f"Places {other.name!r} and {place.name!r} are the same place.", advice)
     return (*places, place)
+
+
+def _overlap(one: Place, other: Place) -> bool:
+    return (
+        (one.host, one.bucket) == (other.host, other.bucket)
+        and (bool(set(one.ports) & set(other.ports)) or not other.ports)
+        and bool(set(one.transports) & set(other.transports))
+    )
 
 
 def written(places: Iterable[Place]) -> bytes:
@@ -175,9 +251,12 @@ def written(places: Iterable[Place]) -> bytes:
     lines = ["# Declared places; everything else is refused. See `casemate perimeter`.\n"]
     for place in places:
         lines.append("[[place]]")
-        lines += [
-            f"{key} = {value}" if isinstance(value, list) else f'{key} = "{value}"'
-            for key, value in place.plain().items()
-        ]
+        lines += [f"{key} = {_toml(value)}" for key, value in place.plain().items()]
         lines.append("")
     return "\n".join(lines).encode()
+
+
+def _toml(value: object) -> str:
+    if isinstance(value, list):
+        return f"[{', '.join(map(_toml, value))}]"
+    return str(value) if isinstance(value, int) else f'"{value}"'

@@ -29,6 +29,13 @@ Kind = Literal["Installation", "Collection", "UseCase", "Model", "Run"]
 ACTIONS = frozenset(
     {"ask", "search", "read", "add", "delete", "administer", "approve", "audit", "review"}
 )
+KINDS: Mapping[str, Kind] = {
+    "installation": "Installation",
+    "collection": "Collection",
+    "use_case": "UseCase",
+    "model": "Model",
+    "run": "Run",
+}
 _REMEMBERED = 8192  # decisions; about 1 kB each
 _REPAIR = "Correct the policy file; until then the policies loaded before stay in force."
 
@@ -65,13 +72,32 @@ class Decision:
     digest: str
 
 
+@dataclass(frozen=True)
+class Policy:
+    """One policy as people read it: in words (``@says``), where it stands, and its text."""
+
+    id: str
+    says: str
+    place: str
+    text: str
+
+
 class PolicySet:
     """The policies of one folder, parsed and checked once."""
 
-    def __init__(self, handle: cedarpy.PolicySet, schema: cedarpy.Schema, digest: str) -> None:
+    def __init__(
+        self,
+        handle: cedarpy.PolicySet,
+        schema: cedarpy.Schema,
+        digest: str,
+        files: Mapping[str, bytes],
+        policies: Mapping[str, Policy],
+    ) -> None:
         self._handle = handle
         self._schema = schema
         self.digest = digest
+        self.files = files
+        self.policies = policies  # by id
         self._decide = lru_cache(maxsize=_REMEMBERED)(self._evaluate)
 
     @classmethod
@@ -81,11 +107,7 @@ class PolicySet:
         Raises Invalid naming file and line of what is wrong, or if there is no policy at all;
         Unavailable if the folder cannot be read.
         """
-        try:
-            files = {path.name: path.read_bytes() for path in sorted(folder.glob("*.cedar"))}
-        except OSError as problem:
-            raise disk_problem(problem) from problem
-        return cls.parse(files)
+        return cls.parse(read_files(folder))
 
     @classmethod
     def parse(cls, files: Mapping[str, bytes]) -> Self:
@@ -94,17 +116,17 @@ class PolicySet:
 
         shipped = resources.files(_SHIPPED).joinpath("schema.cedarschema").read_text("utf-8")
         schema = cedarpy.Schema.from_str(shipped)
-        seen: dict[str, Statement] = {}
+        seen: dict[str, Policy] = {}
         policies: dict[str, object] = {}
         for name in sorted(files):
             for statement in statements(name, files[name]):
-                id, policy = _checked(statement, schema)
+                id, says, policy = _checked(statement, schema)
                 if id in seen:
                     raise Invalid(
                         f"{statement.place}: policy {id!r} is already in {seen[id].place}.",
                         _REPAIR,
                     )
-                seen[id] = statement
+                seen[id] = Policy(id, says, statement.place, statement.text)
                 policies[id] = policy
         if not policies:
             raise Invalid(
@@ -113,7 +135,8 @@ class PolicySet:
             )
         combined = {"templates": {}, "staticPolicies": policies, "templateLinks": []}
         handle = cedarpy.PolicySet.from_json_str(json.dumps(combined))
-        return cls(handle, schema, _digest({**files, "schema.cedarschema": shipped.encode()}))
+        digest = _digest({**files, "schema.cedarschema": shipped.encode()})
+        return cls(handle, schema, digest, dict(files), seen)
 
     @staticmethod
     def install(folder: Path) -> None:
@@ -186,6 +209,14 @@ class PolicySet:
 _SHIPPED = "casemate.gate.policies"
 
 
+def read_files(folder: Path) -> dict[str, bytes]:
+    """Every ``*.cedar`` file of ``folder``, by name. Raises Unavailable."""
+    try:
+        return {path.name: path.read_bytes() for path in sorted(folder.glob("*.cedar"))}
+    except OSError as problem:
+        raise disk_problem(problem) from problem
+
+
 def _uid(kind: str, id: str) -> dict[str, str]:
     return {"type": kind, "id": id}
 
@@ -210,8 +241,8 @@ def _attributes(resource: Resource) -> dict[str, object]:
     return attributes
 
 
-def _checked(statement: Statement, schema: cedarpy.Schema) -> tuple[str, object]:
-    """The ``@id`` and the JSON form of one policy. Raises Invalid."""
+def _checked(statement: Statement, schema: cedarpy.Schema) -> tuple[str, str, object]:
+    """The ``@id``, the ``@says`` and the JSON form of one policy. Raises Invalid."""
     import cedarpy
 
     try:
@@ -221,13 +252,14 @@ def _checked(statement: Statement, schema: cedarpy.Schema) -> tuple[str, object]
     if parsed["templates"] or len(parsed["staticPolicies"]) != 1:
         raise Invalid(f"{statement.place}: this is not one plain policy.", _REPAIR)
     [policy] = parsed["staticPolicies"].values()
-    id = policy.get("annotations", {}).get("id")
+    annotations = policy.get("annotations", {})
+    id = annotations.get("id")
     if not id:
         raise Invalid(f"{statement.place}: this policy has no @id.", _REPAIR)
     problems = cedarpy.validate_policies(statement.text, schema).errors
     if problems:
         raise Invalid(f"{statement.place}: policy {id!r}: {problems[0].error}.", _REPAIR)
-    return str(id), policy
+    return str(id), str(annotations.get("says") or ""), policy
 
 
 def _digest(files: Mapping[str, bytes]) -> str:

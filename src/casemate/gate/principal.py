@@ -11,6 +11,7 @@ import sqlalchemy as sa
 from casemate.errors import Conflict, Invalid, NotFound, Refused
 from casemate.gate.acts import digest
 from casemate.gate.label import Label, clearance
+from casemate.gate.memory import Memory
 from casemate.gate.name import checked_name, known_name
 from casemate.gate.password import Passwords, check_strength
 from casemate.gate.token import Random, identifier
@@ -50,12 +51,14 @@ class Principals:
         rights: Rights,
         passwords: Passwords,
         random: Random,
+        memory: Memory,
     ) -> None:
         self._database = database
         self._country = country
         self._rights = rights
         self._passwords = passwords
         self._random = random
+        self._memory = memory
 
     def create(
         self,
@@ -88,6 +91,18 @@ class Principals:
         _owner_only(actor)
         with self._database.write() as connection:
             return self.insert_tenant(connection, actor.principal, name)
+
+    def tenants(self, actor: Caller) -> dict[str, str]:
+        """Ids of the tenants that ``actor`` may act for, by name: all for the owner, else one.
+
+        Raises Refused.
+        """
+        self._rights.administer(actor)
+        query = sa.select(tenants.c.name, tenants.c.id)
+        if "owner" not in actor.principal.roles:
+            query = query.where(tenants.c.id == actor.principal.tenant)
+        with self._database.read() as connection:
+            return {row.name: row.id for row in connection.execute(query)}
 
     def change(
         self,
@@ -195,8 +210,8 @@ class Principals:
         return self._one(principals.c.name == known_name(name))
 
     def by_id(self, id: str) -> Principal:
-        """The principal with this id, disabled or not. Raises NotFound."""
-        return self._one(principals.c.id == id)
+        """The principal with this id, disabled or not, as of now. Raises NotFound."""
+        return self._memory.recall(("principal", id), lambda: self._one(principals.c.id == id))
 
     def owner(self) -> Principal:
         """The first owner who is not disabled. Raises NotFound."""
@@ -354,9 +369,9 @@ class Principals:
 
     def _check_label(self, label: Label) -> None:
         clearance(label)
-        if label.policy != self._country.policy:
+        if label.policy.scale != self._country.policy.scale:
             raise Invalid(
-                f"A clearance here belongs to label policy {self._country.policy.id}.",
+                f"A clearance here is of a label policy of country pack {self._country.id}.",
                 "Give one of its levels.",
             )
 

@@ -22,7 +22,7 @@ from casemate.store.tables import principals, quotas
 if TYPE_CHECKING:
     from casemate.gate.caller import Caller
     from casemate.gate.principal import Principals
-    from casemate.gate.usecase import UseCases
+    from casemate.gate.register import UseCases
 
 
 class Quotas:

@@ -14,6 +14,7 @@ from casemate.errors import CasemateError, NotFound, Refused
 from casemate.gate.caller import Caller
 from casemate.gate.country import Country
 from casemate.gate.label import Label
+from casemate.gate.memory import Memory
 from casemate.gate.policy import Kind, Resource
 from casemate.gate.right import Rights
 from casemate.gate.usecase import UseCase
@@ -40,10 +41,13 @@ class Reach:
 class Reaches:
     """Finds what the policies and labels let a caller reach."""
 
-    def __init__(self, database: Database, country: Country, rights: Rights) -> None:
+    def __init__(
+        self, database: Database, country: Country, rights: Rights, memory: Memory
+    ) -> None:
         self._database = database
         self._country = country
         self._rights = rights
+        self._memory = memory
 
     def collections(self, caller: Caller, label: Label, use_case: UseCase | None) -> list[Reach]:
         """What ``caller`` may read up to ``label``, of those that ``use_case`` has; by name.
@@ -51,15 +55,21 @@ class Reaches:
         Every collection of the tenant is judged, whichever are asked for: a hidden one then
         takes the same time as an absent one.
         """
+        # All that it depends on, and the policies too: they are part of who may read what.
+        bound, policies = caller.use_case is not None, self._rights.policies
+        key = ("reach", caller.principal, bound, label, use_case, policies)
+        return list(self._memory.recall(key, lambda: self._judged(caller, label, use_case)))
+
+    def _judged(self, caller: Caller, label: Label, use_case: UseCase | None) -> tuple[Reach, ...]:
         query = sa.select(collections).where(collections.c.tenant == caller.principal.tenant)
         with self._database.read() as connection:
             rows = connection.execute(query.order_by(collections.c.name)).all()
         only = None if use_case is None else use_case.collections
-        return [
+        return tuple(
             Reach(row.id, row.name, self._country.policy.parse(row.label))
             for row in rows
             if self._readable(caller, label, row) and (only is None or row.id in only)
-        ]
+        )
 
     def selected(
         self, caller: Caller, label: Label, use_case: UseCase, names: Sequence[str]
@@ -99,16 +109,25 @@ class Reaches:
             row = connection.execute(query).first()
         if row is None:
             return None
-        labels = [self._country.policy.parse(row.label)] if "label" in table.c else []
-        if kind == "Collection":
-            return _collection(row), labels
+        try:
+            labels = [self._country.policy.parse(row.label)] if "label" in table.c else []
+            if kind == "Collection":
+                return _collection(row), labels
+        except (CasemateError, ValueError):
+            return None  # what nobody can read is, to everybody, not there
         return Resource(kind, id, tenant, getattr(row, owner)), labels
 
     def _readable(self, caller: Caller, label: Label, row: sa.Row[Any]) -> bool:
-        own = self._country.policy.parse(row.label)
-        permitted = self._rights.decide(caller, "read", _collection(row), labels=[own]).allowed
+        if not self._country.policy.readable(row.label, label):
+            return False
+        try:
+            own = self._country.policy.parse(row.label)
+            resource = _collection(row)
+        except (CasemateError, ValueError):
+            return False  # what nobody can read the label or the readers of, nobody reads
+        permitted = self._rights.decide(caller, "read", resource, labels=[own]).allowed
         # Asked twice on purpose: whatever the policy files say, labels hold.
-        return permitted and label.dominates(own)
+        return permitted
 
     def _unusable(self, caller: Caller, use_case: UseCase, name: str) -> CasemateError:
         # Looked for whether it is there or not, so that hidden and absent take the same time.
@@ -133,5 +152,10 @@ class Reaches:
 
 
 def _collection(row: sa.Row[Any]) -> Resource:
-    readers = None if row.readers is None else tuple(json.loads(row.readers))
+    """As policies see it. Raises ValueError if its readers are not what was written."""
+    readers = None if row.readers is None else json.loads(row.readers)
+    if readers is not None:
+        if not isinstance(readers, list) or not all(isinstance(one, str) for one in readers):
+            raise ValueError("readers")
+        readers = tuple(readers)
     return Resource("Collection", row.id, row.tenant, row.owner, readers)

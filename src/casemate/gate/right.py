@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import NoReturn
 
 import sqlalchemy as sa
@@ -16,6 +16,9 @@ from casemate.gate.principal import Principal
 from casemate.store.tables import principals
 
 DECIDERS = frozenset({"owner", "admin"})  # who can be the second person of an approval
+
+RUNS = frozenset({"ask", "search"})
+BOUND = RUNS | {"read"}  # all that a key may do that is bound to one use case
 
 _VERBS = {
     "ask": "ask under this use case",
@@ -33,9 +36,22 @@ _VERBS = {
 class Rights:
     """Decides by the policies in force, and records what it refuses."""
 
-    def __init__(self, policies: PolicySet, acts: Acts) -> None:
-        self.policies = policies
+    def __init__(
+        self, policies: PolicySet, acts: Acts, renew: Callable[[], None] = lambda: None
+    ) -> None:
+        self._policies = policies
         self.acts = acts
+        self.renew = renew  # called before each decision: it may put other policies in force
+
+    @property
+    def policies(self) -> PolicySet:
+        """The policies in force."""
+        self.renew()
+        return self._policies
+
+    @policies.setter
+    def policies(self, policies: PolicySet) -> None:
+        self._policies = policies
 
     def decide(
         self,
@@ -47,13 +63,16 @@ class Rights:
         approved: bool = True,
     ) -> Decision:
         """What the policies say; ``labels`` are those at stake, each must be dominated."""
-        clearance = caller.principal.clearance
-        circumstances = Circumstances(
-            dominates=all(clearance.dominates(label) for label in labels),
+        bound = caller.use_case is not None
+        return judged(
+            self.policies,
+            caller.principal,
+            action,
+            resource,
+            labels,
             approved=approved,
-            bound=caller.use_case is not None,
+            bound=bound,
         )
-        return self.policies.decide(caller.principal, action, resource, circumstances)
 
     def require(
         self,
@@ -141,6 +160,39 @@ class Rights:
             "Create one with `casemate user create NAME --role admin --role user`, and let them "
             "approve it.",
         )
+
+
+def judged(
+    policies: PolicySet,
+    principal: Principal,
+    action: str,
+    resource: Resource,
+    labels: Iterable[Label],
+    *,
+    approved: bool = True,
+    bound: bool = False,
+) -> Decision:
+    """What ``policies`` say within the limits that no policy goes beyond.
+
+    The limits are policies too (limits.cedar), where people read them and refusals name them. They
+    are here as well, because the files can be changed: whatever they permit, nobody reads above
+    their clearance, acts on another tenant, or acts while disabled.
+    """
+    dominates = all(principal.clearance.dominates(label) for label in labels)
+    circumstances = Circumstances(dominates=dominates, approved=approved, bound=bound)
+    decision = policies.decide(principal, action, resource, circumstances)
+    if not decision.allowed:
+        return decision
+    for broken, limit in (
+        (not dominates, "label-must-be-dominated"),
+        (principal.tenant != resource.tenant, "tenants-stay-apart"),
+        (principal.disabled, "disabled-does-nothing"),
+        (action in RUNS and not approved, "use-case-must-be-approved"),
+        (bound and action not in BOUND, "bound-key-only-asks"),
+    ):
+        if broken:
+            return Decision(False, (limit,), decision.digest)
+    return decision
 
 
 def installation(principal: Principal) -> Resource:

@@ -1,336 +1,201 @@
 """Use cases: the registered purposes for which AI may be used. No use case, no inference.
 
 A use case is an AI system in the sense of Regulation (EU) 2024/1689 (AI Act): it has a purpose, a
-legal basis, a risk class and human oversight. Its life: draft → approved ⇄ suspended → retired;
-a second person approves.
+legal basis, a risk class and human oversight. ``Terms`` are what a second person approves;
+``gate.register`` keeps them in versions and moves a use case through its life.
 """
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-import sqlalchemy as sa
-
-from casemate.errors import Conflict, Invalid, NotFound, Refused, Unsupported
+from casemate.errors import Invalid, Refused, Unsupported
 from casemate.gate.acts import digest
 from casemate.gate.country import RETENTION_FLOOR_DAYS
+from casemate.gate.hours import Hours
 from casemate.gate.label import Label
-from casemate.gate.policy import Decision, Resource
-from casemate.gate.principal import Principal
-from casemate.gate.right import Rights, installation
-from casemate.store.database import Database
-from casemate.store.tables import collections, use_cases
+from casemate.gate.policy import Resource
 
 if TYPE_CHECKING:
-    from casemate.gate.caller import Caller
     from casemate.gate.country import Country
-    from casemate.gate.reach import Reaches
 
 RISKS = ("minimal", "limited", "high")
 OVERSIGHT = ("none", "after")
 _ID = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,62}[a-z0-9])?")
 _LONGEST_RETENTION = 36_525  # days, a century
-_FROM = {"approved": ("draft", "suspended"), "suspended": ("approved",)}
+_QUOTA = re.compile(r"runs|(?:tokens|requests|gpu_seconds|watt_hours)/(?:minute|day|month)")
+_LARGEST_QUOTA = 10**15
 
 
-@dataclass(frozen=True)
-class UseCase:
-    """One registered purpose."""
+@dataclass(frozen=True, kw_only=True)
+class Terms:
+    """What a use case is approved for: change any of it, and it has to be approved again."""
 
-    id: str
-    tenant: str
-    owner: str  # id of the principal who registered it
     purpose: str
     legal_basis: str
     risk: str
     models: tuple[str, ...]
-    collections: tuple[str, ...] | None  # ids; None: every collection the asker may read
+    collections: tuple[str, ...] | None = None  # ids; None: every collection the asker may read
     ceiling: Label
     oversight: str
     retention_days: int
+    hours: Hours | None = None  # None: always open
+    quota: tuple[tuple[str, int], ...] = ()  # "tokens/day" → amount, sorted
+
+    def plain(self) -> dict[str, Any]:
+        """As JSON holds it."""
+        return {
+            "purpose": self.purpose,
+            "legal_basis": self.legal_basis,
+            "risk": self.risk,
+            "models": list(self.models),
+            "collections": None if self.collections is None else list(self.collections),
+            "ceiling": str(self.ceiling),
+            "oversight": self.oversight,
+            "retention_days": self.retention_days,
+            "hours": None if self.hours is None else str(self.hours),
+            "quota": dict(self.quota) or None,
+        }
+
+
+@dataclass(frozen=True, kw_only=True)
+class UseCase(Terms):
+    """One registered purpose, in the version that is in force or was registered first."""
+
+    id: str
+    tenant: str
+    owner: str  # id of the principal who answers for it
     state: str
+    version: int = 1
+    pending: int | None = None  # a version that waits for a second person
+    proposed_by: str  # id of the principal who made this version
+
+    @property
+    def terms(self) -> Terms:
+        """What was approved."""
+        return Terms(**{name: getattr(self, name) for name in Terms.__dataclass_fields__})
+
+    def under(self, terms: Terms, **more: Any) -> UseCase:
+        """The same use case with other terms."""
+        plain = {name: getattr(terms, name) for name in Terms.__dataclass_fields__}
+        return replace(self, **plain, **more)
 
     def resource(self) -> Resource:
         """What policies see of it."""
         return Resource("UseCase", self.id, self.tenant, self.owner)
 
-
-class UseCases:
-    """Registers use cases and moves them through their life; each move is recorded."""
-
-    def __init__(
-        self, database: Database, country: Country, rights: Rights, reaches: Reaches
-    ) -> None:
-        self._database = database
-        self._country = country
-        self._rights = rights
-        self._reaches = reaches
-
-    def register(
-        self,
-        actor: Caller,
-        id: str,
-        *,
-        purpose: str,
-        legal_basis: str,
-        risk: str,
-        models: Iterable[str],
-        ceiling: Label,
-        oversight: str,
-        retention_days: int,
-        collections: Iterable[str] | None = None,
-    ) -> UseCase:
-        """A draft, for a second person to approve. ``collections`` are ids of the tenant's.
-
-        Oversight "after" means that reviews can be recorded; nothing is held back for one.
-        Raises Invalid, Refused (also for a practice that AI Act Article 5 prohibits), NotFound
-        (collection), Conflict (id), Unsupported (oversight "before").
-        """
-        self._rights.administer(actor)
-        draft = UseCase(
-            id,
-            actor.principal.tenant,
-            actor.principal.id,
-            purpose.strip(),
-            legal_basis.strip(),
-            risk,
-            tuple(models),
-            None if collections is None else tuple(collections),
-            ceiling,
-            oversight,
-            retention_days,
-            "draft",
-        )
-        self._check(draft)
-        with self._database.write() as connection:
-            self.insert(connection, actor.principal, draft)
-        return draft
-
-    def approve(self, actor: Caller, id: str) -> UseCase:
-        """Let people use it. By a second person, who may read every collection it names.
-
-        Raises Refused, NotFound, Conflict.
-        """
-        with self._database.write() as connection:
-            found = self._of(connection, actor.principal.tenant, id)
-            self._rights.require(actor, "approve", found.resource())
-            self._rights.second_person(connection, actor, found.owner)
-            self._seen(connection, actor, found)
-            return self._move(connection, actor, found, "approved")
-
-    def suspend(self, actor: Caller, id: str) -> UseCase:
-        """Stop its use until it is approved again. Raises Refused, NotFound, Conflict."""
-        return self._end(actor, id, "suspended")
-
-    def retire(self, actor: Caller, id: str) -> UseCase:
-        """Stop its use for good. Raises Refused, NotFound, Conflict."""
-        return self._end(actor, id, "retired")
-
-    def list(self, actor: Caller) -> list[UseCase]:
-        """Those of the actor's tenant, by id; for a bound key, its own. Raises Refused."""
-        self._rights.require(actor, "read", installation(actor.principal))
-        query = sa.select(use_cases).where(use_cases.c.tenant == actor.principal.tenant)
-        if actor.use_case is not None:
-            query = query.where(use_cases.c.id == actor.use_case)
-        with self._database.read() as connection:
-            rows = connection.execute(query.order_by(use_cases.c.id)).all()
-        return [self._value(row) for row in rows]
-
-    def get(self, actor: Caller, id: str) -> UseCase:
-        """One of the actor's tenant. Raises Refused, NotFound (also if it is another tenant's)."""
-        if actor.use_case not in (None, id):
-            raise _absent()
-        found = self.of_tenant(actor.principal.tenant, id)
-        self._rights.require(actor, "read", found.resource())
-        return found
-
-    def of_tenant(self, tenant: str, id: str) -> UseCase:
-        """For the gate itself: no rights asked. Raises NotFound."""
-        with self._database.read() as connection:
-            return self._of(connection, tenant, id)
-
-    def insert(self, connection: sa.Connection, actor: Principal | None, draft: UseCase) -> None:
-        """Write and record it as it is, without asking for rights: for the gate itself."""
-        if connection.execute(sa.select(use_cases.c.id).where(use_cases.c.id == draft.id)).first():
-            raise Conflict("That use case id cannot be used: it is taken.", "Choose another.")
-        _check_collections(connection, draft)
-        connection.execute(
-            use_cases.insert().values(
-                id=draft.id,
-                tenant=draft.tenant,
-                owner=draft.owner,
-                purpose=draft.purpose,
-                legal_basis=draft.legal_basis,
-                risk=draft.risk,
-                models=json.dumps(draft.models),
-                collections=None if draft.collections is None else json.dumps(draft.collections),
-                ceiling=str(draft.ceiling),
-                oversight=draft.oversight,
-                retention_days=draft.retention_days,
-                state=draft.state,
-                created=self._rights.acts.now(),
-            )
-        )
-        self._rights.acts.record(
-            "use_case.registered", actor, use_case=draft.id, after=_digest(draft)
-        )
-
-    def _seen(self, connection: sa.Connection, actor: Caller, found: UseCase) -> None:
-        hidden = self._reaches.unreadable(connection, actor, found.collections or ())
-        if not hidden:
-            return
-        decision = Decision(False, ("collections-you-may-not-read",), self._rights.policies.digest)
-        try:
-            self._rights.refuse(actor, "approve", found.resource(), decision)
-        except Refused as refusal:
-            number = "a collection" if hidden == 1 else f"{hidden} collections"
-            raise Refused(
-                f"You cannot approve what you may not see: use case {found.id} names {number} "
-                "that you may not read.",
-                "Ask somebody whose clearance covers all that it names, and who may read it.",
-            ) from refusal
-
-    def _end(self, actor: Caller, id: str, state: str) -> UseCase:
-        with self._database.write() as connection:
-            found = self._of(connection, actor.principal.tenant, id)
-            self._rights.require(actor, "administer", found.resource())
-            return self._move(connection, actor, found, state)
-
-    def _move(
-        self, connection: sa.Connection, actor: Caller, found: UseCase, state: str
-    ) -> UseCase:
-        if found.state == "retired" or found.state not in _FROM.get(state, (found.state,)):
-            raise Conflict(
-                f"A use case that is {found.state} cannot become {state}.",
-                "Register a new one." if found.state == "retired" else "Look at its state first.",
-            )
-        change = {"state": state}
-        if state == "approved":
-            change["approved_by"] = actor.principal.id
-        connection.execute(use_cases.update().where(use_cases.c.id == found.id).values(**change))
-        moved = self._of(connection, found.tenant, found.id)
-        self._rights.acts.record(
-            f"use_case.{state}",
-            actor.principal,
-            use_case=found.id,
-            before=_digest(found),
-            after=_digest(moved),
-        )
-        return moved
-
-    def _of(self, connection: sa.Connection, tenant: str, id: str) -> UseCase:
-        # What cannot be an id is not looked up: a database driver chokes on broken Unicode.
-        known = _ID.fullmatch(id) is not None
-        row = connection.execute(_ONE.params(id=id, tenant=tenant)).first() if known else None
-        if row is None:
-            raise _absent()
-        return self._value(row)
-
-    def _value(self, row: sa.Row[Any]) -> UseCase:
-        return UseCase(
-            row.id,
-            row.tenant,
-            row.owner,
-            row.purpose,
-            row.legal_basis,
-            row.risk,
-            tuple(json.loads(row.models)),
-            None if row.collections is None else tuple(json.loads(row.collections)),
-            self._country.policy.parse(row.ceiling),
-            row.oversight,
-            row.retention_days,
-            row.state,
-        )
-
-    def _check(self, draft: UseCase) -> None:
-        if draft.risk == "prohibited":
-            raise Refused(
-                "Prohibited practices are not registered here (AI Act, Article 5).",
-                "Do not use AI for this purpose.",
-            )
-        if draft.oversight == "before":
-            raise Unsupported(
-                "Oversight “before” is not built yet: no answer is held back for a review.",
-                "Use “after”, with which people review what was answered, or “none”.",
-            )
-        # A rule in code: no pack and no setting goes below it.
-        floor = max(RETENTION_FLOOR_DAYS, self._country.retention_floor_days)
-        for wrong, what, advice in (
-            (not _ID.fullmatch(draft.id),
-             "That cannot be the id of a use case.",
-             "Give lower-case letters, digits and hyphens, at most 64."),
-            (not _is_text(draft.purpose), "A use case needs a purpose.",
-             "Say in a sentence or two what it is for."),
-            (not _is_text(draft.legal_basis), "A use case needs a legal basis.",
-             "Name the law or the task that it serves."),
-            (draft.risk not in RISKS, f"There is no risk class {draft.risk[:40]!r}.",
-             f"There are: {', '.join(RISKS)}."),
-            (draft.oversight not in OVERSIGHT, f"There is no oversight {draft.oversight[:40]!r}.",
-             f"There are: {', '.join(OVERSIGHT)}."),
-            (draft.risk == "high" and draft.oversight == "none",
-             "A high-risk use case needs a person's oversight (AI Act, Article 26(2)).",
-             "Choose oversight after: people review its runs."),
-            (not draft.models, "A use case needs a model.", "Name at least one, e.g. quote."),
-            (len(set(draft.models)) != len(draft.models), "A model is named twice.",
-             "Name each once."),
-            (draft.ceiling.policy != self._country.policy,
-             f"A ceiling here belongs to label policy {self._country.policy.id}.",
-             "Give one of its levels."),
-            (not floor <= draft.retention_days <= _LONGEST_RETENTION,
-             f"Use case {draft.id} would keep its records for {draft.retention_days} days; the "
-             f"law asks for {floor} to {_LONGEST_RETENTION} (AI Act, Articles 19(1) and 26(6)).",
-             f"Give at least {floor} days."),
-        ):  # fmt: skip
-            if wrong:
-                raise Invalid(what, advice)
+    def digest(self) -> str:
+        """Of all that it is, as entries of the ledger name it."""
+        facts: dict[str, Any] = {"id": self.id, "tenant": self.tenant, "owner": self.owner}
+        facts |= {"state": self.state, "version": self.version, "proposed_by": self.proposed_by}
+        return digest(facts | self.plain())
 
 
-_ONE = sa.select(use_cases).where(
-    use_cases.c.id == sa.bindparam("id"), use_cases.c.tenant == sa.bindparam("tenant")
-)
-
-
-def _check_collections(connection: sa.Connection, draft: UseCase) -> None:
-    for id in draft.collections or ():
-        query = sa.select(collections.c.id).where(
-            collections.c.id == id, collections.c.tenant == draft.tenant
-        )
-        if connection.execute(query).first() is None:
-            raise NotFound(
-                f"There is no collection with id {id[:64]!r} that you may use.",
-                "`casemate collection list` shows those there are.",
-            )
-
-
-def _absent() -> NotFound:
-    return NotFound(
-        "There is no such use case that you may use.",
-        "`casemate usecase list` shows those there are.",
+def parsed(country: Country, plain: Mapping[str, Any]) -> Terms:
+    """Terms as the database keeps them, see ``Terms.plain``."""
+    hours = plain["hours"]
+    named = plain["collections"]
+    return Terms(
+        purpose=plain["purpose"],
+        legal_basis=plain["legal_basis"],
+        risk=plain["risk"],
+        models=tuple(plain["models"]),
+        collections=None if named is None else tuple(named),
+        ceiling=country.policy.parse(plain["ceiling"]),
+        oversight=plain["oversight"],
+        retention_days=plain["retention_days"],
+        hours=None if hours is None else Hours.parse(hours, country.time_zone),
+        quota=quota(plain["quota"] or {}),
     )
 
 
-def _is_text(text: str) -> bool:
+def quota(amounts: Mapping[str, int]) -> tuple[tuple[str, int], ...]:
+    """Amounts by measure and window, e.g. {"tokens/day": 200000, "runs": 4}. Raises Invalid.
+
+    What they mean and how they are counted is the matter of ``gate.quota``.
+    """
+    for name, amount in amounts.items():
+        if not _QUOTA.fullmatch(name):
+            raise Invalid(
+                f"There is no quota {name[:40]!r}.",
+                "Name runs, or tokens, requests, gpu_seconds or watt_hours with /minute, /day or "
+                "/month.",
+            )
+        if isinstance(amount, bool) or not isinstance(amount, int):
+            raise Invalid(f"The quota {name!r} is no whole number.", "Give one from 0 on.")
+        if not 0 <= amount <= _LARGEST_QUOTA:
+            raise Invalid(f"The quota {name!r} is out of bounds.", "Give a number from 0 on.")
+    return tuple(sorted(amounts.items()))
+
+
+def quota_of(texts: Iterable[str]) -> tuple[tuple[str, int], ...]:
+    """Quotas as a command line gives them: ``tokens/day=200000``. Raises Invalid."""
+    amounts: dict[str, int] = {}
+    for text in texts:
+        name, _, amount = text.partition("=")
+        if not re.fullmatch(r"[0-9]{1,16}", amount):
+            raise Invalid(f"{text[:60]!r} is no quota.", "Write, for instance, tokens/day=200000.")
+        amounts[name] = int(amount)
+    return quota(amounts)
+
+
+def is_id(text: str) -> bool:
+    """Whether ``text`` can be the id of a use case."""
+    return _ID.fullmatch(text) is not None
+
+
+def is_text(text: str) -> bool:
+    """Whether ``text`` says something and can be stored."""
     return 1 <= len(text) <= 4000 and not any("\ud800" <= sign <= "\udfff" for sign in text)
 
 
-def _digest(use_case: UseCase) -> str:
-    return digest(
-        {
-            "id": use_case.id,
-            "tenant": use_case.tenant,
-            "owner": use_case.owner,
-            "purpose": use_case.purpose,
-            "legal_basis": use_case.legal_basis,
-            "risk": use_case.risk,
-            "models": list(use_case.models),
-            "collections": None if use_case.collections is None else list(use_case.collections),
-            "ceiling": str(use_case.ceiling),
-            "oversight": use_case.oversight,
-            "retention_days": use_case.retention_days,
-            "state": use_case.state,
-        }
-    )
+def check(id: str, terms: Terms, country: Country) -> None:
+    """Raise Invalid for terms that cannot be, Refused for a prohibited risk, or Unsupported."""
+    if terms.risk == "prohibited":
+        raise Refused(
+            "Prohibited practices are not registered here (AI Act, Article 5).",
+            "Do not use AI for this purpose.",
+        )
+    if terms.oversight == "before":
+        raise Unsupported(
+            "Oversight “before” is not built yet: no answer is held back for a review.",
+            "Use “after”, with which people review what was answered, or “none”.",
+        )
+    # A rule in code: no pack and no setting goes below it.
+    floor = max(RETENTION_FLOOR_DAYS, country.retention_floor_days)
+    for wrong, what, advice in (
+        (not is_id(id), "That cannot be the id of a use case.",
+         "Give lower-case letters, digits and hyphens, at most 64."),
+        (not is_text(terms.purpose), "A use case needs a purpose.",
+         "Say in a sentence or two what it is for."),
+        (not is_text(terms.legal_basis), "A use case needs a legal basis.",
+         "Name the law or the task that it serves."),
+        (terms.risk not in RISKS, f"There is no risk class {terms.risk[:40]!r}.",
+         f"There are: {', '.join(RISKS)}."),
+        (terms.oversight not in OVERSIGHT, f"There is no oversight {terms.oversight[:40]!r}.",
+         f"There are: {', '.join(OVERSIGHT)}."),
+        (terms.risk == "high" and terms.oversight == "none",
+         "A high-risk use case needs a person's oversight (AI Act, Article 26(2)).",
+         "Choose oversight after: people review its runs."),
+        (not terms.models, "A use case needs a model.", "Name at least one, e.g. quote."),
+        (len(set(terms.models)) != len(terms.models), "A model is named twice.",
+         "Name each once."),
+        (terms.ceiling.policy.scale != country.policy.scale,
+         f"A ceiling here is of a label policy of country pack {country.id}.",
+         "Give one of its levels."),
+        (not floor <= terms.retention_days <= _LONGEST_RETENTION,
+         f"Use case {id} would keep its records for {terms.retention_days} days; the "
+         f"law asks for {floor} to {_LONGEST_RETENTION} (AI Act, Articles 19(1) and 26(6)).",
+         f"Give at least {floor} days."),
+    ):  # fmt: skip
+        if wrong:
+            raise Invalid(what, advice)
+
+
+def canonical(terms: Terms) -> str:
+    """Terms as one text, the same for the same terms."""
+    return json.dumps(terms.plain(), sort_keys=True, separators=(",", ":"), ensure_ascii=False)

@@ -6,72 +6,86 @@ named is the file that is wrong. Source: RFC 6962, 2.1; C2SP tlog-tiles v0.1.0.
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable, Sequence
-from pathlib import Path
 
 from casemate.errors import Tampered
-from casemate.ledger import shelf
 from casemate.ledger.edge import Edge
 from casemate.ledger.merkle import leaf_hash, root_hash
-from casemate.ledger.tile import (
-    FULL,
-    Tile,
-    TileError,
-    encode_bundle,
-    encode_hashes,
-    last_tile,
-)
+from casemate.ledger.shelf import RESTORE, Shelf, read_entries, read_hashes, tiles_on
+from casemate.ledger.tile import FULL, Tile, encode_bundle, encode_hashes, last_tile
+
+Partials = dict[Tile, list[Tile]]
+"""The narrower versions of a tile that still lie there, by the tile at its full width."""
 
 
-def audit(folder: Path, edge: Edge, progress: Callable[[int, int], None]) -> None:
-    """Compare every tile and bundle in ``folder``, full and partial, with ``edge``.
+def audit(shelf: Shelf, edge: Edge, progress: Callable[[int, int], None]) -> None:
+    """Compare every tile and bundle on ``shelf``, full and partial, with ``edge``.
 
     edge: the log's edge, already compared with the signed root. progress: called with (entries
     checked, entries in all). Raises Tampered, naming the file and the entries, at the first
     difference.
     """
     progress(0, edge.size)
+    partials: Partials = defaultdict(list)
+    for tile in tiles_on(shelf):
+        if tile.width < FULL and tile.end <= edge.size:  # beyond it: a batch is being written
+            partials[tile.full].append(tile)
     for level in reversed(range(len(edge.levels))):
+        above: tuple[bytes, ...] = ()
         for number in range(_tiles(level, edge.size)):
-            hashes = _proven_hashes(folder, edge, level, number)
-            _check_partials(folder, edge.size, Tile(level, number), hashes, encode_hashes)
+            if number % FULL == 0:
+                above = _hashes_above(shelf, edge, level, number // FULL)
+            hashes = _proven_hashes(shelf, edge, Tile(level, number), above)
+            for tile in partials.get(Tile(level, number), ()):
+                _check_partial(shelf, tile, encode_hashes(hashes[: tile.width]))
             if level == 0:
-                bundle = last_tile(None, number, edge.size)
-                entries = shelf.read_entries(folder, bundle)
-                for position, (entry, leaf) in enumerate(zip(entries, hashes, strict=True)):
-                    if leaf_hash(entry) != leaf:
-                        raise Tampered(
-                            f"{bundle.path} is damaged: entry {number * FULL + position:,} is not "
-                            "what was recorded.",
-                            shelf.RESTORE,
-                        )
-                _check_partials(folder, edge.size, Tile(None, number), entries, encode_bundle)
-                progress(number * FULL + len(entries), edge.size)
+                _check_entries(shelf, edge.size, number, hashes, partials)
+                progress(number * FULL + len(hashes), edge.size)
 
 
 def _tiles(level: int, size: int) -> int:
     return -(-(size >> (8 * level)) // FULL)
 
 
-def _proven_hashes(folder: Path, edge: Edge, level: int, number: int) -> tuple[bytes, ...]:
+def _hashes_above(shelf: Shelf, edge: Edge, level: int, number: int) -> tuple[bytes, ...]:
+    """The hashes, proven before, over 256 tiles of ``level``; none where only the edge lies."""
+    if number < edge.size >> (8 * (level + 2)):
+        return read_hashes(shelf, Tile(level + 1, number))
+    return edge.levels[level + 1] if level + 1 < len(edge.levels) else ()
+
+
+def _proven_hashes(
+    shelf: Shelf, edge: Edge, full: Tile, above: Sequence[bytes]
+) -> tuple[bytes, ...]:
     """The hashes of the widest version of a tile, compared with what is proven already."""
-    tile = last_tile(level, number, edge.size)
-    hashes = shelf.read_hashes(folder, tile)
+    tile = last_tile(full.level, full.index, edge.size)
+    hashes = read_hashes(shelf, tile)
     if tile.width < FULL:
-        _compare(tile, hashes, edge.levels[level])
-        return hashes
-    above, position = divmod(number, FULL)
-    if above == edge.size >> (8 * (level + 2)):
-        parent = edge.levels[level + 1]
-    else:
-        parent = shelf.read_hashes(folder, Tile(level + 1, above))
-    if root_hash(hashes) != parent[position]:
+        _compare(tile, hashes, edge.levels[tile.level or 0])
+    elif root_hash(hashes) != above[tile.index % FULL]:
         raise Tampered(
             f"{tile.path} is damaged: its hashes do not lead to the signed root "
             f"({_entries(tile)}).",
-            shelf.RESTORE,
+            RESTORE,
         )
     return hashes
+
+
+def _check_entries(
+    shelf: Shelf, size: int, number: int, hashes: Sequence[bytes], partials: Partials
+) -> None:
+    bundle = last_tile(None, number, size)
+    entries = read_entries(shelf, bundle)
+    for position, (entry, leaf) in enumerate(zip(entries, hashes, strict=True)):
+        if leaf_hash(entry) != leaf:
+            raise Tampered(
+                f"{bundle.path} is damaged: entry {number * FULL + position:,} is not what was "
+                "recorded.",
+                RESTORE,
+            )
+    for tile in partials.get(bundle.full, ()):
+        _check_partial(shelf, tile, encode_bundle(entries[: tile.width]))
 
 
 def _compare(tile: Tile, found: Sequence[bytes], proven: Sequence[bytes]) -> None:
@@ -81,37 +95,17 @@ def _compare(tile: Tile, found: Sequence[bytes], proven: Sequence[bytes]) -> Non
             raise Tampered(
                 f"{tile.path} is damaged: its hash {position} (from entry {first:,}) is not "
                 "what the checkpoint signs.",
-                shelf.RESTORE,
+                RESTORE,
             )
 
 
-def _check_partials(
-    folder: Path,
-    size: int,
-    full: Tile,
-    proven: Sequence[bytes],
-    encode: Callable[[Sequence[bytes]], bytes],
-) -> None:
-    """Compare the older, narrower versions of a tile that still lie on disk."""
-    parent = (folder / full.path).with_name(Path(full.path).name + ".p")
-    if not parent.is_dir():
-        return
-    for path in sorted(parent.iterdir()):
-        try:
-            tile = Tile.parse(f"{full.path}.p/{path.name}")
-        except TileError:
-            continue  # no address leads to it
-        if tile.end > size:
-            continue  # not released: a batch is being written
-        try:
-            found = path.read_bytes()
-        except FileNotFoundError:
-            continue  # outgrown while we looked
-        if found != encode(proven[: tile.width]):
-            raise Tampered(
-                f"{tile.path} is damaged: it is not the beginning of its tile ({_entries(tile)}).",
-                shelf.RESTORE,
-            )
+def _check_partial(shelf: Shelf, tile: Tile, proven: bytes) -> None:
+    found = shelf.read(tile.path)
+    if found is not None and found != proven:  # None: outgrown while we looked
+        raise Tampered(
+            f"{tile.path} is damaged: it is not the beginning of its tile ({_entries(tile)}).",
+            RESTORE,
+        )
 
 
 def _entries(tile: Tile) -> str:

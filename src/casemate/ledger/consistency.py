@@ -53,10 +53,13 @@ class Held:
         return base64.b64encode(self.checkpoint.root).decode()
 
 
-def open_checkpoint(name: str, raw: bytes, verifier: Verifier) -> Held:
-    """Read a signed checkpoint. Raises Invalid, with its name, unless ``verifier`` signed it."""
+def open_checkpoint(name: str, raw: bytes, verifier: Verifier, *others: Verifier) -> Held:
+    """Read a signed checkpoint. Raises Invalid, with its name, unless a key of the log signed it.
+
+    others: more keys of the same log, where it has changed its key.
+    """
     try:
-        return Held(name, Checkpoint.open(raw, verifier))
+        return Held(name, Checkpoint.open(raw, verifier, *others))
     except (NoteError, CheckpointError) as problem:
         raise Invalid(
             f"{name} is no checkpoint of {verifier.name}: {problem}.",
@@ -154,19 +157,19 @@ def parse_proof(raw: bytes) -> list[bytes]:
 class Copy:
     """A static log that somebody else may hold: its checkpoint, and its hashes on demand.
 
-    Raises NotFound if there is no checkpoint; Invalid if ``verifier`` did not sign it.
+    Raises NotFound if there is no checkpoint; Invalid if none of the log's keys signed it.
     """
 
-    def __init__(self, fetch: Fetch, verifier: Verifier) -> None:
+    def __init__(self, fetch: Fetch, *verifiers: Verifier) -> None:
         raw = fetch("checkpoint")
         if raw is None:
             raise NotFound("There is no log in that place: no checkpoint.", "Check the name.")
-        self.held = open_checkpoint("the log's own checkpoint", raw, verifier)
+        self.held = open_checkpoint("the log's own checkpoint", raw, *verifiers)
         self._fetch = fetch
         self._tiles: dict[tuple[int, int], tuple[bytes, ...]] = {}
 
     @classmethod
-    def folder(cls, path: Path, verifier: Verifier) -> Copy:
+    def folder(cls, path: Path, *verifiers: Verifier) -> Copy:
         """A copy that lies in a folder. Raises as the class does."""
 
         def fetch(name: str) -> bytes | None:
@@ -175,7 +178,7 @@ class Copy:
             except OSError:
                 return None
 
-        return cls(fetch, verifier)
+        return cls(fetch, *verifiers)
 
     def read(self, height: int, index: int) -> bytes:
         """The hash over the leaves from ``index << height``, ``1 << height`` of them.

@@ -66,8 +66,25 @@ MEANINGS: dict[str, Meaning] = {
     # what is managed
     **_thing("tenant", "tenant", {"tenant.created": ("Tenant created", _CREATE, 1)}),
     **_thing(
-        "collection", "collection", {"collection.created": ("Collection created", _CREATE, 1)}
+        "collection",
+        "collection",
+        {
+            "collection.created": ("Collection created", _CREATE, 1),
+            "collection.changed": ("Readers of a collection changed", _UPDATE, 2),
+            "collection.removed": ("Collection removed", _DELETE, 1),
+        },
     ),
+    **_thing(
+        "policy set",
+        "after",
+        {
+            "policies.loaded": ("Policies loaded", _UPDATE, 3),
+            "policies.proposed": ("Policies proposed", _CREATE, 2),
+            "policies.approved": ("Policies approved", _ENABLE, 3),
+            "policies.withdrawn": ("Proposed policies taken back", _DELETE, 1),
+        },
+    ),
+    **_thing("declaration", "declaration", {"applied": ("Declaration applied", _UPDATE, 2)}),
     **_thing(
         "documents of a collection",
         "collection",
@@ -77,10 +94,21 @@ MEANINGS: dict[str, Meaning] = {
         },
     ),
     **_thing(
+        "label of a document",
+        "document",
+        {
+            "downgrade.requested": ("Downgrade requested", OTHER, 2),
+            "downgrade.approved": ("Downgrade approved", _UPDATE, 3),
+            "downgrade.rejected": ("Downgrade rejected", OTHER, 2),
+        },
+    ),
+    **_thing(
         "use case",
         "use_case",
         {
             "use_case.registered": ("Use case registered", _CREATE, 1),
+            "use_case.changed": ("Change of a use case proposed", _UPDATE, 1),
+            "use_case.withdrawn": ("Change of a use case taken back", _UPDATE, 1),
             "use_case.approved": ("Use case approved", _ENABLE, 2),
             "use_case.suspended": ("Use case suspended", _DISABLE, 2),
             "use_case.retired": ("Use case retired", _DELETE, 2),
@@ -130,6 +158,7 @@ MEANINGS: dict[str, Meaning] = {
         {
             "perimeter.added": ("Perimeter opened to a place", _CREATE, 3),
             "perimeter.removed": ("Perimeter closed to a place", _DELETE, 2),
+            "perimeter.changed": ("Perimeter changed in its file", _UPDATE, 3),
         },
     ),
     **_thing(
@@ -138,6 +167,15 @@ MEANINGS: dict[str, Meaning] = {
         {
             "hold.placed": ("Legal hold placed", _CREATE, 2),
             "hold.lifted": ("Legal hold lifted", _DELETE, 2),
+        },
+    ),
+    **_thing(
+        "key of the ledger",
+        "keys",
+        {
+            "ledger.key_added": ("Second key signs the ledger", _CREATE, 3),
+            "ledger.key_retired": ("Old key of the ledger retired", _DELETE, 3),
+            "ledger.key_withdrawn": ("New key of the ledger given up", _DELETE, 3),
         },
     ),
     **_thing("retention", "tenant", {"retention.applied": ("Old content erased", _DELETE, 2)}),
@@ -155,6 +193,7 @@ MEANINGS: dict[str, Meaning] = {
     "engine.started": Meaning("Engine started", LIFECYCLE, _START),
     "engine.stopped": Meaning("Engine stopped", LIFECYCLE, _STOP),
     # what should never happen
+    "connection.refused": Meaning("Attempt to reach outside the perimeter", FINDING, OTHER, 3),
     "model.tampered": Meaning("Model files are not as approved", FINDING, _NEW_FINDING, 5),
     "ledger.split_view": Meaning("Ledger shown in two histories", FINDING, _NEW_FINDING, 5),
 }

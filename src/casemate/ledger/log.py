@@ -8,26 +8,24 @@ Formats: C2SP tlog-tiles v0.1.0, tlog-checkpoint v1.0.0, signed-note v1.0.0, tlo
 from __future__ import annotations
 
 import threading
-from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 
-from casemate.errors import CasemateError, Invalid, NotFound, Tampered, TooLarge, Unavailable
-from casemate.ledger import shelf
+from casemate.errors import CasemateError, Invalid, NotFound, Tampered, Unavailable
+from casemate.ledger import shelf as shelf_
 from casemate.ledger.audit import audit
 from casemate.ledger.checkpoint import Checkpoint
-from casemate.ledger.durable import DurableFolder, remove_files, replace_file, sync_folder
 from casemate.ledger.edge import Edge
+from casemate.ledger.folder_shelf import FolderShelf
 from casemate.ledger.merkle import MerkleError, consistency_proof, inclusion_proof, root_hash
 from casemate.ledger.note import Signer
 from casemate.ledger.proof import Proof
-from casemate.ledger.tile import FULL, MAX_ENTRY, Tile, TileError
-
-BATCH = 256  # entries in one commit: bounds what a crash can leave beyond the checkpoint
-WAITING = 512  # entries that may wait; with 64 KiB each, at most 32 MiB of memory
+from casemate.ledger.sequencer import BATCH, Sequencer
+from casemate.ledger.shelf import CHECKPOINT, RESTORE, Shelf
+from casemate.ledger.tile import FULL, Tile, TileError
 
 
 @dataclass(frozen=True)
@@ -39,48 +37,67 @@ class _State:
 
 
 class Log:
-    """An append-only log in one folder, with one signing key whose name is its origin.
+    """An append-only log on one shelf, with a signing key whose name is its origin.
 
-    One process, one Log per folder. Every method may be called from any thread.
+    One Log per shelf writes. Every method may be called from any thread.
     """
 
-    def __init__(self, folder: Path, signer: Signer, state: _State) -> None:
-        self._folder = folder
-        self._signer = signer
+    def __init__(self, shelf: Shelf, signers: tuple[Signer, ...], state: _State) -> None:
+        self._shelf = shelf
+        self._signers = signers
         self._state = state
-        self._disk = DurableFolder(folder)
-        self._releasing = threading.Lock()
-        self._waiting: deque[tuple[bytes, Future[int]]] = deque()
-        self._changed = threading.Condition()
-        self._closed = False
+        self._committing = threading.Lock()
         self._broken: CasemateError | None = None
-        self._sequencer = threading.Thread(target=self._sequence, name="ledger", daemon=True)
-        self._sequencer.start()
+        self._sequencer = Sequencer(self._sequence)
 
     @classmethod
-    def open(cls, folder: Path, signer: Signer) -> Log:
-        """Open the log in ``folder``; an empty or missing folder becomes an empty log.
+    def open(
+        cls,
+        place: Path | Shelf,
+        signer: Signer,
+        also: Sequence[Signer] = (),
+        *,
+        least: int = 0,
+    ) -> Log:
+        """Open the log in a folder or on another shelf; an empty place becomes an empty log.
 
-        The checkpoint is the authority: what lies on disk beyond it was never released and is
-        removed. Raises Invalid if the log belongs to another key or origin, or the folder holds
-        something else; Tampered, naming the file, if it is damaged; Unavailable if the disk
-        refuses.
+        also: more keys that sign every checkpoint from now on, while the log changes its key.
+        least: how many entries are known to have been released; a log that has fewer has lost
+        some, and going on would make a second history of them. The checkpoint is the authority:
+        what lies beyond it was never released and is removed.
+        Raises Invalid if the log belongs to another key or origin, or the place holds something
+        else; Tampered, naming the file, if it is damaged, or if it holds fewer entries than
+        ``least``; Unavailable if the storage refuses.
         """
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-            if not (folder / "checkpoint").exists():
-                return cls(folder, signer, _State(*shelf.create(folder, signer)))
-            raw = shelf.read_file(folder, "checkpoint")
-            checkpoint = shelf.open_checkpoint(raw, signer)
-            shelf.tidy(folder, checkpoint.size, BATCH)
-            edge = shelf.read_edge(folder, checkpoint.size)
-        except OSError as error:
-            raise shelf.unavailable(error) from error
+        shelf = FolderShelf(place) if isinstance(place, Path) else place
+        signers = _signers(signer, also)
+        raw = shelf.claim()
+        size = 0 if raw is None else shelf_.open_checkpoint(raw, signers).size
+        if size < least:
+            raise Tampered(
+                f"The ledger holds {size:,} entries, but at least {least:,} were recorded.",
+                "Restore ledger and database from the same backup, or name the ledger's right "
+                "place; then check it with its witnesses.",
+            )
+        if raw is None:
+            edge = Edge()
+            raw = Checkpoint(signer.name, 0, edge.root).sign(signers)
+            shelf.commit({}, None, raw)
+            return cls(shelf, signers, _State(edge, raw))
+        checkpoint = shelf_.open_checkpoint(raw, signers)
+        shelf_.tidy(shelf, checkpoint.size, BATCH)
+        edge = shelf_.read_edge(shelf, checkpoint.size)
         if edge.root != checkpoint.root:
             raise Tampered(
-                "checkpoint and the hash tiles at the end of the ledger disagree.", shelf.RESTORE
+                "checkpoint and the hash tiles at the end of the ledger disagree.", RESTORE
             )
-        return cls(folder, signer, _State(edge, raw))
+        log = cls(shelf, signers, _State(edge, raw))
+        try:
+            log.sign_with(signer, also)
+        except BaseException:
+            log.close()
+            raise
+        return log
 
     def __enter__(self) -> Log:
         return self
@@ -94,9 +111,19 @@ class Log:
         self.close()
 
     @property
+    def origin(self) -> str:
+        """The name of this log, which is that of its keys."""
+        return self._signers[0].name
+
+    @property
     def vkey(self) -> str:
         """The verifying key of this log, as one line of text."""
-        return self._signer.vkey
+        return self._signers[0].vkey
+
+    @property
+    def vkeys(self) -> tuple[str, ...]:
+        """The verifying key of each key that signs now: more than one while the key changes."""
+        return tuple(signer.vkey for signer in self._signers)
 
     @property
     def size(self) -> int:
@@ -107,27 +134,49 @@ class Log:
         """The current signed checkpoint."""
         return self._state.checkpoint
 
+    def signed(self, note: bytes) -> bool:
+        """Whether a key that signs now is named on this note; the signature is not checked."""
+        return bool(shelf_.keys_on(note) & shelf_.keys_of(self._signers))
+
     def append(self, entry: bytes) -> Future[int]:
         """Append one entry; the future gives its index once it is durable and released.
 
-        Blocks while too many entries wait. The future fails with Unavailable if the disk takes
+        Blocks while too many bytes wait. The future fails with Unavailable if the storage takes
         no more; nothing is recorded then and the log goes on. Raises TooLarge above 65,535
         bytes; Unavailable if the log is closed.
         """
-        if len(entry) > MAX_ENTRY:
-            raise TooLarge(
-                f"A ledger entry has at most {MAX_ENTRY:,} bytes, this one {len(entry):,}.",
-                "Commit to long content instead of recording it.",
+        return self._sequencer.append((entry,))
+
+    def append_together(self, entries: Sequence[bytes]) -> Future[int]:
+        """Append entries one behind the other, all or none; the index of the first, as ``append``.
+
+        Raises TooLarge as well if they are more than 4,096, or than 8 MiB.
+        """
+        return self._sequencer.append(entries)
+
+    def sign_with(self, signer: Signer, also: Sequence[Signer] = ()) -> None:
+        """Let these keys sign from now on, the current checkpoint included.
+
+        Raises Invalid if they do not have the name of this log; Unavailable if the storage takes
+        no more: then the keys are as they were.
+        """
+        signers = _signers(signer, also)
+        if signer.name != self.origin:
+            raise Invalid(
+                f"The ledger belongs to {self.origin}, not to {signer.name}.",
+                "Make the new key with the name of the ledger.",
             )
-        future: Future[int] = Future()
-        with self._changed:
-            while len(self._waiting) >= WAITING and not self._closed:
-                self._changed.wait()
-            if self._closed:
-                raise Unavailable("The ledger is closed.", "Start again.")
-            self._waiting.append((bytes(entry), future))
-            self._changed.notify_all()
-        return future
+        with self._committing:
+            before = self._signers
+            if shelf_.keys_on(self._state.checkpoint) == shelf_.keys_of(signers):
+                self._signers = signers
+                return
+            self._signers = signers
+            try:
+                self._commit(())
+            except BaseException:
+                self._signers = before
+                raise
 
     def entry(self, index: int) -> bytes:
         """One entry. Raises NotFound if there is none; Tampered if its bundle is damaged."""
@@ -158,19 +207,17 @@ class Log:
         """
         state = self._state
         signed = state.checkpoint if checkpoint is None else checkpoint
-        standing = shelf.open_checkpoint(signed, self._signer)
-        size, root = standing.size, standing.root
+        standing = shelf_.open_checkpoint(signed, self._signers)
         texts: list[str] = []
         for index in indices:
-            if not 0 <= index < size:
-                raise NotFound(f"The ledger has no entry {index:,}.", f"It holds {size:,}.")
-            hashes = inclusion_proof(index, size, self._reader(state.edge))
+            if not 0 <= index < standing.size:
+                raise NotFound(
+                    f"The ledger has no entry {index:,}.", f"It holds {standing.size:,}."
+                )
+            hashes = inclusion_proof(index, standing.size, self._reader(state.edge))
             proof = Proof(index, tuple(hashes), signed)
             try:
-                proof.verify(
-                    self._bundle(index // FULL, state.edge)[index % FULL],
-                    Checkpoint(self._signer.name, size, root),
-                )
+                proof.verify(self._bundle(index // FULL, state.edge)[index % FULL], standing)
             except MerkleError as error:
                 raise Tampered(
                     f"The files of the ledger do not prove entry {index:,}: {error}.",
@@ -209,12 +256,9 @@ class Log:
             return None
         if tile.end > self._state.edge.size:
             return None
-        try:
-            return shelf.read_file(self._folder, tile.path)
-        except Tampered:
-            if tile.width == FULL:
-                raise
-            return None  # a partial may be gone since its tile is full
+        if tile.width < FULL:
+            return self._shelf.read(tile.path)  # it may be gone since its tile is full
+        return shelf_.read_file(self._shelf, tile.path)
 
     def check(self, progress: Callable[[int, int], None] | None = None) -> int:
         """Hash everything on disk again and compare it with the signed checkpoint.
@@ -222,28 +266,25 @@ class Log:
         progress: called with (entries checked, entries in all). Returns the number of entries.
         Raises Tampered, naming the file and the entries, at the first difference.
         """
-        with self._releasing:
+        with self._committing:
             state = self._state
-            raw = shelf.read_file(self._folder, "checkpoint")
+            raw = shelf_.read_file(self._shelf, CHECKPOINT)
         if (
             raw != state.checkpoint
-            or shelf.open_checkpoint(raw, self._signer).root != state.edge.root
+            or shelf_.open_checkpoint(raw, self._signers).root != state.edge.root
         ):
-            raise Tampered("checkpoint is not the one that was signed last.", shelf.RESTORE)
-        audit(self._folder, state.edge, progress or (lambda done, total: None))
+            raise Tampered("checkpoint is not the one that was signed last.", RESTORE)
+        audit(self._shelf, state.edge, progress or (lambda done, total: None))
         return state.edge.size
 
     def close(self) -> None:
         """Record what waits, then stop. May be called twice."""
-        with self._changed:
-            self._closed = True
-            self._changed.notify_all()
-        self._sequencer.join()
+        self._sequencer.close()
 
     def _bundle(self, number: int, edge: Edge) -> tuple[bytes, ...]:
         if number == edge.size // FULL:
             return edge.bundle
-        return shelf.read_entries(self._folder, Tile(None, number))
+        return shelf_.read_entries(self._shelf, Tile(None, number))
 
     def _walk(self, start: int, edge: Edge) -> Iterator[tuple[int, bytes]]:
         for number in range(start // FULL, -(-edge.size // FULL)):
@@ -262,84 +303,67 @@ class Log:
             elif (level, number) in tiles:
                 hashes = tiles[level, number]
             else:
-                hashes = shelf.read_hashes(self._folder, Tile(level, number))
+                hashes = shelf_.read_hashes(self._shelf, Tile(level, number))
                 tiles[level, number] = hashes
             return root_hash(hashes[position : position + (1 << inside)])
 
         return read
 
-    def _sequence(self) -> None:
-        while True:
-            with self._changed:
-                while not self._waiting and not self._closed:
-                    self._changed.wait()
-                if not self._waiting:
-                    return
-                taken = [self._waiting.popleft() for _ in range(min(BATCH, len(self._waiting)))]
-                self._changed.notify_all()
-            batch = [one for one in taken if one[1].set_running_or_notify_cancel()]
-            if not batch:
-                continue
+    def _sequence(self, entries: Sequence[bytes]) -> int:
+        """Commit a batch for the sequencer: the index of its first entry."""
+        with self._committing:
             first = self._state.edge.size
-            try:
-                self._commit([entry for entry, _ in batch])
-            except OSError as error:
-                for _, future in batch:
-                    future.set_exception(shelf.unavailable(error))
-            except Exception as error:
-                # whoever waits must hear of it, and the next batch may well succeed
-                for _, future in batch:
-                    future.set_exception(error)
-            else:
-                for index, (_, future) in enumerate(batch, first):
-                    future.set_result(index)
+            if entries:
+                self._commit(entries)
+            return first
 
-    def _commit(self, entries: list[bytes]) -> None:
+    def _commit(self, entries: Sequence[bytes]) -> None:
         """Make one batch durable and release it, or raise and leave the log as it was."""
         if self._broken:
             raise self._broken
         old = self._state
-        # A checkpoint that somebody else replaced means a second writer; signing on top of it
-        # would fork the log, the one thing it must never do.
-        if shelf.read_file(self._folder, "checkpoint") != old.checkpoint:
-            self._broken = Tampered(
-                "checkpoint was changed by somebody else.", "Stop every process on this ledger."
-            )
-            raise self._broken
         edge, tiles = old.edge.extend(entries)
-        signed = Checkpoint(self._signer.name, edge.size, edge.root).sign([self._signer])
+        signed = Checkpoint(self.origin, edge.size, edge.root).sign(self._signers)
         new = _State(edge, signed)
         try:
-            self._disk.write({tile.path: content for tile, content in tiles.items()})
-        except OSError:
-            remove_files(self._folder / tile.path for tile in tiles)
+            self._shelf.commit(
+                {tile.path: content for tile, content in tiles.items()}, old.checkpoint, signed
+            )
+        except Exception as error:
+            self._settle(old, new, [tile.path for tile in tiles], error)
             raise
-        with self._releasing:
-            try:
-                replace_file(self._folder / "checkpoint", signed)
-            except OSError:
-                self._settle(old, new)
-                if self._state is old:
-                    remove_files(self._folder / tile.path for tile in tiles)
-                raise
-            # From the rename on, readers may have seen the new checkpoint: it stands, even if
-            # the sync below fails and the callers are told that nothing is certain.
-            self._state = new
-        sync_folder(self._folder)
+        self._state = new
         for tile in tiles:
             if tile.width == FULL:
-                shelf.remove_outgrown(self._folder, tile)
+                shelf_.remove_outgrown(self._shelf, tile)
 
-    def _settle(self, old: _State, new: _State) -> None:
-        """After a failed replacement: find out which checkpoint stands, or stop appending."""
+    def _settle(self, old: _State, new: _State, names: Sequence[str], error: Exception) -> None:
+        """After a failed commit: find out which checkpoint stands, or stop appending."""
         try:
-            standing = (self._folder / "checkpoint").read_bytes()
-        except OSError:
+            standing = self._shelf.standing_checkpoint()
+            if standing == old.checkpoint and not isinstance(error, Tampered):
+                # What stays beyond the checkpoint would be taken for released once the log has
+                # grown past it.
+                self._shelf.remove(names)
+                if all(self._shelf.read(name) is None for name in names):
+                    return
+        except CasemateError:
             standing = b""
         if standing == new.checkpoint:
             self._state = new
-        elif standing != old.checkpoint:
+        elif isinstance(error, Tampered):
+            self._broken = error
+        else:
             self._broken = Unavailable(
-                "The ledger's disk failed while it released entries.",
-                "Check the disk, then start again.",
+                "The ledger's storage failed while it released entries.",
+                "Check it, then start again.",
             )
+
+
+def _signers(signer: Signer, also: Sequence[Signer]) -> tuple[Signer, ...]:
+    signers = (signer, *also)
+    if any(one.name != signer.name for one in also):
+        raise Invalid("The keys of one ledger have one name.", "Give each the ledger's name.")
+    if len({one.seed for one in signers}) < len(signers):
+        raise Invalid("A key of the ledger is given twice.", "Give each key once.")
+    return signers

@@ -116,11 +116,10 @@ class Signer:
         """Take a key that was made before. Raises NoteError if name or seed is unusable."""
         return cls(name, seed)
 
-    @property
+    @cached_property
     def verifier(self) -> Verifier:
         """The public half."""
-        private = Ed25519PrivateKey.from_private_bytes(self.seed)
-        return Verifier(self.name, private.public_key().public_bytes_raw())
+        return Verifier(self.name, self._private.public_key().public_bytes_raw())
 
     @property
     def vkey(self) -> str:
@@ -129,8 +128,11 @@ class Signer:
 
     def signature(self, text: str) -> Signature:
         """Sign ``text``."""
-        private = Ed25519PrivateKey.from_private_bytes(self.seed)
-        return Signature(self.name, self.verifier.id, private.sign(text.encode()))
+        return Signature(self.name, self.verifier.id, self._private.sign(text.encode()))
+
+    @cached_property
+    def _private(self) -> Ed25519PrivateKey:
+        return Ed25519PrivateKey.from_private_bytes(self.seed)
 
 
 @dataclass(frozen=True)

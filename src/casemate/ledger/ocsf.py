@@ -123,10 +123,14 @@ def _api(known: Meaning, left: Fields, found: Found, origin: str) -> Fields:
 
 def _deciding(left: Fields) -> list[Fields]:
     policy = left.get("policy")
-    if isinstance(policy, dict) and set(policy) == {"decision", "deciding", "digest"}:
+    if (
+        isinstance(policy, dict)
+        and set(policy) == {"decision", "deciding", "digest"}
+        and isinstance(policy["deciding"], list)
+    ):
         del left["policy"]
         decision, ids, digest = policy["decision"], policy["deciding"], policy["digest"]
-    elif "policies" in left and "policy_set" in left:
+    elif isinstance(left.get("policies"), list) and "policy_set" in left:
         decision, ids, digest = "refuse", left.pop("policies"), left.pop("policy_set")
     else:
         return []

@@ -57,6 +57,11 @@ class Ledger:
         """The verifying key, as one line of text."""
         return self.log.vkey
 
+    @property
+    def vkeys(self) -> tuple[str, ...]:
+        """The verifying key of each key that signs now: more than one while the key changes."""
+        return self.log.vkeys
+
     def record(self, entry: Mapping[str, object]) -> Recorded:
         """Record one entry; returns once it is durable.
 

@@ -141,10 +141,14 @@ def decisions(entry: dict[str, Any]) -> set[str]:
     found = {str(entry["decision"])} if "decision" in entry else set()
     policy = entry.get("policy")
     if isinstance(policy, dict):
-        found |= {str(policy.get("decision")), *map(str, policy.get("deciding", ()))}
+        found |= {str(policy.get("decision")), *_named(policy.get("deciding"))}
     if entry.get("kind") == "refused":
-        found |= {"refuse", *map(str, entry.get("policies", ()))}
+        found |= {"refuse", *_named(entry.get("policies"))}
     return found
+
+
+def _named(policies: object) -> list[str]:
+    return list(map(str, policies)) if isinstance(policies, list) else []
 
 
 def decode(index: int, raw: bytes) -> Found:

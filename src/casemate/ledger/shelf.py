@@ -1,63 +1,85 @@
-"""The folder of a log: finding, reading and tidying its files, and refusing damaged ones.
+"""The shelf: where the files of a log lie, and what must hold wherever that is.
 
-Layout: C2SP tlog-tiles v0.1.0, the same on disk as at the log's address.
+A folder and a bucket differ in how bytes become durable and how a second writer is noticed, and
+in nothing else: the names are those of C2SP tlog-tiles v0.1.0, the same as at the log's address.
 """
 
 from __future__ import annotations
 
-import contextlib
-import errno
-import os
-from collections.abc import Iterator
-from pathlib import Path
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Protocol
 
-from casemate.errors import Invalid, Tampered, Unavailable
+from casemate.errors import Invalid, Tampered
 from casemate.ledger.checkpoint import Checkpoint, CheckpointError
-from casemate.ledger.durable import TEMPORARY, remove_files, replace_file, sync_folder
 from casemate.ledger.edge import Edge
 from casemate.ledger.merkle import leaf_hash
 from casemate.ledger.note import Note, NoteError, Signer
 from casemate.ledger.tile import FULL, Tile, TileError, last_tile, parse_bundle, parse_hashes
 
+CHECKPOINT = "checkpoint"
 RESTORE = "Restore the ledger's folder from a backup and keep the damaged copy as evidence."
-_NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+SECOND_WRITER = "checkpoint was changed by somebody else."
+STOP_OTHERS = "Stop every process on this ledger."
 
 
-def read_file(folder: Path, name: str) -> bytes:
-    """The bytes of one file of the log.
+class Shelf(Protocol):
+    """Holds the files of one log. Every method raises Unavailable if the place does not answer.
 
-    Raises Tampered if it is missing; Unavailable if the disk does not give it.
+    One writer at a time commits, any thread reads.
     """
-    try:
-        return (folder / name).read_bytes()
-    except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
-        raise Tampered(f"{name} is missing from the ledger.", RESTORE) from None
-    except OSError as error:
-        raise Unavailable(
-            f"{name} of the ledger cannot be read: {error.strerror}.", "Check the disk."
-        ) from error
+
+    def claim(self) -> bytes | None:
+        """Become the writer: the standing checkpoint, or None where there is no log yet.
+
+        What an interrupted commit left half done is finished or of no effect afterwards. Raises
+        Invalid if the place holds something else; Tampered if a log has lost its checkpoint.
+        """
+
+    def commit(self, files: Mapping[str, bytes], standing: bytes | None, checkpoint: bytes) -> None:
+        """Make ``files`` durable, then put ``checkpoint`` in the place of the ``standing`` one.
+
+        On return all of it is durable. When it raises, ``standing_checkpoint`` tells which of
+        the two stands. Raises Tampered, with nothing replaced, if another writer was here.
+        """
+
+    def standing_checkpoint(self) -> bytes:
+        """The checkpoint that stands, after a commit that raised. Raises Tampered if none does."""
+
+    def read(self, name: str) -> bytes | None:
+        """The bytes of one file, or None if there is no such file."""
+
+    def names(self, below: str = "tile/") -> Iterator[str]:
+        """The name of every file below a folder of the log."""
+
+    def remove(self, names: Iterable[str]) -> None:
+        """Remove files that nobody needs any more; what cannot be removed stays."""
 
 
-def read_hashes(folder: Path, tile: Tile) -> tuple[bytes, ...]:
+def read_file(shelf: Shelf, name: str) -> bytes:
+    """The bytes of a file that must be there. Raises Tampered if it is missing."""
+    content = shelf.read(name)
+    if content is None:
+        raise Tampered(f"{name} is missing from the ledger.", RESTORE)
+    return content
+
+
+def read_hashes(shelf: Shelf, tile: Tile) -> tuple[bytes, ...]:
     """The hashes of a tile. Raises Tampered if it is missing or malformed."""
     try:
-        return parse_hashes(read_file(folder, tile.path), tile.width)
+        return parse_hashes(read_file(shelf, tile.path), tile.width)
     except TileError as error:
         raise Tampered(f"{tile.path} is damaged: {error}.", RESTORE) from None
 
 
-def read_entries(folder: Path, bundle: Tile) -> tuple[bytes, ...]:
+def read_entries(shelf: Shelf, bundle: Tile) -> tuple[bytes, ...]:
     """The entries of a bundle. Raises Tampered if it is missing or malformed."""
     try:
-        return parse_bundle(read_file(folder, bundle.path), bundle.width)
+        return parse_bundle(read_file(shelf, bundle.path), bundle.width)
     except TileError as error:
-        raise Tampered(
-            f"{bundle.path} is damaged: {error} ({span(bundle)}).",
-            RESTORE,
-        ) from None
+        raise Tampered(f"{bundle.path} is damaged: {error} ({span(bundle)}).", RESTORE) from None
 
 
-def read_edge(folder: Path, size: int) -> Edge:
+def read_edge(shelf: Shelf, size: int) -> Edge:
     """The edge of a log of ``size`` entries, from its partial tiles and bundle.
 
     Raises Tampered if one is missing, malformed, or disagrees with another.
@@ -67,12 +89,12 @@ def read_edge(folder: Path, size: int) -> Edge:
         level = len(levels)
         hashes: tuple[bytes, ...] = ()
         if count % FULL:
-            hashes = read_hashes(folder, last_tile(level, count // FULL, size))
+            hashes = read_hashes(shelf, last_tile(level, count // FULL, size))
         levels.append(hashes)
     entries: tuple[bytes, ...] = ()
     if size % FULL:
         bundle = last_tile(None, size // FULL, size)
-        entries = read_entries(folder, bundle)
+        entries = read_entries(shelf, bundle)
         for position, (entry, leaf) in enumerate(zip(entries, levels[0], strict=True)):
             if leaf_hash(entry) != leaf:
                 raise Tampered(
@@ -83,55 +105,38 @@ def read_edge(folder: Path, size: int) -> Edge:
     return Edge(size, tuple(levels), entries)
 
 
-def files_on(folder: Path) -> Iterator[tuple[str, Tile | None]]:
-    """Every file below ``tile/``: its name relative to the log, and the tile it is, if it is one.
-
-    Raises OSError if a folder cannot be listed.
-    """
-    for parent, _, names in os.walk(folder / "tile"):
-        below = Path(parent).relative_to(folder).as_posix()
-        for file in names:
-            name = f"{below}/{file}"
-            try:
-                yield name, Tile.parse(name)
-            except TileError:
-                yield name, None
+def tiles_on(shelf: Shelf) -> Iterator[Tile]:
+    """Every file below ``tile/`` whose name is that of a tile; no address leads to others."""
+    for name in shelf.names():
+        try:
+            yield Tile.parse(name)
+        except TileError:
+            continue
 
 
-def tidy(folder: Path, size: int, reach: int) -> None:
-    """Remove what a crash left: temporary files, tiles never released, partials outgrown.
+def tidy(shelf: Shelf, size: int, reach: int) -> None:
+    """Remove what a crash left: tiles never released, partials outgrown.
 
     size: entries in the signed checkpoint, which is the authority. reach: how many entries one
     batch may hold. Raises Tampered if a file lies further beyond the checkpoint than a crash can
     leave it: then the checkpoint is older than the log, and going on would rewrite history.
     """
-    doomed: list[Path] = []
-    for name, tile in files_on(folder):
-        if tile is None:
-            if name.endswith(TEMPORARY):
-                doomed.append(folder / name)
-        elif tile.end > size:
-            if tile.end > size + reach:
-                raise Tampered(
-                    f"checkpoint is older than the log: it counts {size:,} entries, but "
-                    f"{tile.path} exists.",
-                    RESTORE,
-                )
-            doomed.append(folder / name)
-        elif tile.width < FULL and tile.full.end <= size:
-            doomed.append(folder / name)
-    temporary = folder / f".checkpoint{TEMPORARY}"
-    if temporary.exists():
-        doomed.append(temporary)
-    remove_files(doomed)
+    doomed: list[str] = []
+    for tile in tiles_on(shelf):
+        if tile.end > size + reach:
+            raise Tampered(
+                f"checkpoint is older than the log: it counts {size:,} entries, but "
+                f"{tile.path} exists.",
+                RESTORE,
+            )
+        if tile.end > size or (tile.width < FULL and tile.full.end <= size):
+            doomed.append(tile.path)
+    shelf.remove(doomed)
 
 
-def remove_outgrown(folder: Path, full: Tile) -> None:
+def remove_outgrown(shelf: Shelf, full: Tile) -> None:
     """Remove the partial versions of a tile that is full now. Source: tlog-tiles v0.1.0."""
-    parent = (folder / full.path).with_name(Path(full.path).name + ".p")
-    with contextlib.suppress(OSError):
-        remove_files(list(parent.iterdir()))
-        parent.rmdir()
+    shelf.remove(list(shelf.names(f"{full.path}.p/")))
 
 
 def span(tile: Tile) -> str:
@@ -142,27 +147,8 @@ def span(tile: Tile) -> str:
     return f"entries {first:,} to {first + tile.width - 1:,}"
 
 
-def create(folder: Path, signer: Signer) -> tuple[Edge, bytes]:
-    """Make an empty log in an empty folder: its edge and its signed checkpoint.
-
-    Raises Tampered if only the checkpoint is missing; Invalid if the folder holds anything else;
-    OSError if the disk refuses.
-    """
-    strange = [path.name for path in folder.iterdir() if path.name != ".checkpoint.tmp"]
-    if "tile" in strange:
-        raise Tampered("checkpoint is missing from the ledger.", RESTORE)
-    if strange:
-        raise Invalid("The folder is not empty and is no ledger.", "Choose an empty folder.")
-    edge = Edge()
-    checkpoint = Checkpoint(signer.name, 0, edge.root).sign([signer])
-    replace_file(folder / "checkpoint", checkpoint)
-    sync_folder(folder)
-    sync_folder(folder.parent)
-    return edge, checkpoint
-
-
-def open_checkpoint(raw: bytes, signer: Signer) -> Checkpoint:
-    """The checkpoint of the log that ``signer`` signs.
+def open_checkpoint(raw: bytes, signers: Sequence[Signer]) -> Checkpoint:
+    """The checkpoint of the log that ``signers`` sign; one of their signatures suffices.
 
     Raises Invalid if another key or origin signed it; Tampered if it is damaged.
     """
@@ -171,31 +157,24 @@ def open_checkpoint(raw: bytes, signer: Signer) -> Checkpoint:
         checkpoint = Checkpoint.parse(note.text)
     except (NoteError, CheckpointError) as error:
         raise Tampered(f"checkpoint is damaged: {error}.", RESTORE) from None
-    verifier = signer.verifier
-    if checkpoint.origin != signer.name:
+    if any(checkpoint.origin != signer.name for signer in signers):
         raise Invalid(
-            f"The ledger belongs to {checkpoint.origin}, not to {signer.name}.",
+            f"The ledger belongs to {checkpoint.origin}, not to {signers[0].name}.",
             "Use the key that it was made with.",
         )
-    if not any((one.name, one.id) == (verifier.name, verifier.id) for one in note.signatures):
-        raise Invalid(
-            "The ledger was signed with another key.", "Use the key that it was made with."
-        )
+    if not keys_on(raw) & keys_of(signers):
+        raise Invalid("The ledger was signed with another key.", "Use the key that signs it now.")
     try:
-        return Checkpoint.open(raw, verifier)
+        return Checkpoint.open(raw, *(signer.verifier for signer in signers))
     except (NoteError, CheckpointError) as error:
         raise Tampered(f"checkpoint is damaged: {error}.", RESTORE) from None
 
 
-def unavailable(error: OSError) -> Unavailable:
-    """What to tell whoever waits for an entry that the disk did not take."""
-    if error.errno in _NO_ROOM:
-        return Unavailable(
-            "There is no room left to record in the ledger.",
-            "Free space on the disk of the data folder and ask again; nothing was lost.",
-        )
-    reason = "it is read-only" if error.errno == errno.EROFS else error.strerror or "input/output"
-    return Unavailable(
-        f"The ledger's disk does not take what must be recorded: {reason}.",
-        "Check the disk of the data folder and ask again; nothing was lost.",
-    )
+def keys_on(note: bytes) -> set[tuple[str, bytes]]:
+    """Name and id of every key that a note names as its signer, unchecked."""
+    return {(one.name, one.id) for one in Note.parse(note).signatures}
+
+
+def keys_of(signers: Iterable[Signer]) -> set[tuple[str, bytes]]:
+    """Name and id of each signer's key."""
+    return {(signer.name, signer.verifier.id) for signer in signers}

@@ -17,6 +17,9 @@ class Collection:
     label: Label
     owner: str
     readers: tuple[str, ...] | None  # names and "role:…"; None: the whole tenant
+    created: str = ""  # UTC
+    originator: str | None = None  # "kind:name" of who gave the label; None: its owner did
+    review: str | None = None  # when the label is to be looked at again, UTC
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ import msgspec
 import sqlalchemy as sa
 
 from casemate.errors import Conflict, Invalid, NotFound, Refused
+from casemate.gate.acts import digest
 from casemate.gate.principal import ROLES
 from casemate.language import words
 from casemate.language.thesaurus import Alike, Thesaurus
@@ -24,11 +25,12 @@ from casemate.library.search import Search
 from casemate.library.turns import Turns
 from casemate.store.blobs import Blobs
 from casemate.store.database import Database
-from casemate.store.tables import collections, documents, principals
+from casemate.store.tables import collections, documents, principals, use_cases
 
 if TYPE_CHECKING:
     from casemate.gate.admission import Admission, Gate
     from casemate.gate.caller import Caller
+    from casemate.gate.label import Label
     from casemate.ledger.record import Ledger
 
 T = TypeVar("T")
@@ -53,7 +55,9 @@ class Library:
         new_id: Callable[[str], str],
         most_bytes: int,
         thesaurus: Callable[[], Thesaurus],
+        may_hold: Callable[[Label], object] = lambda label: None,
     ) -> None:
+        """``may_hold`` raises Refused if originals of a label may not lie where blobs lie."""
         self._database = database
         self._blobs = blobs
         self._index = index
@@ -61,6 +65,7 @@ class Library:
         self._ledger = ledger
         self._clock = clock
         self._new_id = new_id
+        self._may_hold = may_hold
         self._search = Search(database, index, gate.country.policy, thesaurus)
         self._importing = Importing(
             database, blobs, index, clock=clock, new_id=new_id, most_bytes=most_bytes
@@ -113,10 +118,14 @@ class Library:
         *,
         label: str | None = None,
         readers: tuple[str, ...] | None = None,
+        originator: str | None = None,
+        review: str | None = None,
     ) -> Collection:
         """Make an empty collection; without ``label`` it is of the policy's lowest level.
 
-        ``readers``: names of principals of the tenant and "role:NAME"; None: the whole tenant.
+        ``originator`` gave the label if it came from elsewhere ("kind:name"); it is to be looked
+        at again at ``review`` (UTC). ``readers``: names of principals of the tenant and
+        "role:NAME"; None: the whole tenant.
         Raises Invalid for a bad name, label or role, Refused if the caller's clearance does not
         dominate the label, NotFound for a reader whom there is not, Conflict if the name is taken.
         """
@@ -128,6 +137,7 @@ class Library:
                 "That label is above your clearance.",
                 "Choose one that your clearance dominates.",
             )
+        self._may_hold(wanted)
         self._gate.require(caller, "add", label=wanted, resource="collection")
         known = None if readers is None else self._readers(caller, readers)
         made = Collection(
@@ -137,6 +147,9 @@ class Library:
             wanted,
             caller.principal.id,
             None if known is None else tuple(known),
+            self._clock(),
+            originator,
+            review,
         )
         with self._database.write() as connection:
             taken = connection.execute(
@@ -157,12 +170,69 @@ class Library:
                     readers=None
                     if known is None
                     else msgspec.json.encode(list(known.values())).decode(),
-                    created=self._clock(),
+                    created=made.created,
+                    originator=originator,
+                    review=review,
                 )
             )
             # Last before the commit, like every act at the gate (see gate/acts.py).
             self._record(caller, "collection.created", collection=made.id, label=str(wanted))
         return made
+
+    def change_readers(
+        self, caller: Caller, name: str, readers: tuple[str, ...] | None
+    ) -> Collection:
+        """Let others read a collection, see ``create_collection``; they count from the next call.
+
+        Who already reads it as its owner keeps that. Raises Invalid, NotFound, Refused.
+        """
+        before = self.collection(caller, name)
+        resource = f"collection:{before.id}"
+        self._gate.require(caller, "administer", label=before.label, resource=resource)
+        known = None if readers is None else self._readers(caller, readers)
+        stored = None if known is None else msgspec.json.encode(list(known.values())).decode()
+        this = collections.c.id == before.id
+        with self._database.write() as connection:
+            old = connection.execute(sa.select(collections.c.readers).where(this)).scalar_one()
+            connection.execute(collections.update().where(this).values(readers=stored))
+            # Ids of people are random, and the ledger never shows them: the digests hide who.
+            self._record(
+                caller,
+                "collection.changed",
+                collection=before.id,
+                before=digest([before.id, old or ""]),
+                after=digest([before.id, stored or ""]),
+            )
+        return self.collection(caller, name)
+
+    def remove_collection(self, caller: Caller, name: str) -> None:
+        """Remove an empty collection. Raises NotFound, Refused, Conflict if anything needs it."""
+        found = self.collection(caller, name)
+        resource = f"collection:{found.id}"
+        self._gate.require(caller, "delete", label=found.label, resource=resource)
+        with self._database.write() as connection:
+            filled = connection.execute(
+                sa.select(documents.c.id).where(documents.c.collection == found.id).limit(1)
+            ).first()
+            if filled is not None:
+                raise Conflict(
+                    f"Collection {found.name} holds documents.",
+                    "Delete them first, each on record.",
+                )
+            named = sa.select(use_cases.c.id).where(
+                use_cases.c.state != "retired", use_cases.c.collections.contains(f'"{found.id}"')
+            )
+            if connection.execute(named.limit(1)).first() is not None:
+                raise Conflict(
+                    f"A use case names collection {found.name}.", "Change the use case first."
+                )
+            connection.execute(collections.delete().where(collections.c.id == found.id))
+            self._record(
+                caller,
+                "collection.removed",
+                collection=found.id,
+                before=digest([found.id, str(found.label)]),
+            )
 
     # Documents
 
@@ -210,6 +280,7 @@ class Library:
         """
         into = self.collection(caller, collection)
         self._gate.require(caller, "add", label=into.label, resource=f"collection:{into.id}")
+        self._may_hold(into.label)
 
         def record(ids: list[str]) -> None:
             if self._gate.principals.by_id(caller.principal.id).disabled:
@@ -353,6 +424,9 @@ class Library:
             label=self._gate.country.policy.parse(row.label),
             owner=row.owner,
             readers=None if readers is None else tuple(names.get(one, one) for one in readers),
+            created=row.created,
+            originator=row.originator,
+            review=row.review,
         )
 
     def _readers(self, caller: Caller, readers: Iterable[str]) -> dict[str, str]:

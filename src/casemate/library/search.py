@@ -129,7 +129,7 @@ class Search:
             return [text for text in rows if self._dominated(text, admission)]
 
     def _dominated(self, label: str, admission: Admission) -> bool:
-        return admission.label.dominates(self._policy.parse(label))
+        return self._policy.readable(label, admission.label)
 
     def _readable(self, ids: Sequence[int], admission: Admission) -> dict[int, Passage]:
         query = (

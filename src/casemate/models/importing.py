@@ -45,6 +45,7 @@ class Description(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     intended_use: str
     limits: str
     label: str
+    made_from: dict[str, str] | None = None
     architecture: str | None = None  # these three may come from the profile
     licence: str | None = None
     origin: str | None = None
@@ -180,7 +181,8 @@ def bring_in(models: Models, actor: Caller, order: Order) -> Iterator[Copied | M
     """
     models.may_propose(actor)
     contents = Contents.of(order)
-    models.check_new(order.name or contents.description.name, contents.description.label)
+    told = contents.description
+    models.check_new(order.name or told.name, told.label, told.made_from or {})
     if contents.signature is None:
         raise Refused(
             "The model is not signed: nobody vouches for its files.",

@@ -45,7 +45,8 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     origin: str  # who made it, where it was had
     intended_use: str
     limits: str  # what it is not good for
-    label: str  # of the model itself: what it was made from
+    label: str  # of the model itself: at least the join of what it was made from
+    made_from: dict[str, str] | None = None  # training data, adapters, other models → their labels
     files: dict[str, str] = {}
     weights: str | None = None  # which of the files is loaded (GGUF, or the first of safetensors)
     tokenizer: str | None = None  # which of the files is the tokenizer, if it lies beside
@@ -139,6 +140,9 @@ def _wrong(manifest: Manifest) -> str | None:
         return "release is out of bounds"
     if manifest.lineage is not None and not is_name(manifest.lineage):
         return "lineage is not written like a name"
+    for name, label in (manifest.made_from or {}).items():
+        if not (1 <= len(name) <= 200 and name.isprintable() and label):
+            return f"made_from names {name[:80]!r}, which cannot be shown or has no label"
     wrong = _wrong_evaluation(manifest.evaluation) or wrong_profile(manifest.profile)
     if wrong:
         return wrong

@@ -13,7 +13,7 @@ newer one stays approved, so that its runs can be replayed.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -71,7 +71,7 @@ class Models:
                 "The files of this model are not here yet.",
                 "Import them: `casemate model import FOLDER`.",
             )
-        label = self._gate.country.policy.parse(manifest.label)
+        label = self._label(manifest.label, manifest.made_from or {})
         self._check_address(manifest, label)
         proposed_by = actor.principal.id
         with self._database.write() as connection:
@@ -90,7 +90,7 @@ class Models:
         ``signer`` was found to have signed them. Raises Invalid, Refused, Conflict.
         """
         self.may_propose(actor)
-        label = self._gate.country.policy.parse(manifest.label)
+        label = self._label(manifest.label, manifest.made_from or {})
         digest = manifest.digest()
         with self._database.write() as connection:
             self._check_release(connection, manifest)
@@ -122,9 +122,12 @@ class Models:
         """Raise Refused unless ``actor`` may put models forward."""
         self._gate.rights.require(actor, "administer", _resource(actor, "model", None))
 
-    def check_new(self, id: str, label: str) -> None:
-        """Raise Conflict if there is a model of that name, Invalid if there is no such label."""
-        self._gate.country.policy.parse(label)
+    def check_new(self, id: str, label: str, made_from: Mapping[str, str]) -> None:
+        """Raise Conflict if there is a model of that name.
+
+        Raise Invalid if there is no such label, Refused if it is below what the model was made of.
+        """
+        self._label(label, made_from)
         with self._database.read() as connection:
             _check_new(connection, id)
 
@@ -170,7 +173,7 @@ class Models:
         Raises NotFound; Refused if it is not approved or its address left the perimeter;
         Tampered if its manifest is not the one that was approved.
         """
-        found = self._one(id)
+        found = self._gate.memory.recall(("model", id), lambda: self._one(id))
         if found.state != "approved":
             raise Refused(
                 f"Model {id} is {found.state}, not approved.",
@@ -222,6 +225,21 @@ class Models:
                 problem = found
             yield self._one(model.id), problem
 
+    def _label(self, text: str, made_from: Mapping[str, str]) -> Label:
+        """A model's label: at least the join of all it was made from. Raises Invalid, Refused.
+
+        What a model has learnt it may say again.
+        """
+        policy = self._gate.country.policy
+        label = policy.parse(text)
+        for name, other in made_from.items():
+            if not label.dominates(policy.parse(other)):
+                raise Refused(
+                    f"The model is labelled {label}, and {name}, from which it was made, {other}.",
+                    "Give the model a label that dominates those of all it was made from.",
+                )
+        return label
+
     def recover(self) -> None:
         """Delete what an interrupted import left behind (at start)."""
         with self._database.read() as connection:
@@ -234,7 +252,7 @@ class Models:
         with self._database.write() as connection:
             if connection.execute(sa.select(models).where(models.c.id == QUOTE)).first():
                 return
-            label = self._gate.country.policy.parse(manifest.label)
+            label = self._label(manifest.label, manifest.made_from or {})
             self._insert(connection, manifest, label, "approved", _BUILT_IN)
             self._gate.acts.record("model.approved", None, model=QUOTE, manifest=manifest.digest())
 

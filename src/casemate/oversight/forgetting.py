@@ -59,7 +59,8 @@ class Forgotten(msgspec.Struct, frozen=True, kw_only=True):
     commitments: int  # in the ledger, that nothing opens any more
     digest: str  # of the sorted list of those commitments, as canonical JSON
     through: int  # the entries of the ledger that were looked at: those below this index
-    remaining: Sequence[Mapping[str, str]]  # documents in shared collections: id, name, collection
+    # Documents in shared collections: id, name, collection; no names of what one may not read.
+    remaining: Sequence[Mapping[str, str | None]]
     entry: int | None = None  # that proves it
 
 
@@ -109,7 +110,8 @@ class Forgetting:
             query = sa.select(sa.func.count()).select_from(openings).where(mine)
             count = int(connection.execute(query).scalar_one())
         counts = {"collections": len(personal), "openings": count}
-        return self._told(who.pseudonym, basis, counts, trace, [id for id, _ in personal])
+        told = self._told(who.pseudonym, basis, counts, trace, [id for id, _ in personal])
+        return self._as_seen_by(caller, told)
 
     def forget(self, caller: Caller, name: str, basis: str = "gdpr-17-1-a") -> Forgotten:
         """Erase all content of the principal called ``name``, and shut it out; for good.
@@ -134,7 +136,7 @@ class Forgetting:
                             begun=self._gate.acts.now(),
                         )
                     )
-            return self._finish(who.id)
+            return self._as_seen_by(caller, self._finish(who.id))
 
     def recover(self) -> int:
         """Finish what a crash cut off. Returns how many there were."""
@@ -302,6 +304,17 @@ class Forgetting:
             elif entry.get("subject") == pseudonym and entry["kind"] == "principal.forgotten":
                 proof = index
         return _Trace(sorted(commitments), added, through, proof)
+
+    def _as_seen_by(self, caller: Caller, told: Forgotten) -> Forgotten:
+        """Without the names of documents and collections that ``caller`` may not read."""
+        readable = {one.name for one in self._library.collections(caller)}
+        return msgspec.structs.replace(
+            told,
+            remaining=[
+                one if one["collection"] in readable else {**one, "name": None, "collection": None}
+                for one in told.remaining
+            ],
+        )
 
     def _told(
         self,

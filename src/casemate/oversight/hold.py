@@ -34,11 +34,11 @@ _LONGEST_REASON = 2_000
 
 
 class Hold(msgspec.Struct, frozen=True, kw_only=True):
-    """A hold as it is shown. ``reason`` and ``lift_reason``: None where one may not read them."""
+    """A hold as it is shown. Of what one may not read, neither name nor reasons: then None."""
 
     id: str
     kind: str
-    target: str  # a person's or collection's name, or the id of a run
+    target: str | None  # a person's or collection's name, or the id of a run
     until: str  # the last day it holds, in UTC, or "open"
     placed: str
     lifted: str | None = None
@@ -129,7 +129,8 @@ class Holds:
     def list(self, caller: Caller) -> list[Hold]:
         """The tenant's holds, newest first; with their reasons for who may audit.
 
-        Raises Refused for who may neither audit nor administer.
+        That there is a hold is no secret, since it keeps people from erasing; what it holds is one
+        to who may not read that. Raises Refused for who may neither audit nor administer.
         """
         office = installation(caller.principal)
         audits = self._gate.rights.decide(caller, "audit", office).allowed
@@ -146,19 +147,37 @@ class Holds:
                     )
                 )
             }
+        hidden = self._hidden(caller, rows)
         return [
             Hold(
                 id=row.id,
                 kind=row.kind,
-                target=names.get(row.target, row.target),
+                target=None if row.id in hidden else names.get(row.target, row.target),
                 until=row.until or OPEN,
                 placed=row.placed,
                 lifted=row.lifted,
-                reason=self._text(row, "reason") if audits else None,
-                lift_reason=self._text(row, "lift_reason") if audits else None,
+                reason=self._text(row, "reason") if audits and row.id not in hidden else None,
+                lift_reason=self._text(row, "lift_reason")
+                if audits and row.id not in hidden
+                else None,
             )
             for row in rows
         ]
+
+    def _hidden(self, caller: Caller, rows: Sequence[sa.Row[Any]]) -> frozenset[str]:
+        """Ids of the holds on what ``caller`` may not read."""
+        readable = {reach.id for reach in self._gate.collections(caller)}
+        query = sa.select(runs.c.id, runs.c.label).where(
+            runs.c.id.in_([row.target for row in rows if row.kind == "run"])
+        )
+        policy, clearance = self._gate.country.policy, caller.principal.clearance
+        with self._database.read() as connection:
+            readable |= {
+                run.id for run in connection.execute(query) if policy.readable(run.label, clearance)
+            }
+        return frozenset(
+            row.id for row in rows if row.kind != "principal" and row.target not in readable
+        )
 
     # What is covered; no rights asked
 
@@ -237,8 +256,7 @@ class Holds:
             )
             with self._database.read() as connection:
                 label = connection.execute(query).scalar()
-            policy = self._gate.country.policy
-            if label and caller.principal.clearance.dominates(policy.parse(label)):
+            if self._gate.country.policy.readable(label, caller.principal.clearance):
                 return target, target, {"run": target}
         if kind not in KINDS:
             raise Invalid("That cannot be held.", f"Hold one of: {', '.join(KINDS)}.")

@@ -117,7 +117,7 @@ class Reviews:
         with self._database.read() as connection:
             label = connection.execute(query).scalar()
         policy = self._gate.country.policy
-        if label is None or not caller.principal.clearance.dominates(policy.parse(label)):
+        if label is None or not policy.readable(label, caller.principal.clearance):
             raise _absent()
         try:
             self._gate.require(caller, "review", label=policy.parse(label), resource=f"run:{run}")

@@ -101,6 +101,11 @@ class Witnessing:
         }
 
     @property
+    def addresses(self) -> tuple[str, ...]:
+        """Where the witnesses are."""
+        return tuple(witness.address for witness in self._policy.witnesses)
+
+    @property
     def problems(self) -> Mapping[str, str]:
         """What last went wrong with each witness, by name; for the operator."""
         return dict(self._problems)
@@ -121,10 +126,10 @@ class Witnessing:
             raise self._split
         with self._submitting:
             known = self._cosigning.newest()
-            if known is None or _size(known) < size:
+            if known is None or not self._serves(known, size):
                 self._submit()
                 known = self._cosigning.newest()
-        if known is not None and _size(known) >= size:
+        if known is not None and self._serves(known, size):
             return known
         if self._policy.failing == "open":
             return None
@@ -139,8 +144,12 @@ class Witnessing:
             # That a split view could not be recorded must not end the watch: it is met again.
             with self._submitting, contextlib.suppress(CasemateError):
                 known = self._cosigning.newest()
-                if self._split is None and (known is None or _size(known) < self._log.size):
+                if self._split is None and not (known and self._serves(known, self._log.size)):
                     self._submit()
+
+    def _serves(self, note: bytes, size: int) -> bool:
+        """Whether it counts enough entries, and a key that signs now, not one of old, signed it."""
+        return _size(note) >= size and self._log.signed(note)
 
     def _submit(self) -> None:
         try:

@@ -7,7 +7,7 @@ encrypted under the asker's data key.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -67,6 +67,19 @@ class Opened:
     head: Mapping[str, object]
     admitted: Recorded
     subject: str
+
+
+def recorded(database: Database) -> int:
+    """How many entries the ledger held at least when the newest run was recorded."""
+    with database.read() as connection:
+        found = connection.execute(
+            sa.select(
+                sa.func.max(runs.c.since),
+                sa.func.max(runs.c.admitted) + 1,
+                sa.func.max(runs.c.finished) + 1,
+            )
+        ).one()
+    return max((one for one in found if one is not None), default=0)
 
 
 class Runs:
@@ -272,6 +285,27 @@ class Runs:
             )
         return self._ledger.receipt_for(row.admitted, row.finished, opened).encode()
 
+    def answers_of(self, principal: str, limit: int) -> Iterator[tuple[str, Label]]:
+        """What runs of ``principal`` (an id) answered, newest first, each with its label.
+
+        No rights asked: for who has to know how high words are. At most ``limit`` runs are looked
+        at; erased ones are passed over.
+        """
+        query = (
+            sa.select(runs.c.id, runs.c.label)
+            .where(runs.c.principal == principal, runs.c.finished.is_not(None))
+            .order_by(runs.c.since.desc(), runs.c.id.desc())
+            .limit(limit)
+        )
+        with self._database.read() as connection:
+            rows = connection.execute(query).all()
+        for row in rows:
+            try:
+                answer = self._open(row.id, "finished", "answer").content
+            except NotFound:
+                continue
+            yield answer["text"], self._policy.parse(row.label)
+
     def collections_of(self, run: str) -> frozenset[str]:
         """Names of the collections that a run's sources came from; no rights asked.
 
@@ -318,9 +352,7 @@ class Runs:
                 sa.select(runs.c.label).where(runs.c.principal == caller.principal.id).distinct()
             ).scalars()
             readable = [
-                text
-                for text in labels
-                if caller.principal.clearance.dominates(self._policy.parse(text))
+                text for text in labels if self._policy.readable(text, caller.principal.clearance)
             ]
         own = [runs.c.principal == caller.principal.id, runs.c.label.in_(readable)]
         if caller.use_case is not None:  # a key that is bound to one use case

@@ -77,7 +77,7 @@ class Reasoner:
         model_digest: str,
         label: Label,
     ) -> AsyncGenerator[Event, None]:
-        """Answer ``request`` under ``admission``; ``label`` joins the question's and the model's.
+        """Answer ``request`` under ``admission``; ``label``: of question, conversation and model.
 
         Raises Invalid, TooLarge or Refused before anything is recorded; what the engine
         or the library raises, after the run's end was recorded as failed.
@@ -85,8 +85,10 @@ class Reasoner:
         self._check(request)
         if not admission.label.dominates(label):
             raise Refused(
-                "The question's or the model's label is above what you may use here.",
-                "Choose another use case or model, or ask whoever gave you access.",
+                "The label of the question, the conversation or the model is above what you may "
+                "use here.",
+                "Begin a new conversation, choose another use case or model, or ask whoever gave "
+                "you access.",
             )
         opened = await self._open(admission, request, model_digest, label)
         language = _language(request)

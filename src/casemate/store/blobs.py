@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, MutableMapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Protocol, Self
@@ -18,6 +18,7 @@ from obstore.exceptions import BaseError
 from obstore.store import LocalStore, S3Store
 
 from casemate.errors import Invalid, NotFound, Tampered, Unavailable
+from casemate.store.bucket import open_bucket
 from casemate.store.folder import disk_problem
 
 _AT_ONCE = 8  # blobs written at the same time
@@ -94,23 +95,29 @@ class FolderBlobs:
 
 
 class S3Blobs:
-    """Blobs in an S3-compatible bucket; credentials come from the AWS_… variables."""
+    """Blobs in an S3-compatible bucket.
 
-    def __init__(self, store: S3Store) -> None:
+    ``allowed`` is asked before each request and raises if the bucket may not be used (any more).
+    """
+
+    def __init__(self, store: S3Store, allowed: Callable[[], object] = lambda: None) -> None:
         self._store = store
+        self._allowed = allowed
 
     @classmethod
-    def at(cls, address: str) -> Self:
-        """Open ``s3://bucket/prefix``. Raises Invalid if the address is not one."""
-        if not address.startswith("s3://"):
-            raise Invalid(
-                "The setting `blobs` is not an s3:// address.",
-                "Leave it empty for the data folder, or give s3://bucket/prefix.",
-            )
-        return cls(S3Store.from_url(address))
+    def at(
+        cls,
+        address: str,
+        endpoint: str,
+        allowed: Callable[[], object],
+        environment: MutableMapping[str, str] = os.environ,
+    ) -> Self:
+        """Open ``s3://bucket/prefix`` at the server ``endpoint``. Raises as ``open_bucket``."""
+        return cls(open_bucket(address, endpoint, environment), allowed)
 
     def put(self, content: bytes) -> str:
         """See Blobs."""
+        self._allowed()
         digest = digest_of(content)
         try:
             obstore.put(self._store, _path(digest), content)
@@ -125,10 +132,12 @@ class S3Blobs:
 
     def get(self, digest: str) -> bytes:
         """See Blobs."""
+        self._allowed()
         return _get(self._store, digest)
 
     def delete(self, digest: str) -> None:
         """See Blobs."""
+        self._allowed()
         try:
             obstore.delete(self._store, _path(digest))
         except FileNotFoundError:

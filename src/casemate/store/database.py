@@ -19,7 +19,7 @@ from sqlalchemy import event
 from sqlalchemy.exc import DatabaseError, OperationalError
 
 from casemate.errors import CasemateError, Invalid, Tampered, Unavailable
-from casemate.store.tables import REVISION
+from casemate.store.tables import REVISION, RIGHTS_TABLES
 
 _WAITING = 30_000  # milliseconds that one process waits for another
 _FOLDING = 2_000  # writers wait as long, so it is short
@@ -32,6 +32,8 @@ class Database:
     def __init__(self, engine: sa.Engine) -> None:
         self._engine = engine
         self._writing = threading.Lock()
+        self._counting = threading.Lock()
+        self._counter: sqlite3.Connection | None = None
 
     @classmethod
     def open(cls, path: Path) -> Self:
@@ -80,6 +82,29 @@ class Database:
                 yield connection
         except DatabaseError as problem:
             raise _plain(problem) from problem
+
+    def rights_changes(self) -> int:
+        """A number that rises with every committed change of what rights depend on.
+
+        Whichever process makes the change: what was read before is good as long as this number
+        stays. One short read, a few microseconds. Raises like ``read``.
+        """
+        with self._counting:
+            try:
+                if self._counter is None:
+                    # Its own connection, always outside a transaction: it sees what is newest.
+                    self._counter = sqlite3.connect(
+                        self._engine.url.database or "",
+                        timeout=_WAITING / 1000,
+                        isolation_level=None,
+                        check_same_thread=False,
+                    )
+                    self._counter.execute("PRAGMA query_only=ON")
+                # To its end, so that no read is left open and holds up a checkpoint.
+                ((number,),) = self._counter.execute(_CHANGES).fetchall()
+            except sqlite3.Error as problem:
+                raise _plain(OperationalError(None, None, problem)) from problem
+            return int(number)
 
     def check(self) -> None:
         """Read every page. Raises Tampered if SQLite finds damage."""
@@ -131,6 +156,10 @@ class Database:
 
     def close(self) -> None:
         """Close every connection; the write-ahead log is folded in."""
+        with self._counting:
+            if self._counter is not None:
+                self._counter.close()
+                self._counter = None
         self._engine.dispose()
 
     def _migrate(self) -> None:
@@ -155,6 +184,22 @@ class Database:
             config.attributes["connection"] = connection
             with connection.begin():
                 command.upgrade(config, "head")
+                # After every migration: one that rebuilds a table drops its triggers.
+                _count_changes(connection)
+
+
+_CHANGES = "SELECT number FROM rights_changes WHERE id = 1"
+_TRIGGER = (
+    "CREATE TRIGGER IF NOT EXISTS rights_{name}_{act} AFTER {act} ON {name} BEGIN "
+    "UPDATE rights_changes SET number = number + 1 WHERE id = 1; END"
+)
+
+
+def _count_changes(connection: sa.Connection) -> None:
+    """Have the database itself count every change of ``RIGHTS_TABLES``: no writer can forget to."""
+    for table in RIGHTS_TABLES:
+        for act in ("INSERT", "UPDATE", "DELETE"):
+            connection.exec_driver_sql(_TRIGGER.format(name=table.name, act=act))
 
 
 def _configure(connection: Any, _record: object) -> None:

@@ -25,6 +25,7 @@ _OWN = _BEFORE | {
     *("casemate.sqlite-journal", "master.key", "master.key.tmp", "ledger.key", "ledger.key.tmp"),
     *("casemate.json.tmp", "ledger", "blobs", "index", "models", "policies"),
     *("bundles.json", "bundles.json.tmp", "quarantine", "incoming"),
+    *("perimeter.digest", "perimeter.digest.tmp"),
 }
 
 

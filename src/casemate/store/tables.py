@@ -91,6 +91,56 @@ use_cases = sa.Table(
     Column("state", String, nullable=False),  # draft | approved | suspended | retired
     Column("approved_by", String),
     Column("created", String, nullable=False),
+    # What stands here is the version in force, or the draft that was never approved.
+    Column("version", Integer, nullable=False, server_default="1"),
+    Column("proposed_by", String),  # who made this version; null: the owner
+    Column("hours", Text),  # opening hours in text form; null: always open
+    Column("quota", Text),  # JSON; null: what the installation allows
+)
+
+use_case_versions = sa.Table(
+    "use_case_versions",
+    metadata,
+    Column("use_case", String, ForeignKey("use_cases.id"), primary_key=True),
+    Column("version", Integer, primary_key=True),
+    Column("terms", Text, nullable=False),  # canonical JSON of what was registered
+    Column("state", String, nullable=False),  # proposed | in force | replaced | withdrawn
+    Column("proposed_by", String, ForeignKey("principals.id"), nullable=False),
+    Column("proposed", String, nullable=False),
+    Column("answers", Text),  # JSON: to the questions of AI Act, Article 5
+    Column("answers_nonce", LargeBinary),  # opens the commitment in the ledger
+)
+
+use_case_decisions = sa.Table(
+    "use_case_decisions",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=True),
+    Column("use_case", String, ForeignKey("use_cases.id"), nullable=False, index=True),
+    Column("version", Integer, nullable=False),
+    Column("state", String, nullable=False),  # approved | suspended | retired | withdrawn
+    Column("principal", String, ForeignKey("principals.id"), nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("nonce", LargeBinary, nullable=False),  # opens the commitment in the ledger
+    Column("decided", String, nullable=False),
+)
+
+policy_sets = sa.Table(
+    "policy_sets",
+    metadata,
+    Column("digest", String, primary_key=True),
+    Column("files", Text, nullable=False),  # JSON {name: text}
+    Column("state", String, nullable=False),  # proposed | in force | replaced | withdrawn
+    Column("proposed_by", String),  # null: the installation, at its start
+    Column("proposed", String, nullable=False),
+    Column("approved_by", String),
+    Column("decided", String),
+)
+
+rights_changes = sa.Table(
+    "rights_changes",
+    metadata,
+    Column("id", Integer, primary_key=True),  # 1: there is one row
+    Column("number", Integer, nullable=False),  # rises with every change of RIGHTS_TABLES
 )
 
 models = sa.Table(
@@ -131,6 +181,8 @@ collections = sa.Table(
     Column("owner", String, ForeignKey("principals.id"), nullable=False),
     Column("readers", Text),  # JSON list of principal ids and "role:…"; null: the whole tenant
     Column("created", String, nullable=False),
+    Column("originator", String),  # "kind:name" of who gave the label, if it came from elsewhere
+    Column("review", String),  # when the label is to be looked at again
     sa.UniqueConstraint("tenant", "name"),
 )
 
@@ -194,6 +246,28 @@ openings = sa.Table(
     Column("field", String, primary_key=True),  # question | answer | steps | sources
     Column("subject", String, nullable=False),  # whose data key seals it
     Column("sealed", LargeBinary, nullable=False),  # nonce32 and canonical content
+)
+
+downgrades = sa.Table(
+    "downgrades",
+    metadata,
+    Column("id", String, primary_key=True),
+    Column("tenant", String, ForeignKey("tenants.id"), nullable=False),
+    Column("document", String, nullable=False),  # its id; it may be gone since
+    Column("digest", String, nullable=False),  # of its original, as it was asked about
+    Column("name", String, nullable=False),
+    Column("source", String, nullable=False),  # collections, by id
+    Column("target", String, nullable=False),
+    Column("before", String, nullable=False),  # labels
+    Column("after", String, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("state", String, nullable=False),  # requested | approved | rejected
+    Column("requested_by", String, ForeignKey("principals.id"), nullable=False),
+    Column("requested", String, nullable=False),
+    Column("decided_by", String, ForeignKey("principals.id")),
+    Column("decided", String),
+    Column("made", String),  # id of the new document
+    Index("ix_downgrades_tenant", "tenant", "requested"),
 )
 
 reviews = sa.Table(
@@ -294,3 +368,5 @@ capacities = sa.Table(
     Column("accelerators", Integer, nullable=False),
     Column("watts", Integer, nullable=False),  # declared, with all slots at work
 )
+RIGHTS_TABLES = (principals, keys, use_cases, collections, models, policy_sets)
+"""What an admission depends on: a change of any row here is counted in ``rights_changes``."""

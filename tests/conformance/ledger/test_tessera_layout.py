@@ -17,6 +17,7 @@ from casemate.ledger import shelf
 from casemate.ledger.audit import audit
 from casemate.ledger.checkpoint import Checkpoint
 from casemate.ledger.edge import Edge
+from casemate.ledger.folder_shelf import FolderShelf
 from casemate.ledger.log import Log
 from casemate.ledger.note import Signer, Verifier
 from casemate.ledger.tile import Tile, last_tile
@@ -79,13 +80,13 @@ def test_our_writer_makes_the_checkpoints_of_tessera_byte_for_byte(made):
 def test_our_reader_needs_only_the_verifying_key(made):
     folder, _ = made
     verifier = Verifier.parse(VKEY)
-    checkpoint = Checkpoint.open(shelf.read_file(folder, "checkpoint"), verifier)
+    checkpoint = Checkpoint.open((folder / "checkpoint").read_bytes(), verifier)
     assert (checkpoint.size, checkpoint.root) == (15, base64.b64decode(ROOT))
-    edge = shelf.read_edge(folder, checkpoint.size)
+    edge = shelf.read_edge(FolderShelf(folder), checkpoint.size)
     assert edge.root == checkpoint.root
     assert edge.bundle == tuple(word.encode() for word in WORDS)
     steps = []
-    audit(folder, edge, lambda done, total: steps.append((done, total)))
+    audit(FolderShelf(folder), edge, lambda done, total: steps.append((done, total)))
     assert steps[-1] == (15, 15)
 
 
@@ -94,12 +95,12 @@ def test_the_log_is_still_there_as_it_was_at_every_size(made, size):
     folder, checkpoints = made
     checkpoint = Checkpoint.open(checkpoints[size], Verifier.parse(VKEY))
     assert checkpoint.size == size
-    assert shelf.read_edge(folder, size).root == checkpoint.root
+    assert shelf.read_edge(FolderShelf(folder), size).root == checkpoint.root
 
 
 def test_our_audit_names_the_file_that_was_changed(made, tmp_path):
     folder, _ = made
-    edge = shelf.read_edge(folder, 15)
+    edge = shelf.read_edge(FolderShelf(folder), 15)
     for name, content in files_of(folder).items():
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_bytes(content)
@@ -107,7 +108,7 @@ def test_our_audit_names_the_file_that_was_changed(made, tmp_path):
     wrong[-1] ^= 1
     (tmp_path / "tile/entries/000.p/7").write_bytes(wrong)
     with pytest.raises(Tampered, match=r"tile/entries/000\.p/7"):
-        audit(tmp_path, edge, lambda done, total: None)
+        audit(FolderShelf(tmp_path), edge, lambda done, total: None)
 
 
 @pytest.mark.parametrize(

@@ -24,6 +24,7 @@ def test_a_bound_key_of_an_auditor_reads_its_use_case_and_nothing_else(tmp_path:
             oversight="after",
             retention_days=400,
             collections=[library.collection(house.owner, "notes").id],
+            screening=gate.use_cases.not_prohibited("It judges nobody."),
         )
         gate.use_cases.approve(house.person("second", roles=("admin", "user")), "counter")
         house.person("bob", roles=("user", "auditor", "admin"))

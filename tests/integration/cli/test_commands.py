@@ -147,7 +147,7 @@ def test_wrong_usage_exits_2(tmp_path: Path, arguments: list[str]) -> None:
         ["document", "show", "d_absent"],
         ["document", "delete", "d_absent"],
         ["usecase", "approve", "absent"],
-        ["usecase", "suspend", "absent"],
+        ["usecase", "suspend", "absent", "--reason", "It is late."],
         ["model", "approve", "absent"],
         ["model", "withdraw", "absent"],
         ["user", "disable", "absent"],

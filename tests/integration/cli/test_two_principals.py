@@ -24,6 +24,8 @@ from house_builders import (
 
 from casemate.errors import CasemateError, NotFound
 from casemate.gate.caller import Caller
+from casemate.gate.confidentiality import Confidentiality
+from casemate.gate.country import Country
 
 
 def settled(house: House) -> dict[str, str]:
@@ -252,6 +254,7 @@ def same(first: Answer, second: Answer) -> None:
     [
         ("GET", "/api/documents/{}"),
         ("GET", "/api/documents/{}/text"),
+        ("GET", "/api/documents/{}/label"),
         ("GET", "/api/documents/{}/original"),
         ("HEAD", "/api/documents/{}/original"),
         ("DELETE", "/api/documents/{}"),
@@ -330,6 +333,15 @@ def test_a_question_that_only_hidden_documents_answer_is_answered_like_one_nothi
     assert "Nothing in these documents" in told(SALARY)[2]
     allowed = server.ask(SALARY, key=ids["key of ida"], use_case="office").json
     assert "9,000 euros" in allowed["answer"]["text"]
+
+
+def test_the_label_of_a_document_is_served_as_xml(served: Served) -> None:
+    server, ids = served
+    label = server.http("GET", f"/api/documents/{ids['hidden']}/label", key=ids["key of ida"])
+    assert label.status == 200
+    assert label.headers["content-type"] == "application/xml"
+    policy = Country.load("lu").policy
+    assert str(Confidentiality.parse(label.body, policy).label) == "lu:restricted"
 
 
 def test_listings_hold_nothing_of_what_is_hidden(served: Served) -> None:

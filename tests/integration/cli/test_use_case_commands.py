@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 from house_builders import FEES, PAYROLL, SALARY, a_house, casemate
 
-NEW = ("--purpose", "To help.", "--legal-basis", "Our tasks.", "--risk", "minimal")
+NO = ("--not-prohibited", "It judges nobody.")
+NEW = ("--purpose", "To help.", "--legal-basis", "Our tasks.", "--risk", "minimal", *NO)
 
 
 @pytest.fixture(scope="module")

@@ -111,6 +111,7 @@ class World:
             "ceiling": self.label("secret"),
             "oversight": "none",
             "retention_days": 400,
+            "screening": self.gate.use_cases.not_prohibited("It judges nobody."),
         }
         made = self.gate.use_cases.register(self.owner, id, **(values | more))
         if not approve:

@@ -196,7 +196,7 @@ def test_a_draft_use_case_is_refused_with_what_to_do_and_recorded(world: World) 
 
 
 def test_a_suspended_use_case_admits_nobody(world: World) -> None:
-    world.gate.use_cases.suspend(world.owner, "documents")
+    world.gate.use_cases.suspend(world.owner, "documents", "For a test.")
     with pytest.raises(Refused, match="suspended"):
         world.gate.admit(world.owner, use_case=None)
 

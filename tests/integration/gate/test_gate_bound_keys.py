@@ -52,7 +52,7 @@ def test_a_bound_key_reaches_nothing_while_its_use_case_is_not_approved(world: W
     assert reached(world, key) == set()
     world.gate.use_cases.approve(world.admin(), "counter")
     assert reached(world, key) == {notes}
-    world.gate.use_cases.suspend(world.owner, "counter")
+    world.gate.use_cases.suspend(world.owner, "counter", "For a test.")
     assert reached(world, key) == set()
 
 

@@ -154,3 +154,21 @@ def test_a_manifest_changed_in_the_database_is_found(world: World) -> None:
         connection.execute(models.update().values(manifest=changed))
     with pytest.raises(Tampered, match="not the one that was approved"):
         world.models.approved("quote")
+
+
+def test_a_model_is_at_least_as_high_as_all_it_was_made_from(world: World) -> None:
+    declare(world, "secret")
+    made_from = {"letters of the ministry": "restricted/alpha", "base": "unclassified"}
+    for label in ("unclassified", "restricted", "secret"):
+        with pytest.raises(Refused, match="letters of the ministry"):
+            world.models.propose(world.owner, a_remote(label=label, made_from=made_from))
+    with pytest.raises(Invalid, match="geheim"):
+        world.models.propose(world.owner, a_remote(made_from={"base": "geheim"}))
+    assert world.models.list(world.owner)[0].id == "quote"
+    world.models.check_new("tuned", "restricted/alpha", made_from)
+
+
+@pytest.mark.parametrize("made_from", [{"": "unclassified"}, {"a\nb": "x"}, {"base": ""}])
+def test_what_a_model_was_made_from_has_a_name_and_a_label(made_from: dict[str, str]) -> None:
+    with pytest.raises(Invalid, match="made_from"):
+        a_remote(made_from=made_from)

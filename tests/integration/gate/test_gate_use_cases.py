@@ -14,9 +14,9 @@ def test_a_use_case_lives_from_draft_to_retired_and_each_move_is_recorded(world:
     assert world.use_case("office", approve=False).state == "draft"
     admin = world.admin()
     assert cases.approve(admin, "office").state == "approved"
-    assert cases.suspend(world.owner, "office").state == "suspended"
+    assert cases.suspend(world.owner, "office", "For a test.").state == "suspended"
     assert cases.approve(admin, "office").state == "approved"
-    assert cases.retire(world.owner, "office").state == "retired"
+    assert cases.retire(world.owner, "office", "For a test.").state == "retired"
     kinds = [kind for kind in world.ledger.kinds() if kind.startswith("use_case.")]
     assert kinds == [
         "use_case.registered",
@@ -34,11 +34,15 @@ def test_moves_that_make_no_sense_are_refused(world: World) -> None:
     cases, admin = world.gate.use_cases, world.admin()
     world.use_case("office", approve=False)
     with pytest.raises(Conflict, match="draft cannot become suspended"):
-        cases.suspend(admin, "office")
-    cases.retire(admin, "office")
-    for move in (cases.approve, cases.suspend, cases.retire):
+        cases.suspend(admin, "office", "For a test.")
+    cases.retire(admin, "office", "For a test.")
+    for move in (
+        lambda: cases.approve(admin, "office"),
+        lambda: cases.suspend(admin, "office", "For a test."),
+        lambda: cases.retire(admin, "office", "For a test."),
+    ):
         with pytest.raises(Conflict, match="retired"):
-            move(admin, "office")
+            move()
 
 
 def test_who_is_alone_is_told_to_create_a_second_person(world: World) -> None:
@@ -71,8 +75,8 @@ def test_users_neither_register_nor_approve_nor_suspend(world: World) -> None:
     world.use_case("office", approve=False)
     for act in (
         lambda: world.gate.use_cases.approve(bob, "office"),
-        lambda: world.gate.use_cases.suspend(bob, "documents"),
-        lambda: world.gate.use_cases.retire(bob, "documents"),
+        lambda: world.gate.use_cases.suspend(bob, "documents", "For a test."),
+        lambda: world.gate.use_cases.retire(bob, "documents", "For a test."),
     ):
         with pytest.raises(Refused):
             act()

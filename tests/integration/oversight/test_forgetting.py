@@ -359,3 +359,17 @@ def test_what_was_sealed_just_before_a_key_went_is_not_stored_after_it(house: Ho
             keyring.require(connection, "somebody")
     with pytest.raises(NotFound, match="erased"):
         keyring.seal("somebody", b"another okapi", about="a")
+
+
+def test_names_of_what_stays_are_told_only_to_who_may_read_it(house: House) -> None:
+    house.clear_owner_for("secret")
+    ida = house.person("ida", "secret", roles=("admin", "user"))
+    house.collection("vault", "secret")
+    list(house.installation.library.add_all(ida, "vault", [a_file("plot.md", b"# A plot\n")]))
+    forgetting, principals = house.installation.forgetting, house.installation.gate.principals
+    assert [one["name"] for one in forgetting.plan(house.owner, "ida").remaining] == ["plot.md"]
+    principals.change(house.owner, house.owner.principal.name, clearance=house.label("restricted"))
+    for told in (forgetting.plan(house.owner, "ida"), forgetting.forget(house.owner, "ida")):
+        (one,) = told.remaining
+        assert (one["name"], one["collection"]) == (None, None)
+        assert one["id"]

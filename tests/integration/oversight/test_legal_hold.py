@@ -146,3 +146,20 @@ def test_the_commands_place_list_and_lift(tmp_path: Path) -> None:
     assert [one["id"] for one in casemate("hold", "list", "--json", data=data).json] == [made["id"]]
     casemate("hold", "lift", made["id"], "--reason", "Closed.", data=data).fine()
     casemate("forget", ANNE, "--yes", data=data).fine()
+
+
+def test_what_a_hold_holds_is_told_only_to_who_may_read_it(house: House) -> None:
+    house.clear_owner_for("secret")
+    house.collection("vault", "secret")
+    house.add("vault", fees=FEES)
+    house.use_case("office", "secret")
+    run = house.ask(DOG_TAX, use_case="office").run
+    for kind, target in (("collection", "vault"), ("run", run)):
+        house.installation.holds.place(house.owner, kind, target, REASON, "open")
+    seen = house.installation.holds.list(house.owner)
+    assert {one.target for one in seen} == {"vault", run}
+    assert {one.reason for one in seen} == {REASON}
+    auditor = house.person("ada", roles=("auditor", "admin", "user"))
+    shown = house.installation.holds.list(auditor)
+    assert {(one.id, one.kind) for one in shown} == {(one.id, one.kind) for one in seen}
+    assert {(one.target, one.reason) for one in shown} == {(None, None)}

@@ -113,4 +113,5 @@ def test_a_use_case_below_the_floor_is_refused_by_name(house: House) -> None:
             ceiling=house.label("unclassified"),
             oversight="none",
             retention_days=182,
+            screening={},
         )

@@ -247,7 +247,7 @@ def test_nothing_is_repeated_under_a_use_case_that_no_longer_holds(filled: House
     repeats = frozenset({"generate", "deterministic"})
     play(filled, "x", capabilities=repeats)
     run = filled.ask(DOG_TAX).run
-    filled.installation.gate.use_cases.suspend(filled.owner, "documents")
+    filled.installation.gate.use_cases.suspend(filled.owner, "documents", "A test.")
     engine = play(filled, "x", capabilities=repeats)
     with pytest.raises(Refused):
         replayed(filled, run)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -12,7 +11,6 @@ from house_builders import DOG_TAX, FEES, House, a_house
 
 from casemate.errors import Invalid, NotFound, Tampered
 from casemate.installation import Installation
-from casemate.store.blobs import FolderBlobs, S3Blobs, digest_of
 
 
 def test_a_first_start_makes_it_usable_and_nothing_more(house: House) -> None:
@@ -35,7 +33,7 @@ def test_secrets_lie_in_files_that_only_the_account_can_read(house: House) -> No
 
 
 def test_the_signing_key_is_sealed(house: House) -> None:
-    seed = house.installation.log._signer.seed
+    seed = house.installation.log._signers[0].seed
     for path in house.folder.rglob("*"):
         if path.is_file():
             assert seed not in path.read_bytes()
@@ -127,50 +125,3 @@ def test_no_file_is_open_to_others_whatever_the_umask(tmp_path: Path) -> None:
     finally:
         os.umask(before)
     assert (tmp_path / "data").stat().st_mode & 0o077 == 0
-
-
-# Blobs in a bucket
-
-
-@pytest.fixture
-def bucket(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    server_module = pytest.importorskip(
-        "moto.server", reason="needs an S3-like server: pip install 'moto[server,s3]'"
-    )
-    boto3 = pytest.importorskip("boto3")
-    server = server_module.ThreadedMotoServer(ip_address="127.0.0.1", port=0)
-    server.start()
-    host, port = server.get_host_and_port()
-    for name, text in {
-        "AWS_ACCESS_KEY_ID": "x",
-        "AWS_SECRET_ACCESS_KEY": "x",
-        "AWS_REGION": "us-east-1",
-        "AWS_ENDPOINT_URL": f"http://{host}:{port}",
-        "AWS_ALLOW_HTTP": "true",
-    }.items():
-        monkeypatch.setenv(name, text)
-    boto3.client("s3", region_name="us-east-1").create_bucket(Bucket="casemate")
-    yield "s3://casemate/blobs"
-    server.stop()
-
-
-def test_blobs_in_a_bucket_behave_as_in_a_folder(bucket: str, tmp_path: Path) -> None:
-    for blobs in (S3Blobs.at(bucket), FolderBlobs(tmp_path)):
-        digest = blobs.put(b"content")
-        assert digest == digest_of(b"content") == blobs.put(b"content")
-        assert blobs.get(digest) == b"content"
-        blobs.delete(digest)
-        blobs.delete(digest)
-        with pytest.raises(NotFound):
-            blobs.get(digest)
-
-
-def test_an_installation_keeps_its_originals_in_a_bucket(bucket: str, tmp_path: Path) -> None:
-    with a_house(tmp_path / "data", blobs=bucket) as house:
-        house.add("notes", fees=FEES)
-        (document,) = house.installation.library.documents(house.owner)
-        assert not (house.folder / "blobs").exists()
-        assert house.installation.library.original(house.owner, document.id) == FEES.encode()
-        house.installation.library.delete(house.owner, document.id)
-        with pytest.raises(NotFound):
-            house.installation.blobs.get(document.digest)

@@ -85,7 +85,7 @@ class FakeInstallation:
             checkpoint=lambda: b"casemate.example\n7\nroot\n\n\xe2\x80\x94 sig\n",
             resource={FULL_TILE: b"h" * 8192, PARTIAL_TILE: b"h" * 96}.get,
         )
-        self.ledger = SimpleNamespace(vkey=VKEY, log=log, times=Spread())
+        self.ledger = SimpleNamespace(vkey=VKEY, vkeys=(VKEY,), log=log, times=Spread())
         self.engines = SimpleNamespace(queues=list)
         self.searches = Turns(1, 1, lambda: 0.0)
         self.used: dict[tuple[str, str], Use] = {}

@@ -15,6 +15,7 @@ from casemate.ledger import shelf
 from casemate.ledger.audit import audit
 from casemate.ledger.checkpoint import Checkpoint
 from casemate.ledger.edge import Edge
+from casemate.ledger.folder_shelf import FolderShelf
 from casemate.ledger.log import Log
 from casemate.ledger.merkle import leaf_hash
 from casemate.ledger.note import Signer, Verifier
@@ -45,7 +46,7 @@ def served(log):
     """The installation whose log this is, open to everyone."""
     installation = FakeInstallation(OPEN)
     installation.ledger.log = log
-    installation.ledger.vkey = log.vkey
+    installation.ledger.vkey, installation.ledger.vkeys = log.vkey, log.vkeys
     return installation
 
 
@@ -121,9 +122,9 @@ def test_a_monitor_audits_the_log_with_nothing_but_its_address_and_key(reader, l
             tile = last_tile(level, index, checkpoint.size)
             (tmp_path / tile.path).parent.mkdir(parents=True, exist_ok=True)
             (tmp_path / tile.path).write_bytes(reader.get(f"/ledger/{tile.path}").content)
-    edge = shelf.read_edge(tmp_path, checkpoint.size)
+    edge = shelf.read_edge(FolderShelf(tmp_path), checkpoint.size)
     assert edge.root == checkpoint.root
-    audit(tmp_path, edge, lambda done, total: None)
+    audit(FolderShelf(tmp_path), edge, lambda done, total: None)
     assert edge.root == Edge().extend(ENTRIES)[0].root
 
 

@@ -68,6 +68,58 @@ def test_a_pack_with_a_hole_is_refused_by_name(old: str, new: str, hole: str) ->
         Country.parse(PACK.replace(old, new, 1).encode(), "lu")
 
 
+@pytest.mark.parametrize(
+    ("old", "new", "hole"),
+    [
+        ('"eu:secret", ', "", "level 'eu:secret' has no equivalent"),
+        ('  ["internal:confidential"],\n', "", "'internal:confidential' has no equivalent"),
+        ('"eu:secret", ', '"eu:geheim", ', "unknown level 'eu:geheim'"),
+        ('"eu:secret", ', '"us:secret", ', "unknown level 'us:secret'"),
+        ('"nato:secret"', '"nato:secret", "eu:restricted"', "'eu:restricted' has two places"),
+        (
+            '"nato:confidential"],\n  ["lu:secret", "eu:secret", "nato:secret"]',
+            '"nato:secret"],\n  ["lu:secret", "eu:secret", "nato:confidential"]',
+            "cycle: 'nato:secret' is above 'nato:confidential'",
+        ),
+        (
+            '["internal:internal"],\n  ["internal:confidential"]',
+            '["internal:internal", "internal:confidential"]',
+            "of one policy are said to be equivalent",
+        ),
+        (
+            '["lu:secret", "eu:secret", "nato:secret"]',
+            '["lu:secret"], ["eu:secret", "nato:secret"]',
+            "no level of the house's own policies is equivalent to 'eu:secret'",
+        ),
+        ('id = "eu"\n', 'id = "nato"\n', "policy 'nato' is there twice"),
+        ('AT = "AUT"', 'AT = "BEL"', "three-letter code 'BEL' is there twice"),
+        ('marking = "NATO SECRET"', 'marking = ""', "policy 'nato': marking of level 'secret'"),
+        ('[policy]\nid = "lu"', '[policy]\nbinds = true\nid = "lu"', "own and cannot bind"),
+    ],
+)
+def test_equivalences_with_a_hole_are_refused_by_name(old: str, new: str, hole: str) -> None:
+    assert old in PACK
+    with pytest.raises(Invalid, match=hole):
+        Country.parse(PACK.replace(old, new, 1).encode(), "lu")
+
+
+def test_a_pack_of_one_policy_needs_no_equivalences() -> None:
+    start, end = PACK.index("equivalences = ["), PACK.index("]\n\n[name]") + 2
+    others, after = PACK.index("[[other]]"), PACK.index("[[authority]]")
+    alone = PACK[:start] + PACK[end:others] + PACK[after:]
+    policy = Country.parse(alone.encode(), "lu").policy
+    assert list(policy.scale.policies) == ["lu"]
+    assert policy.parse("secret").dominates(policy.parse("restricted"))
+    with pytest.raises(Invalid, match="'nato'"):
+        policy.parse("nato:secret")
+
+
+def test_the_luxembourg_pack_understands_the_labels_of_its_partners() -> None:
+    scale = Country.load("lu").policy.scale
+    assert list(scale.policies) == ["lu", "internal", "eu", "nato"]
+    assert [one.id for one in scale.policies.values() if one.binds] == ["eu", "nato"]
+
+
 def test_higher_levels_ask_for_every_layer_of_the_lower_ones() -> None:
     country = Country.load("lu")
     asked = [country.isolation(country.policy.parse(one.id)) for one in country.policy.levels]
@@ -76,10 +128,25 @@ def test_higher_levels_ask_for_every_layer_of_the_lower_ones() -> None:
     assert all(lower <= higher for lower, higher in pairwise(asked))
 
 
-def test_a_label_of_another_policy_asks_for_every_layer() -> None:
+def test_a_label_of_an_unknown_policy_asks_for_every_layer() -> None:
     country = Country.load("lu")
-    other = replace(country.policy, id="eu")
+    other = replace(country.policy, id="xx")
     assert country.isolation(other.lowest()) == frozenset(LAYERS)
+
+
+@pytest.mark.parametrize(
+    ("label", "layers"),
+    [
+        ("internal:strictly-confidential", {"network"}),
+        ("nato:restricted", set(LAYERS)),
+        ("eu:unclassified", {"network"}),
+    ],
+)
+def test_a_label_of_another_policy_asks_for_the_layers_of_its_equivalent(
+    label: str, layers: set[str]
+) -> None:
+    country = Country.load("lu")
+    assert country.isolation(country.policy.parse(label)) == layers
 
 
 def test_an_unknown_layer_is_a_hole() -> None:

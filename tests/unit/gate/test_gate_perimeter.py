@@ -270,7 +270,7 @@ ceiling = "lu:restricted"
         ("[8000]", '"all"', "ports"),
         ('"LU"', '"Luxembourg"', "jurisdiction"),
         ("lu:restricted", "lu:geheim", "Place 'one': .*'geheim'"),
-        ("lu:restricted", "nato:secret", "Place 'one': .*'nato'"),
+        ("lu:restricted", "xato:secret", "Place 'one': .*'xato'"),
         ('ceiling = "lu:restricted"', "", "ceiling"),
         ("[8000]", "[8000", "not usable"),
     ],

@@ -19,6 +19,7 @@ NOT_ENTRIES = {"casemate.receipt"}
 # What stands for a name within a kind that is put together, such as f"model.{after}".
 STATES = {
     "model.": ("approved", "withdrawn"),
+    "downgrade.": ("approved", "rejected"),
     "use_case.": ("approved", "suspended", "retired"),
 }
 

@@ -108,26 +108,6 @@ def test_appends_from_many_threads_get_dense_unique_indices(tmp_path):
         assert log.check() == 800
 
 
-def test_append_waits_while_too_many_entries_wait(tmp_path, monkeypatch):
-    gate = threading.Event()
-    real = os.fsync
-    monkeypatch.setattr(durable.os, "fsync", lambda fd: gate.wait(10) and real(fd))
-    gate.set()
-    with Log.open(tmp_path, SIGNER) as log:
-        gate.clear()
-        futures = []
-        filler = threading.Thread(
-            target=lambda: futures.extend(log.append(b"x") for _ in range(1500))
-        )
-        filler.start()
-        filler.join(0.2)
-        assert filler.is_alive()
-        assert len(log._waiting) <= 512
-        gate.set()
-        filler.join()
-        assert [future.result() for future in futures] == list(range(1500))
-
-
 def test_a_cancelled_entry_is_not_recorded(tmp_path, monkeypatch):
     gate = threading.Event()
     real = os.fsync

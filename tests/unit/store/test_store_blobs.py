@@ -100,4 +100,4 @@ def test_what_is_not_a_digest_reaches_no_file(tmp_path: Path, name: str) -> None
 @pytest.mark.parametrize("address", ["", "bucket", "https://bucket", "S3://bucket"])
 def test_an_address_that_is_not_s3_is_refused(address: str) -> None:
     with pytest.raises(Invalid, match="s3://"):
-        S3Blobs.at(address)
+        S3Blobs.at(address, "https://s3.example.lu", lambda: None, {})

@@ -9,7 +9,7 @@ import sqlalchemy as sa
 
 from casemate.errors import Invalid, Tampered
 from casemate.store.database import Database
-from casemate.store.tables import REVISION, metadata, tenants
+from casemate.store.tables import REVISION, RIGHTS_TABLES, metadata, tenants, use_case_versions
 
 
 def test_an_empty_place_gets_the_whole_schema(database: Database) -> None:
@@ -190,3 +190,76 @@ def test_many_threads_may_read_at_a_time(database: Database) -> None:
     for thread in threads:
         thread.join(60)
     assert len(found) == 40
+
+
+def test_every_change_of_what_rights_depend_on_is_counted_for_every_process(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "casemate.sqlite"
+    here, there = Database.open(path), Database.open(path)
+    try:
+        start = here.rights_changes()
+        assert there.rights_changes() == start
+        with there.write() as connection:
+            connection.execute(tenants.insert().values(id="t1", name="home"))
+        assert here.rights_changes() == start  # a tenant alone gives and takes nothing
+        with there.write() as connection:
+            connection.exec_driver_sql(
+                "INSERT INTO principals (id, tenant, name, kind, roles, clearance, pseudonym, "
+                "failures, created) VALUES ('u1','t1','Anne','person','user','lu:secret','p1',0,'')"
+            )
+            assert here.rights_changes() == start  # not yet committed
+        counted = [here.rights_changes()]
+        for change in (
+            "UPDATE principals SET clearance = 'lu:unclassified'",
+            "DELETE FROM principals",
+        ):
+            with there.write() as connection:
+                connection.exec_driver_sql(change)
+            counted.append(here.rights_changes())
+        assert counted == [start + 1, start + 2, start + 3]
+    finally:
+        here.close()
+        there.close()
+
+
+def test_every_table_that_rights_depend_on_is_watched(database: Database) -> None:
+    with database.read() as connection:
+        names = connection.exec_driver_sql("SELECT name FROM sqlite_master WHERE type = 'trigger'")
+        assert set(names.scalars()) >= {
+            f"rights_{table.name}_{act}"
+            for table in RIGHTS_TABLES
+            for act in ("INSERT", "UPDATE", "DELETE")
+        }
+
+
+def test_use_cases_of_an_older_casemate_become_their_own_first_version(tmp_path: Path) -> None:
+    from alembic import command
+    from alembic.config import Config
+
+    path = tmp_path / "casemate.sqlite"
+    engine = sa.create_engine(f"sqlite:///{path}")
+    config = Config()
+    config.set_main_option("script_location", "casemate.store:migrations")
+    with engine.begin() as connection:
+        config.attributes["connection"] = connection
+        command.upgrade(config, "0003")
+        for statement in (
+            "INSERT INTO tenants VALUES ('t1', 'home')",
+            "INSERT INTO principals (id, tenant, name, kind, roles, clearance, pseudonym, failures,"
+            " created) VALUES ('u1', 't1', 'Anne', 'person', 'owner', 'lu:unclassified', 'p1', 0,"
+            " '2026-01-01T00:00:00Z')",
+            "INSERT INTO use_cases (id, tenant, owner, purpose, legal_basis, risk, models, ceiling,"
+            " oversight, retention_days, state, created) VALUES ('office', 't1', 'u1', 'Help.',"
+            " 'Tasks.', 'minimal', '[\"quote\"]', 'lu:unclassified', 'none', 183, 'approved', '')",
+        ):
+            connection.exec_driver_sql(statement)
+    engine.dispose()
+    opened = Database.open(path)
+    try:
+        with opened.read() as connection:
+            (version,) = connection.execute(sa.select(use_case_versions)).all()
+        assert (version.use_case, version.version, version.state) == ("office", 1, "in force")
+        assert '"purpose":"Help."' in version.terms
+    finally:
+        opened.close()

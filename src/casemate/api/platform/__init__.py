@@ -58,6 +58,9 @@ OPERATIONS = (
     ),
     Operation("GET", "/api/documents/{id}", library.document, answers=shapes.DocumentShape),
     Operation("DELETE", "/api/documents/{id}", library.delete_document, status=204),
+    Operation(
+        "GET", "/api/documents/{id}/label", library.document_label, media=("application/xml",)
+    ),
     Operation("GET", "/api/documents/{id}/text", library.document_text, media=("text/plain",)),
     Operation("GET", "/api/documents/{id}/original", library.document_original, media=("*/*",)),
     Operation(

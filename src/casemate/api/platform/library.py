@@ -77,6 +77,14 @@ async def document(face: Face, request: Request) -> Response:
     return json_response(encode(DocumentShape.of(found)))
 
 
+async def document_label(face: Face, request: Request) -> Response:
+    """The document's label as STANAG 4774 XML, with its originator and dates."""
+    caller = await bearer_or_session(face.installation, request)
+    id = request.path_params["id"]
+    found = await asyncio.to_thread(face.installation.labelled.document, caller, id)
+    return Response(found.xml(), media_type="application/xml")
+
+
 async def document_text(face: Face, request: Request) -> Response:
     """The extracted text, to which every span refers."""
     caller = await bearer_or_session(face.installation, request)

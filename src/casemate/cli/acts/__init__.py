@@ -17,8 +17,9 @@ Item = Mapping[str, Any]
 Act = Callable[["Installation", "Caller", Mapping[str, Any]], AsyncIterator[Item]]
 
 _MODULES = (
-    *("asking", "bundle", "documents", "forget", "governance", "quota", "models", "people", "pull"),
-    *("ledger", "record"),
+    *("asking", "bundle", "documents", "forget", "models", "people", "perimeter", "pull"),
+    "quota",
+    *("apply", "labels", "ledger", "policy", "record", "usecase"),
 )
 _acts: dict[str, Act] = {}
 

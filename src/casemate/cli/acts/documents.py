@@ -73,6 +73,7 @@ async def collection_create(
             arguments["name"],
             label=arguments.get("label"),
             readers=None if readers is None else tuple(readers),
+            review=arguments.get("review"),
         )
     )
 

@@ -19,6 +19,7 @@ from casemate.ledger.search import Period, Query, decode, search
 if TYPE_CHECKING:
     from casemate.gate.caller import Caller
     from casemate.installation import Installation
+    from casemate.oversight.rotation import SigningKeys
 
 T = TypeVar("T")
 _PSEUDONYM = re.compile(r"p[a-z2-7]{16}|installation")
@@ -28,8 +29,20 @@ _PSEUDONYM = re.compile(r"p[a-z2-7]{16}|installation")
 async def ledger_key(
     installation: Installation, caller: Caller, arguments: Mapping[str, Any]
 ) -> AsyncIterator[Item]:
-    """Yield the verifying key."""
-    yield {"vkey": installation.log.vkey}
+    """Yield the verifying keys."""
+    yield _keys(installation.rotation.keys())
+
+
+@act("ledger.rotate")
+async def ledger_rotate(
+    installation: Installation, caller: Caller, arguments: Mapping[str, Any]
+) -> AsyncIterator[Item]:
+    """Take a step of the change of the ledger's key: begin, finish or cancel; the keys then."""
+    rotation = installation.rotation
+    steps = {"begin": rotation.begin, "finish": rotation.finish, "cancel": rotation.cancel}
+    if arguments["step"] not in steps:
+        raise Invalid("There is no such step.", "Begin, finish or cancel.")
+    yield _keys(await asyncio.to_thread(steps[arguments["step"]], caller))
 
 
 @act("ledger.checkpoint")
@@ -126,17 +139,17 @@ async def ledger_consistency(
         hashes = await asyncio.to_thread(log.consistency, *arguments["sizes"])
         yield {"proof": consistency.format_proof(hashes)}
         return
-    verifier = Verifier.parse(log.vkey)
-    if arguments["vkey"] != log.vkey:
+    verifiers = [Verifier.parse(one) for one in arguments["vkeys"]]
+    if not set(arguments["vkeys"]) & set(log.vkeys):
         raise Invalid(
             "The checkpoints are of another log than this data folder holds.",
             "Name its copy with --from, or a proof with --proof.",
         )
     old, new = (
-        consistency.open_checkpoint(one["name"], one["note"].encode(), verifier)
+        consistency.open_checkpoint(one["name"], one["note"].encode(), *verifiers)
         for one in (arguments["old"], arguments["new"])
     )
-    copy = consistency.Copy(log.resource, verifier)
+    copy = consistency.Copy(log.resource, *verifiers)
     try:
         proof = await asyncio.to_thread(consistency.compare_with_copy, old, new, copy)
     except consistency.TwoHistories as problem:  # what was found, and no failure of this act
@@ -145,8 +158,12 @@ async def ledger_consistency(
         yield {"hashes": len(proof)}
 
 
+def _keys(keys: SigningKeys) -> Item:
+    return {"vkey": keys.vkey, "next": keys.next, "retired": list(keys.retired)}
+
+
 def _origin(installation: Installation) -> str:
-    return installation.log.vkey.split("+", 1)[0]
+    return installation.log.origin
 
 
 def _pseudonym(installation: Installation, caller: Caller, who: str) -> str:

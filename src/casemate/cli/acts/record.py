@@ -30,7 +30,7 @@ async def status(
         "documents": len(installation.library.documents(caller)),
         "use_cases": len(installation.gate.use_cases.list(caller)),
         "ledger_entries": installation.log.size,
-        "ledger_origin": installation.log.vkey.split("+", 1)[0],
+        "ledger_origin": installation.log.origin,
         "models": _models(installation, caller),
         "disk_free_gibibytes": shutil.disk_usage(installation.folder.path).free >> 30,
         **({} if installation.witnessing is None else _witnesses(installation.witnessing)),

@@ -15,6 +15,7 @@ import msgspec
 
 from casemate.engines.llama.floor import Floor
 from casemate.errors import Unavailable
+from casemate.gate.guard import Ways
 
 if TYPE_CHECKING:
     import aiohttp
@@ -40,6 +41,8 @@ class Connection:
         self._floor = Floor(slots)
         self._left_early = False
         self._end = end
+        self._ways = Ways()
+        self._ways.own(str(socket))
         self._client = _client(socket)
         self._reading: set[aiohttp.StreamReader] = set()
 
