@@ -18,6 +18,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
+import msgspec
+
 from casemate import settings as settings_
 from casemate.engines.engine import Engine
 from casemate.engines.in_turn import CHARACTERS_PER_TOKEN, InTurn
@@ -357,6 +359,9 @@ class Installation:
             look = partial(places.declared, provider.issuer, lowest)
             found.append(Configured.of("identity provider", provider.issuer, look))
         chosen = self.settings
+        if collector := chosen.otlp_endpoint:
+            look = partial(places.declared, collector, lowest)
+            found.append(Configured.of("collector of traces", collector, look))
         for address, endpoint in (
             (chosen.blobs, chosen.blobs_endpoint),
             (chosen.ledger, chosen.ledger_endpoint),
