@@ -175,9 +175,11 @@ def mistral_body(problem: CasemateError) -> bytes:
     A wrong parameter is told as FastAPI tells it, which is what their status 422 stands for.
     """
     told: dict[str, object] = {"what": problem.what, "next": problem.next}
-    if isinstance(problem, InvalidParameter):
-        place = [getattr(problem, "within", "body"), *_steps(problem.param)]
-        told["detail"] = [{"type": problem.code, "loc": place, "msg": str(problem)}]
+    param = _parameter(problem)
+    if param is not None:
+        place = [getattr(problem, "within", "body"), *_steps(param)]
+        kind = getattr(problem, "code", "invalid_value")
+        told["detail"] = [{"type": kind, "loc": place, "msg": str(problem)}]
     else:
         kind, code = _OPENAI.get(problem.status, ("server_error", "internal_error"))
         told |= {
@@ -217,7 +219,7 @@ def openai(problem: CasemateError) -> Response:
 def mistral(problem: CasemateError) -> Response:
     """``problem`` as a response of ``/mistral``."""
     response = _response(problem, mistral_body(problem))
-    if isinstance(problem, InvalidParameter):
+    if _parameter(problem) is not None:
         response.status_code = 422
     return response
 
@@ -250,6 +252,11 @@ def belongs(path: str) -> bool:
 def response(request: Request, problem: Exception) -> Response:
     """Any exception as a response, in the dialect of the path: for the application's handlers."""
     return dialect_of(request.url.path)(known(problem))
+
+
+def _parameter(problem: CasemateError) -> str | None:
+    """The parameter that is wrong, or that the model cannot honour."""
+    return getattr(problem, "param", None) if isinstance(problem, Invalid) else None
 
 
 def _steps(param: str) -> list[str | int]:

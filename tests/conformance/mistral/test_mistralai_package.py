@@ -205,7 +205,6 @@ def test_what_does_no_harm_is_accepted(client, question):
     ("name", "value"),
     [
         ("n", 2),
-        ("stop", ["\n"]),
         ("response_format", {"type": "json_object"}),
         ("tools", [{"type": "function", "function": {"name": "f", "parameters": {}}}]),
         ("tool_choice", "any"),
@@ -273,18 +272,7 @@ def test_an_unknown_model_is_not_found(client, question):
     "ask",
     [
         lambda client: client.fim.complete(model="documents", prompt="def f("),
-        lambda client: client.embeddings.create(model="documents", inputs="x"),
-        lambda client: client.agents.complete(
-            agent_id="a", messages=[{"role": "user", "content": "x"}]
-        ),
-        lambda client: client.beta.conversations.list(),
-        lambda client: client.files.list(),
-        lambda client: client.batch.jobs.list(),
         lambda client: client.classifiers.moderate(model="documents", inputs="x"),
-        lambda client: client.ocr.process(
-            model="documents",
-            document={"type": "document_url", "document_url": "https://a.example"},
-        ),
     ],
 )
 def test_what_is_not_offered_says_what_to_use_instead(client, ask):
