@@ -18,8 +18,6 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
-import msgspec
-
 from casemate import settings as settings_
 from casemate.engines.engine import Engine
 from casemate.engines.in_turn import CHARACTERS_PER_TOKEN, InTurn
