@@ -108,6 +108,8 @@ class Batches:
                 **facts,
                 "inputs": list(inputs),
                 "bound": caller.use_case,
+                # a key that is revoked later answers no more lines
+                "key": caller.credential if caller.via == "key" else "",
                 "hours": hours,
                 "counts": {"total": len(seen), "completed": 0, "failed": 0},
                 "began": self._gate.acts.now(),
@@ -224,7 +226,7 @@ class Batches:
         principal = self._gate.principals.by_id(thing.principal)
         if principal.disabled:
             raise Unauthenticated("The owner of this batch was shut out.", "")
-        return Caller(principal, thing.facts["bound"], "key")
+        return Caller(principal, thing.facts["bound"], "key", credential=thing.facts["key"])
 
     def _resumed(
         self,

@@ -1,7 +1,7 @@
 """Clients that others wrote, as the page about them says, and a little further.
 
 They live in an environment of their own, with what requirements/peers.txt pins: their needs and
-ours have nothing to do with each other. It is made where REQUIRE_PEERS=1 asks for it.
+ours have nothing to do with each other. It is made where REQUIRE_CLIENTS=1 asks for it.
 """
 
 from __future__ import annotations
@@ -35,8 +35,8 @@ def peers() -> Path:
     """The environment's folder of programs."""
     python = VENV / "bin" / "python"
     if not python.exists():
-        if os.environ.get("REQUIRE_PEERS") != "1":
-            pytest.skip("needs others' clients: REQUIRE_PEERS=1 installs requirements/peers.txt")
+        if os.environ.get("REQUIRE_CLIENTS") != "1":
+            pytest.skip("needs others' clients: REQUIRE_CLIENTS=1 installs requirements/peers.txt")
         pins = ROOT / "requirements" / "peers.txt"
         if uv := shutil.which("uv"):
             subprocess.run([uv, "venv", "--quiet", "--no-project", VENV], check=True)
@@ -94,7 +94,7 @@ def test_the_command_llm_asks_documents(ran, peers, dialects, tmp_path):
 
 def test_curl_asks_documents(dialects):
     if shutil.which("curl") is None:
-        if os.environ.get("REQUIRE_PEERS") == "1":
+        if os.environ.get("REQUIRE_CLIENTS") == "1":
             pytest.fail("curl is missing: apt-get install curl")
         pytest.skip("needs curl")
     (text,) = [text for kind, text in BLOCKS if kind == "sh"]

@@ -50,6 +50,9 @@ def test_the_campaign_sees_a_secret_that_comes_out(
     before = len(campaign.report.findings)
     monkeypatch.setattr(Label, "dominates", lambda self, other: True)
     monkeypatch.setattr(LabelPolicy, "readable", lambda self, text, clearance: True)
+    # what the gate remembers of rights it forgets with every change of them
+    gate = campaign.installation.gate
+    gate.principals.create(gate.owner(), "carol", clearance=gate.country.policy.lowest())
     reveals = [one for one in ALL if (one.wanted, one.carrier) == ("reveal", "question")]
     campaign.run(reveals[:1])
     assert any("the secret of the vault" in one for one in campaign.report.findings[before:])

@@ -202,7 +202,7 @@ def test_bad_questions_over_http_get_the_right_status(server: Server, tmp_path: 
 @pytest.mark.parametrize(
     ("name", "content", "status"),
     [
-        ("a.xcf", b"x", 501),
+        ("a.xcf", b"x", 415),
         ("empty.md", b"", 400),
         ("binary.txt", b"\x00\x01\x02" * 100, 400),
         ("broken.pdf", b"%PDF-1.7\n", 400),
