@@ -64,6 +64,7 @@ def compile_pins(tools: Path, name: str, asked: list[str], *, upgrade: bool) -> 
         command = [str(tools / "bin" / "pip-compile"), "--quiet", "--generate-hashes"]
         command += ["--no-header", "--no-annotate", "--no-emit-index-url", "--no-emit-options"]
         command += ["--no-emit-trusted-host", "--no-emit-find-links", "--strip-extras"]
+        command += ["--allow-unsafe"]  # what installers like is pinned as well
         command += ["--output-file", str(target), str(source)]
         if upgrade:
             command.append("--upgrade")

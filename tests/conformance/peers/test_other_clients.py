@@ -34,10 +34,12 @@ def name_of(text: str) -> str:
 def peers() -> Path:
     """The environment's folder of programs."""
     python = VENV / "bin" / "python"
-    if not python.exists():
+    pins = ROOT / "requirements" / "peers.txt"
+    made = VENV / "made"  # of which pins; written last
+    if not made.exists() or made.read_bytes() != pins.read_bytes():
         if os.environ.get("REQUIRE_CLIENTS") != "1":
             pytest.skip("needs others' clients: REQUIRE_CLIENTS=1 installs requirements/peers.txt")
-        pins = ROOT / "requirements" / "peers.txt"
+        shutil.rmtree(VENV, ignore_errors=True)
         if uv := shutil.which("uv"):
             subprocess.run([uv, "venv", "--quiet", "--no-project", VENV], check=True)
             install = [uv, "pip", "install", "--quiet", "--python", python]
@@ -45,6 +47,7 @@ def peers() -> Path:
             subprocess.run([sys.executable, "-m", "venv", VENV], check=True)
             install = [python, "-m", "pip", "install", "--quiet"]
         subprocess.run([*install, "--require-hashes", "-r", pins], check=True)
+        made.write_bytes(pins.read_bytes())
     return VENV / "bin"
 
 
