@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import select
 import signal
@@ -84,12 +85,11 @@ def _only_those_of_this_test() -> None:
 
 def children() -> list[int]:
     """Processes that this test started and that are not gone."""
-    return [
-        int(child)
-        for task in os.listdir("/proc/self/task")
-        for child in Path(f"/proc/self/task/{task}/children").read_text().split()
-        if int(child) not in _BEFORE
-    ]
+    found: list[int] = []
+    for task in os.listdir("/proc/self/task"):
+        with contextlib.suppress(FileNotFoundError):  # that thread has just ended
+            found += map(int, Path(f"/proc/self/task/{task}/children").read_text().split())
+    return [child for child in found if child not in _BEFORE]
 
 
 def left_behind() -> tuple[Counter[str], set[str], set[int], int]:
