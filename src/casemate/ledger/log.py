@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -48,6 +48,8 @@ class Log:
         self._state = state
         self._committing = threading.Lock()
         self._broken: CasemateError | None = None
+        # Some hundred files each 256 entries: the next batch does not wait until they are gone.
+        self._tidying = ThreadPoolExecutor(1, "tidying")
         self._sequencer = Sequencer(self._sequence)
 
     @classmethod
@@ -280,6 +282,7 @@ class Log:
     def close(self) -> None:
         """Record what waits, then stop. May be called twice."""
         self._sequencer.close()
+        self._tidying.shutdown()
 
     def _bundle(self, number: int, edge: Edge) -> tuple[bytes, ...]:
         if number == edge.size // FULL:
@@ -335,7 +338,7 @@ class Log:
         self._state = new
         for tile in tiles:
             if tile.width == FULL:
-                shelf_.remove_outgrown(self._shelf, tile)
+                self._tidying.submit(shelf_.remove_outgrown, self._shelf, tile)
 
     def _settle(self, old: _State, new: _State, names: Sequence[str], error: Exception) -> None:
         """After a failed commit: find out which checkpoint stands, or stop appending."""

@@ -1,6 +1,8 @@
 """Builders for the ledger's tests: keys, entries, and one small run with its receipt."""
 
+import contextlib
 import hashlib
+import os
 from pathlib import Path
 
 from casemate.ledger.log import Log
@@ -132,9 +134,11 @@ def fill(log: Log, count: int) -> None:
 
 
 def files(folder: Path) -> dict[str, bytes]:
-    """Every file below a folder, by its relative name."""
-    return {
-        path.relative_to(folder).as_posix(): path.read_bytes()
-        for path in folder.rglob("*")
-        if path.is_file()
-    }
+    """Every file below a folder, by its relative name; without those that go meanwhile."""
+    found: dict[str, bytes] = {}
+    for parent, _, names in os.walk(folder):
+        for name in names:
+            path = Path(parent, name)
+            with contextlib.suppress(FileNotFoundError):
+                found[path.relative_to(folder).as_posix()] = path.read_bytes()
+    return found

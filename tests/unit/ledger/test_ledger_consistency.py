@@ -202,7 +202,8 @@ def test_a_real_log_and_its_copy_in_a_folder_serve_alike(tmp_path: Path) -> None
         old = open_checkpoint("old", log.checkpoint(), VERIFIER)
         fill(log, 300)
         new = open_checkpoint("new", log.checkpoint(), VERIFIER)
-        shutil.copytree(folder, tmp_path / "copy")
+    shutil.copytree(folder, tmp_path / "copy")
+    with Log.open(folder, a_signer()) as log:
         fill(log, 500)
         proof = log.consistency(300, 600)
         assert compare_with_copy(old, new, Copy(log.resource, VERIFIER)) == proof
