@@ -113,14 +113,11 @@ async def _run(
     secured = api.tls.context(chosen, installation.folder.path)
     app = application(installation)
     server = _Server(_config(app, chosen.connections, drain=chosen.drain_seconds, secured=secured))
-    async with (
-        _commands(installation),
-        _daily(installation),
-        _batches(installation),
-        _refreshing(installation),
-    ):
+    async with _commands(installation), _daily(installation), _refreshing(installation):
         try:
-            await _serving(server, listener, lambda: _greet(installation, say))
+            # Ended before the engines are: a line in flight is asked again at the next start.
+            async with _batches(installation):
+                await _serving(server, listener, lambda: _greet(installation, say))
         finally:
             await installation.engines.close()
             await asyncio.to_thread(app.close)

@@ -64,7 +64,7 @@ class _Batching:
     ) -> Answered:
         """See ``Batches.work``."""
         dialect, put = _ENDPOINTS[facts["dialect"], facts["endpoint"]]
-        desk = Desk(self._face, owner, self._metrics, drained, str(label))
+        desk = Desk(self._face, owner, self._metrics, drained, str(label), "batch")
         try:
             told = await put(desk, facts, dict(body))
         except Exception as problem:

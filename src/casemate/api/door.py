@@ -61,13 +61,16 @@ class Door:
         """Remember whose the credentials of this request are."""
         principal = caller.principal
         credentials = _credentials(scope)
+        if credentials is None:
+            return  # a certificate: its holder queues by address
         self._known[credentials] = (principal.tenant, principal.id)
         self._known.move_to_end(credentials)
         if len(self._known) > _REMEMBERED:
             self._known.popitem(last=False)
 
     def _flow(self, scope: Scope) -> Flow:
-        known = self._known.get(_credentials(scope))
+        credentials = _credentials(scope)
+        known = None if credentials is None else self._known.get(credentials)
         if known is not None:
             return Flow(*known)
         address = (scope.get("client") or ("", 0))[0]
@@ -100,5 +103,7 @@ def recognise(scope: Scope, caller: Caller) -> None:
         scope[KEY].door.recognise(scope, caller)
 
 
-def _credentials(scope: Scope) -> int:
-    return hash(tuple(value for name, value in scope["headers"] if name in _CREDENTIALS))
+def _credentials(scope: Scope) -> int | None:
+    """What a request comes with, or None if it comes with nothing."""
+    found = tuple(value for name, value in scope["headers"] if name in _CREDENTIALS)
+    return hash(found) if found else None

@@ -35,7 +35,8 @@ _FAREWELL_SECONDS = 1.0  # for the end of a stream that is cut off, to a client 
 class Desk:
     """Where a program's questions are put: who asks, and who waits for the answer.
 
-    ``label``: that questions put here have at least, because of where they come from.
+    ``label``: that questions put here have at least, because of where they come from. ``priority``:
+    lower than that of the use case, where nobody waits.
     """
 
     face: Face
@@ -43,6 +44,7 @@ class Desk:
     metrics: Metrics
     follow: Callable[[Events], Awaitable[tuple[Admitted, Finished]]]
     label: str | None = None
+    priority: str | None = None
 
     @classmethod
     def of(cls, face: Face, request: Request, caller: Caller) -> Self:
@@ -61,7 +63,8 @@ class Desk:
 
     def events(self, asked: Asked) -> Events:
         """The run of a question, counted."""
-        return self.metrics.observed(self.face.installation.ask(self.caller, self.labelled(asked)))
+        run = self.face.installation.ask(self.caller, self.labelled(asked), self.priority)
+        return self.metrics.observed(run)
 
     async def answer(self, asked: Asked) -> tuple[Admitted, Finished]:
         """The first and the last event of the run of a question. Raises what the run raises."""

@@ -316,13 +316,7 @@ class Gate:
     def _confirm(self, admission: Admission) -> None:
         """Raise if what was admitted would not be admitted now."""
         caller = admission.caller
-        own = {
-            "key": self.keys.stands,
-            "session": self.sessions.stands,
-            "certificate": self.certificates.stands,
-        }.get(caller.via)
-        # Who works on in somebody's name, without what opened the door, has no credential.
-        if own is not None and caller.credential and not own(caller.credential):
+        if not self.stands(caller):
             raise _taken_back()
         try:
             now = self.admit(caller, use_case=admission.use_case.id, model=admission.model)
@@ -334,6 +328,18 @@ class Gate:
             or now.model_digest != admission.model_digest
         ):
             raise Refused("What you may use here has changed meanwhile.", "Ask again.")
+
+    def stands(self, caller: Caller) -> bool:
+        """Whether what opened the door for ``caller`` still does.
+
+        Whoever works on in somebody's name without it has no credential, and stands.
+        """
+        own = {
+            "key": self.keys.stands,
+            "session": self.sessions.stands,
+            "certificate": self.certificates.stands,
+        }.get(caller.via)
+        return own is None or not caller.credential or own(caller.credential)
 
     def require(
         self,

@@ -19,7 +19,15 @@ from casemate.gate.right import Rights
 from casemate.gate.session import Origin, Sessions
 from casemate.gate.sign_in_refusal import Barred, Unentitled
 from casemate.store.database import Database
-from casemate.store.tables import federated, keys, links, principals, sessions, tenants
+from casemate.store.tables import (
+    federated,
+    keys,
+    links,
+    principals,
+    sessions,
+    sign_in_steps,
+    tenants,
+)
 
 
 @dataclass(frozen=True)
@@ -81,7 +89,8 @@ class Federation:
             ended = connection.execute(
                 sessions.delete().where(sessions.c.principal == known.id)
             ).rowcount
-            connection.execute(links.delete().where(links.c.principal == known.id))
+            for table in (links, sign_in_steps):
+                connection.execute(table.delete().where(table.c.principal == known.id))
             mine = sa.and_(keys.c.principal == known.id, keys.c.revoked.is_(None))
             ended += connection.execute(
                 keys.update().where(mine).values(revoked=self._rights.acts.now())

@@ -60,7 +60,8 @@ def _proven_hashes(
 ) -> tuple[bytes, ...]:
     """The hashes of the widest version of a tile, compared with what is proven already."""
     tile = last_tile(full.level, full.index, edge.size)
-    hashes = read_hashes(shelf, tile)
+    wider = _outgrown(shelf, tile)
+    hashes = read_hashes(shelf, tile) if wider is None else read_hashes(shelf, wider)[: tile.width]
     if tile.width < FULL:
         _compare(tile, hashes, edge.levels[tile.level or 0])
     elif root_hash(hashes) != above[tile.index % FULL]:
@@ -72,11 +73,19 @@ def _proven_hashes(
     return hashes
 
 
+def _outgrown(shelf: Shelf, tile: Tile) -> Tile | None:
+    """The full tile, if the log has grown past this partial one since the check began."""
+    if tile.width == FULL or shelf.read(tile.path) is not None:
+        return None
+    return tile.full if shelf.read(tile.full.path) is not None else None
+
+
 def _check_entries(
     shelf: Shelf, size: int, number: int, hashes: Sequence[bytes], partials: Partials
 ) -> None:
     bundle = last_tile(None, number, size)
-    entries = read_entries(shelf, bundle)
+    wider = _outgrown(shelf, bundle)
+    entries = read_entries(shelf, bundle if wider is None else wider)[: bundle.width]
     for position, (entry, leaf) in enumerate(zip(entries, hashes, strict=True)):
         if leaf_hash(entry) != leaf:
             raise Tampered(

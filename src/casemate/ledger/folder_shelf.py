@@ -17,6 +17,7 @@ from casemate.ledger.durable import (
     DurableFolder,
     remove_files,
     replace_file,
+    sync_file,
     sync_folder,
 )
 from casemate.ledger.shelf import CHECKPOINT, RESTORE, SECOND_WRITER, STOP_OTHERS
@@ -40,6 +41,10 @@ class FolderShelf:
                 self._check_empty()
                 return None
             remove_files(self._unnamed())
+            # Whoever wrote it may have been killed before it was durable, and from here on others
+            # rely on it.
+            sync_file(self._checkpoint)
+            sync_folder(self._folder)
             return self.standing_checkpoint()
         except OSError as error:
             raise unavailable(error) from error
@@ -85,6 +90,10 @@ class FolderShelf:
             yield path.relative_to(self._folder).as_posix()
 
     def remove(self, names: Iterable[str]) -> None:
+        """See Shelf."""
+        self._disk.remove(names)
+
+    def discard(self, names: Iterable[str]) -> None:
         """See Shelf."""
         self._disk.remove(names)
 

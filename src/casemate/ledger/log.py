@@ -7,6 +7,7 @@ Formats: C2SP tlog-tiles v0.1.0, tlog-checkpoint v1.0.0, signed-note v1.0.0, tlo
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -337,8 +338,11 @@ class Log:
             raise
         self._state = new
         for tile in tiles:
-            if tile.width == FULL:
-                self._tidying.submit(shelf_.remove_outgrown, self._shelf, tile)
+            # Of each level only the tile that was begun before has narrower versions.
+            begun, width = divmod(old.edge.size >> (8 * (tile.level or 0)), FULL)
+            if tile.width == FULL and width and tile.index == begun:
+                with contextlib.suppress(RuntimeError):  # the interpreter ends: the next start does
+                    self._tidying.submit(shelf_.remove_outgrown, self._shelf, tile)
 
     def _settle(self, old: _State, new: _State, names: Sequence[str], error: Exception) -> None:
         """After a failed commit: find out which checkpoint stands, or stop appending."""
@@ -347,10 +351,10 @@ class Log:
             if standing == old.checkpoint and not isinstance(error, Tampered):
                 # What stays beyond the checkpoint would be taken for released once the log has
                 # grown past it.
-                self._shelf.remove(names)
+                self._shelf.discard(names)
                 if all(self._shelf.read(name) is None for name in names):
                     return
-        except CasemateError:
+        except Exception:
             standing = b""
         if standing == new.checkpoint:
             self._state = new

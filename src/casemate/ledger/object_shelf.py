@@ -138,6 +138,9 @@ class ObjectShelf:
             with contextlib.suppress(BaseError, FileNotFoundError):
                 obstore.delete(self._store, name)
 
+    def discard(self, names: Iterable[str]) -> None:
+        """See Shelf. Nothing: tiles are written only once their batch is decided."""
+
     def _finish(self, staged: str | None) -> bytes | None:
         """Carry out the batch that was decided last, if it is not done; the checkpoint."""
         found = self._get(staged) if staged else None

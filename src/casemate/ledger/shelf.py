@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Protocol
 
-from casemate.errors import Invalid, Tampered
+from casemate.errors import Invalid, Tampered, Unavailable
 from casemate.ledger.checkpoint import Checkpoint, CheckpointError
 from casemate.ledger.edge import Edge
 from casemate.ledger.merkle import leaf_hash
@@ -53,6 +53,9 @@ class Shelf(Protocol):
 
     def remove(self, names: Iterable[str]) -> None:
         """Remove files that nobody needs any more; what cannot be removed stays."""
+
+    def discard(self, names: Iterable[str]) -> None:
+        """Remove what was written and never released, where this writer alone can have done it."""
 
 
 def read_file(shelf: Shelf, name: str) -> bytes:
@@ -121,7 +124,8 @@ def tidy(shelf: Shelf, size: int, reach: int) -> None:
     batch may hold. Raises Tampered if a file lies further beyond the checkpoint than a crash can
     leave it: then the checkpoint is older than the log, and going on would rewrite history.
     """
-    doomed: list[str] = []
+    outgrown: list[str] = []
+    beyond: list[str] = []
     for tile in tiles_on(shelf):
         if tile.end > size + reach:
             raise Tampered(
@@ -129,9 +133,18 @@ def tidy(shelf: Shelf, size: int, reach: int) -> None:
                 f"{tile.path} exists.",
                 RESTORE,
             )
-        if tile.end > size or (tile.width < FULL and tile.full.end <= size):
-            doomed.append(tile.path)
-    shelf.remove(doomed)
+        if tile.end > size:
+            beyond.append(tile.path)
+        elif tile.width < FULL and tile.full.end <= size:
+            outgrown.append(tile.path)
+    shelf.remove(outgrown)
+    shelf.discard(beyond)
+    if any(shelf.read(name) is not None for name in beyond):
+        # Once the log has grown past them they would be taken for released.
+        raise Unavailable(
+            "Files beyond the ledger's checkpoint cannot be removed, or somebody else writes them.",
+            "Stop every other process on this ledger and check its storage, then start again.",
+        )
 
 
 def remove_outgrown(shelf: Shelf, full: Tile) -> None:

@@ -67,6 +67,8 @@ class Rotation:
             before = self._file.read()
             after = change(before)
             changed = _signing(before) ^ _signing(after)
+            # If the step before was cut off, its keys sign before one of them may be given up.
+            self._log.sign_with(before.current, before.also)
             self._gate.acts.record(kind, caller.principal, keys=sorted(changed))
             # From here on a start, too, signs with these: the file decides, the log follows.
             self._file.write(after)

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 MOST_LINES = 50_000
 OPEN = ("in_progress", "cancelling")
 _BATCH, _LINE = "batch", "line"
+_LASTING = ("key", "certificate")  # ways in that are there until somebody takes them back
 _LOOK_AGAIN = 30.0  # seconds without anything to do
 _PAUSE = 1.0  # seconds after which a line that found no free place is tried again
 
@@ -108,8 +109,9 @@ class Batches:
                 **facts,
                 "inputs": list(inputs),
                 "bound": caller.use_case,
-                # a key that is revoked later answers no more lines
-                "key": caller.credential if caller.via == "key" else "",
+                # what is revoked later answers no more lines; a session may end before its batch
+                "via": caller.via if caller.via in _LASTING else "key",
+                "credential": caller.credential if caller.via in _LASTING else "",
                 "hours": hours,
                 "counts": {"total": len(seen), "completed": 0, "failed": 0},
                 "began": self._gate.acts.now(),
@@ -226,7 +228,16 @@ class Batches:
         principal = self._gate.principals.by_id(thing.principal)
         if principal.disabled:
             raise Unauthenticated("The owner of this batch was shut out.", "")
-        return Caller(principal, thing.facts["bound"], "key", credential=thing.facts["key"])
+        facts = thing.facts
+        caller = Caller(
+            principal,
+            facts["bound"],
+            facts.get("via", "key"),
+            credential=facts.get("credential", ""),
+        )
+        if not self._gate.stands(caller):
+            raise Unauthenticated("What this batch was made with was taken back.", "")
+        return caller
 
     def _resumed(
         self,

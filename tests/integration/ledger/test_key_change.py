@@ -54,6 +54,21 @@ def test_the_drill_with_receipts_from_before_during_and_after(tmp_path: Path) ->
                     verify(receipt, key)
 
 
+def test_a_step_that_was_cut_off_is_made_whole_before_the_next(tmp_path: Path) -> None:
+    with a_house(tmp_path / "data") as house:
+        rotation, log = house.installation.rotation, house.installation.log
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(log, "sign_with", lambda signer, also=(): 1 / 0 if also else None)
+            with pytest.raises(ZeroDivisionError):
+                rotation.begin(house.owner)
+        new = rotation.keys().next  # the file has it, the log does not sign with it yet
+        assert new is not None
+        assert new not in log.vkeys
+        rotation.finish(house.owner)
+    with a_house(tmp_path / "data") as house:
+        assert house.installation.log.vkeys == (new,)
+
+
 def test_a_change_can_be_given_up(tmp_path: Path) -> None:
     with a_house(tmp_path / "data") as house:
         rotation = house.installation.rotation

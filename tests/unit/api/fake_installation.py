@@ -101,7 +101,7 @@ class FakeInstallation:
         self.runs.get(caller, run)
         return Explanation(["depends on 1"])
 
-    async def ask(self, caller, request):
+    async def ask(self, caller, request, priority=None):
         self.asked.append(request)
         try:
             for number, event in enumerate(self.script or a_run(request)):

@@ -159,6 +159,29 @@ def test_any_sequence_of_deaths_leaves_one_history(steps):
             assert log.check() == log.size
 
 
+def test_a_start_that_was_overtaken_removes_nothing_of_whoever_overtook_it(bucket, monkeypatch):
+    with Log.open(ObjectShelf(bucket), SIGNER) as first:
+        fill(first, 5)
+    overtaking: list[Log] = []
+    claim = ObjectShelf.claim
+
+    def overtaken(self):
+        standing = claim(self)
+        if not overtaking:
+            overtaking.append(None)  # the next claim is that of the other
+            overtaking[0] = Log.open(ObjectShelf(bucket), SIGNER)
+            fill(overtaking[0], 300)
+        return standing
+
+    monkeypatch.setattr(ObjectShelf, "claim", overtaken)
+    with pytest.raises(Unavailable, match="somebody else"):
+        Log.open(ObjectShelf(bucket), SIGNER)
+    with overtaking[0] as other:
+        assert other.check() == 305
+        fill(other, 10)
+        assert other.check() == 315
+
+
 def test_an_answer_that_was_lost_is_found_to_have_been_ours(bucket, monkeypatch):
     put = obstore.put
 
