@@ -276,7 +276,9 @@ class Principals:
         """The first owner who is not disabled. Raises NotFound."""
         query = sa.select(principals).where(principals.c.disabled.is_(None))
         with self._database.read() as connection:
-            rows = connection.execute(query.order_by(principals.c.created, principals.c.id)).all()
+            # Two may be created in one second: then the one that was written first.
+            first = (principals.c.created, sa.literal_column("principals.rowid"))
+            rows = connection.execute(query.order_by(*first)).all()
         for row in rows:
             if "owner" in row.roles.split():
                 return self.read(row)

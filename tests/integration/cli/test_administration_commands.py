@@ -39,12 +39,20 @@ resource = { kind = "use_case" }
 NO_ASKING = '@id("nobody-asks") forbid (principal, action == Action::"ask", resource);\n'
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     data = tmp_path_factory.mktemp("administration") / "data"
     with a_house(data):
         pass
     return data
+
+
+@pytest.fixture
+def town(data: Path) -> None:
+    file = data.parent / "town.toml"
+    file.write_text(DECLARED)
+    rules(data)
+    casemate("apply", file, data=data).fine()
 
 
 @pytest.fixture
@@ -97,7 +105,9 @@ def test_what_cannot_be_applied_exits_1_and_is_explained(data: Path) -> None:
     assert "no policy files in 'nowhere'" in casemate("apply", file, data=data).refused()
 
 
-@pytest.mark.usefixtures("served")  # whose commands are faster, and the other way to perform them
+@pytest.mark.usefixtures(
+    "town", "served"
+)  # whose commands are faster, and the other way to perform them
 def test_use_cases_are_screened_changed_and_looked_at(data: Path, tmp_path: Path) -> None:
     asked = casemate("usecase", "questions", "--json", data=data).fine().json
     assert casemate("usecase", "questions", "--language", "lb", data=data).fine().out
@@ -130,7 +140,7 @@ def test_use_cases_are_screened_changed_and_looked_at(data: Path, tmp_path: Path
     assert "    manipulation: no. Of plans.\n" in told
 
 
-@pytest.mark.usefixtures("served")
+@pytest.mark.usefixtures("town", "served")
 def test_policies_are_checked_tested_and_explained(data: Path, tmp_path: Path) -> None:
     found = casemate("policy", "check", "--json", data=data).fine().json
     assert (found["files"], found["in_force"]) == (
@@ -159,6 +169,7 @@ def test_policies_are_checked_tested_and_explained(data: Path, tmp_path: Path) -
     assert casemate(*why, data=data).fine().json["allowed"] is False
 
 
+@pytest.mark.usefixtures("town")
 def test_a_running_server_loads_policies_and_takes_declarations(data: Path) -> None:
     mine = data / "policies" / "mine.cedar"
     with a_house(data) as house:
@@ -189,6 +200,7 @@ def test_a_running_server_loads_policies_and_takes_declarations(data: Path) -> N
     mine.unlink()
 
 
+@pytest.mark.usefixtures("town")
 def test_programs_administer_over_http_and_may_repeat_themselves(data: Path) -> None:
     with a_house(data) as house:
         key, user = house.key("anna"), house.person("otto").principal.name
