@@ -277,7 +277,7 @@ class Principals:
         query = sa.select(principals).where(principals.c.disabled.is_(None))
         with self._database.read() as connection:
             # Two may be created in one second: then the one that was written first.
-            written = sa.literal_column("principals.rowid")
+            written: sa.ColumnElement[int] = sa.literal_column("principals.rowid")
             rows = connection.execute(query.order_by(principals.c.created, written)).all()
         for row in rows:
             if "owner" in row.roles.split():
