@@ -82,6 +82,10 @@ class DurableFolder:
             with contextlib.suppress(OSError):
                 parent.rmdir()
 
+    def close(self) -> None:
+        """End the threads that sync; nothing can be written afterwards."""
+        self._syncing.shutdown()
+
     def _make_folders(self, paths: Iterable[Path]) -> set[Path]:
         """The folders whose names must be durable for ``paths`` to be found."""
         folders: set[Path] = set()

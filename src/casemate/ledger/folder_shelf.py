@@ -58,8 +58,8 @@ class FolderShelf:
         try:
             self._disk.write(files)
             replace_file(self._checkpoint, checkpoint)
-            # From the rename on, readers may have seen the new checkpoint: it stands, even if a
-            # sync below fails and the callers are told that nothing is certain.
+            # From the rename on other processes may have seen the new checkpoint: if a sync below
+            # fails, it stands, and is confirmed before anything is built on it.
             sync_folder(self._folder)
             if standing is None:
                 sync_folder(self._folder.parent)
@@ -72,6 +72,16 @@ class FolderShelf:
         if raw is None:
             raise Tampered("checkpoint is missing from the ledger.", RESTORE)
         return raw
+
+    def confirm(self, checkpoint: bytes) -> None:
+        """See Shelf. A new file and a new name: pages of a failed sync may pass for clean."""
+        if self.standing_checkpoint() != checkpoint:
+            raise Tampered(SECOND_WRITER, STOP_OTHERS)
+        try:
+            replace_file(self._checkpoint, checkpoint)
+            sync_folder(self._folder)
+        except OSError as error:
+            raise unavailable(error) from error
 
     def read(self, name: str) -> bytes | None:
         """See Shelf."""
@@ -96,6 +106,10 @@ class FolderShelf:
     def discard(self, names: Iterable[str]) -> None:
         """See Shelf."""
         self._disk.remove(names)
+
+    def close(self) -> None:
+        """See Shelf."""
+        self._disk.close()
 
     def _files(self, below: str) -> Iterator[Path]:
         def refuse(error: OSError) -> None:

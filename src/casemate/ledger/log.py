@@ -37,6 +37,14 @@ class _State:
     checkpoint: bytes
 
 
+@dataclass(frozen=True)
+class _Undecided:
+    """What a failed commit wanted: the state, and the files that it may have left."""
+
+    state: _State
+    names: Sequence[str]
+
+
 class Log:
     """An append-only log on one shelf, with a signing key whose name is its origin.
 
@@ -47,6 +55,7 @@ class Log:
         self._shelf = shelf
         self._signers = signers
         self._state = state
+        self._undecided: _Undecided | None = None
         self._committing = threading.Lock()
         self._broken: CasemateError | None = None
         # Some hundred files each 256 entries: the next batch does not wait until they are gone.
@@ -145,7 +154,8 @@ class Log:
         """Append one entry; the future gives its index once it is durable and released.
 
         Blocks while too many bytes wait. The future fails with Unavailable if the storage takes
-        no more; nothing is recorded then and the log goes on. Raises TooLarge above 65,535
+        no more; nothing is recorded then, or in a rare case the entry is recorded later though
+        nobody was told, and the log goes on. Raises TooLarge above 65,535
         bytes; Unavailable if the log is closed.
         """
         return self._sequencer.append((entry,))
@@ -170,6 +180,9 @@ class Log:
                 "Make the new key with the name of the ledger.",
             )
         with self._committing:
+            if self._sequencer.closed:
+                raise Unavailable("The ledger is closed.", "Start again.")
+            self._decide()
             before = self._signers
             if shelf_.keys_on(self._state.checkpoint) == shelf_.keys_of(signers):
                 self._signers = signers
@@ -267,9 +280,11 @@ class Log:
         """Hash everything on disk again and compare it with the signed checkpoint.
 
         progress: called with (entries checked, entries in all). Returns the number of entries.
-        Raises Tampered, naming the file and the entries, at the first difference.
+        Raises Tampered, naming the file and the entries, at the first difference; Unavailable if
+        the storage does not answer.
         """
         with self._committing:
+            self._decide()
             state = self._state
             raw = shelf_.read_file(self._shelf, CHECKPOINT)
         if (
@@ -284,6 +299,7 @@ class Log:
         """Record what waits, then stop. May be called twice."""
         self._sequencer.close()
         self._tidying.shutdown()
+        self._shelf.close()
 
     def _bundle(self, number: int, edge: Edge) -> tuple[bytes, ...]:
         if number == edge.size // FULL:
@@ -316,15 +332,16 @@ class Log:
     def _sequence(self, entries: Sequence[bytes]) -> int:
         """Commit a batch for the sequencer: the index of its first entry."""
         with self._committing:
-            first = self._state.edge.size
-            if entries:
-                self._commit(entries)
-            return first
+            return self._commit(entries) if entries else self._state.edge.size
 
-    def _commit(self, entries: Sequence[bytes]) -> None:
-        """Make one batch durable and release it, or raise and leave the log as it was."""
+    def _commit(self, entries: Sequence[bytes]) -> int:
+        """Make one batch durable and release it: the index of its first entry.
+
+        Raises, and leaves the log as it was, if the storage does not take it.
+        """
         if self._broken:
             raise self._broken
+        self._decide()
         old = self._state
         edge, tiles = old.edge.extend(entries)
         signed = Checkpoint(self.origin, edge.size, edge.root).sign(self._signers)
@@ -333,37 +350,54 @@ class Log:
             self._shelf.commit(
                 {tile.path: content for tile, content in tiles.items()}, old.checkpoint, signed
             )
-        except Exception as error:
-            self._settle(old, new, [tile.path for tile in tiles], error)
+            self._state = new
+        except Tampered as error:
+            self._broken = error
             raise
-        self._state = new
+        except Exception:
+            self._undecided = _Undecided(new, [tile.path for tile in tiles])
+            with contextlib.suppress(CasemateError):  # whatever comes next tries again
+                self._decide()
+            if self._state is not new:
+                raise
         for tile in tiles:
             # Of each level only the tile that was begun before has narrower versions.
             begun, width = divmod(old.edge.size >> (8 * (tile.level or 0)), FULL)
             if tile.width == FULL and width and tile.index == begun:
                 with contextlib.suppress(RuntimeError):  # the interpreter ends: the next start does
                     self._tidying.submit(shelf_.remove_outgrown, self._shelf, tile)
+        return old.edge.size
 
-    def _settle(self, old: _State, new: _State, names: Sequence[str], error: Exception) -> None:
-        """After a failed commit: find out which checkpoint stands, or stop appending."""
+    def _decide(self) -> None:
+        """Find out what became of a commit that failed, and make that durable.
+
+        Nothing is built, signed or shown before. Raises Unavailable while the storage does not
+        let it; Tampered, from then on always, if something else stands.
+        """
+        if self._undecided is None:
+            return
+        wanted = self._undecided
         try:
             standing = self._shelf.standing_checkpoint()
-            if standing == old.checkpoint and not isinstance(error, Tampered):
-                # What stays beyond the checkpoint would be taken for released once the log has
-                # grown past it.
-                self._shelf.discard(names)
-                if all(self._shelf.read(name) is None for name in names):
-                    return
-        except Exception:
-            standing = b""
-        if standing == new.checkpoint:
-            self._state = new
-        elif isinstance(error, Tampered):
+            if standing == wanted.state.checkpoint:
+                self._shelf.confirm(standing)
+                self._state = wanted.state
+            elif standing == self._state.checkpoint:
+                self._discard(wanted.names)
+            else:
+                raise Tampered(shelf_.SECOND_WRITER, shelf_.STOP_OTHERS)
+        except Tampered as error:
             self._broken = error
-        else:
-            self._broken = Unavailable(
-                "The ledger's storage failed while it released entries.",
-                "Check it, then start again.",
+            raise
+        self._undecided = None
+
+    def _discard(self, names: Sequence[str]) -> None:
+        """Remove what was never released: later it would be taken for released."""
+        self._shelf.discard(names)
+        if any(self._shelf.read(name) is not None for name in names):
+            raise Unavailable(
+                "What was written beyond the ledger's checkpoint cannot be removed.",
+                "Check the ledger's storage and ask again.",
             )
 
 

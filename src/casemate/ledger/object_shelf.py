@@ -14,10 +14,12 @@ import secrets
 from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import TYPE_CHECKING, Self
 
 import msgspec
 import obstore
+from msgspec.structs import replace
 from obstore.exceptions import AlreadyExistsError, BaseError, PreconditionError
 
 from casemate.errors import Invalid, Tampered, Unavailable
@@ -31,15 +33,20 @@ if TYPE_CHECKING:
 _LOCK, _STAGING = "lock", "staging/"
 _AT_ONCE = 8  # objects written at the same time
 _NEVER = '"00c0ffee00c0ffee00c0ffee00c0ffee"'  # an ETag that nothing has
-_TRIES = 3  # claims, while another writer is still finishing
+_TRIES = 3  # writes of the lock, while another is still arriving
+_STALE = timedelta(days=1)
 
 
-class _Lock(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Who writes, and the object that holds the batch that was decided last."""
+class _Lock(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """Who writes, and the object that holds the batch that was decided last.
+
+    ``again``: random, where nothing else tells a lock from the one before.
+    """
 
     v: int
     writer: str
     staged: str | None
+    again: str = ""
 
 
 class _Batch(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -68,6 +75,7 @@ class ObjectShelf:
         self._store = store
         self._writer = secrets.token_hex(16)
         self._lock: _Object | None = None
+        self._attempt: str | None = None  # the batch that the lock was last asked to name
         self._writing = ThreadPoolExecutor(_AT_ONCE, "shelf")
 
     @classmethod
@@ -88,7 +96,9 @@ class ObjectShelf:
             except _Taken:
                 continue
             self._check_conditions(self._lock)
-            return self._finish(staged)
+            standing = self._finish(staged)
+            self._sweep()
+            return standing
         raise Unavailable(
             "Another process writes to this ledger.", "Stop it, or wait until it has stopped."
         )
@@ -98,6 +108,7 @@ class ObjectShelf:
         staged = f"{_STAGING}{secrets.token_hex(16)}"
         batch = _Batch(1, standing, checkpoint, dict(files))
         self._put(staged, msgspec.msgpack.encode(batch))
+        self._attempt = staged
         wanted = msgspec.json.encode(_Lock(1, self._writer, staged))
         try:
             self._lock = self._swap(_LOCK, wanted, self._lock)
@@ -108,15 +119,21 @@ class ObjectShelf:
         self.remove([staged])
 
     def standing_checkpoint(self) -> bytes:
-        """See Shelf. Carries out what the failed commit had decided, if it had."""
-        found = self._get(_LOCK)
-        if found is None or _lock_in(found).writer != self._writer:
-            raise Tampered(SECOND_WRITER, STOP_OTHERS)
-        self._lock = found
-        standing = self._finish(_lock_in(found).staged)
+        """See Shelf. Carries out what the failed commit had decided, if it had.
+
+        If it had not, its write of the lock may still be on its way: the lock is replaced, so that
+        it comes too late, whenever it comes.
+        """
+        self._lock = self._settled_lock()
+        standing = self._finish(_lock_in(self._lock).staged)
         if standing is None:
             raise Tampered("checkpoint is missing from the ledger.", RESTORE)
         return standing
+
+    def confirm(self, checkpoint: bytes) -> None:
+        """See Shelf. A store answers a write once it is durable: nothing is left to do."""
+        if self.read(CHECKPOINT) != checkpoint:
+            raise Tampered(SECOND_WRITER, STOP_OTHERS)
 
     def read(self, name: str) -> bytes | None:
         """See Shelf."""
@@ -140,6 +157,45 @@ class ObjectShelf:
 
     def discard(self, names: Iterable[str]) -> None:
         """See Shelf. Nothing: tiles are written only once their batch is decided."""
+
+    def close(self) -> None:
+        """See Shelf."""
+        self._writing.shutdown()
+
+    def _settled_lock(self) -> _Object:
+        """The lock, after which no write of it by this writer can still arrive."""
+        for _ in range(_TRIES):
+            found = self._get(_LOCK)
+            if found is None or _lock_in(found).writer != self._writer:
+                raise Tampered(SECOND_WRITER, STOP_OTHERS)
+            lock = _lock_in(found)
+            if self._attempt in (None, lock.staged):
+                return found
+            fence = replace(lock, again=secrets.token_hex(16))
+            try:
+                settled = self._swap(_LOCK, msgspec.json.encode(fence), found)
+            except _Taken:  # it has arrived
+                continue
+            self.remove([name for name in (self._attempt,) if name])
+            self._attempt = None
+            return settled
+        raise _unavailable()
+
+    def _sweep(self) -> None:
+        """Remove batches that were never decided; another writer's may be about to be.
+
+        By the store's own clock: a day before this writer took the lock, no writer of today was
+        at work on it.
+        """
+        with contextlib.suppress(BaseError, FileNotFoundError):
+            taken = obstore.head(self._store, _LOCK)["last_modified"]
+            stale = [
+                found["path"]
+                for page in obstore.list(self._store, prefix=_STAGING.rstrip("/"))
+                for found in page
+                if taken - found["last_modified"] > _STALE
+            ]
+            self.remove(stale)
 
     def _finish(self, staged: str | None) -> bytes | None:
         """Carry out the batch that was decided last, if it is not done; the checkpoint."""

@@ -74,6 +74,11 @@ class Sequencer:
             self._filled.notify()
         return group.future
 
+    @property
+    def closed(self) -> bool:
+        """Whether it takes no more."""
+        return self._closed
+
     def close(self) -> None:
         """Commit what waits, then stop. May be called twice."""
         with self._filled:

@@ -38,12 +38,21 @@ class Shelf(Protocol):
     def commit(self, files: Mapping[str, bytes], standing: bytes | None, checkpoint: bytes) -> None:
         """Make ``files`` durable, then put ``checkpoint`` in the place of the ``standing`` one.
 
-        On return all of it is durable. When it raises, ``standing_checkpoint`` tells which of
-        the two stands. Raises Tampered, with nothing replaced, if another writer was here.
+        On return all of it is durable. Raises Tampered, with nothing replaced, if another writer
+        was here; after anything else ``standing_checkpoint`` tells which of the two stands.
         """
 
     def standing_checkpoint(self) -> bytes:
-        """The checkpoint that stands, after a commit that raised. Raises Tampered if none does."""
+        """The checkpoint that stands, for good, after a commit that raised.
+
+        Raises Tampered if none does.
+        """
+
+    def confirm(self, checkpoint: bytes) -> None:
+        """Make the checkpoint that stands durable, after a commit that raised and left it standing.
+
+        On return it will stand after a power failure too. Raises Tampered if another one stands.
+        """
 
     def read(self, name: str) -> bytes | None:
         """The bytes of one file, or None if there is no such file."""
@@ -56,6 +65,9 @@ class Shelf(Protocol):
 
     def discard(self, names: Iterable[str]) -> None:
         """Remove what was written and never released, where this writer alone can have done it."""
+
+    def close(self) -> None:
+        """End the threads that write; what is there can still be read."""
 
 
 def read_file(shelf: Shelf, name: str) -> bytes:

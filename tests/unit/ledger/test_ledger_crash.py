@@ -5,9 +5,10 @@ import pytest
 from ledger_builders import a_signer, files, fill
 
 from casemate.errors import Tampered, Unavailable
-from casemate.ledger import durable
+from casemate.ledger import durable, folder_shelf
 from casemate.ledger.checkpoint import Checkpoint
 from casemate.ledger.log import Log
+from casemate.ledger.note import Signer
 
 SIGNER = a_signer()
 
@@ -137,6 +138,76 @@ def test_a_checkpoint_that_nobody_can_read_back_stops_the_log(tmp_path, monkeypa
             failure.setattr(durable.os, "replace", vanish)
             with pytest.raises(Unavailable):
                 log.append(b"x").result()
-        with pytest.raises(Unavailable, match="start again"):
-            log.append(b"y").result()
+        for _ in range(2):
+            with pytest.raises(Tampered, match="checkpoint is missing"):
+                log.append(b"y").result()
         assert log.size == 1
+
+
+def test_a_checkpoint_whose_name_is_not_durable_is_shown_to_nobody_before_it_is(
+    tmp_path, monkeypatch
+):
+    """The folder's sync fails after the rename: a power failure could bring the old one back."""
+    disk = Disk(tmp_path)
+    with Log.open(tmp_path, SIGNER) as log:
+        fill(log, 3)
+        with monkeypatch.context() as failure:
+            failure.setattr(folder_shelf, "sync_folder", disk.refuse)
+            before = log.checkpoint()
+            with pytest.raises(Unavailable):
+                log.append(b"x").result()
+            # it stands on the disk, and may be gone tomorrow
+            assert (
+                Checkpoint.open((tmp_path / "checkpoint").read_bytes(), SIGNER.verifier).size == 4
+            )
+            assert log.size == 3
+            assert log.checkpoint() == log.resource("checkpoint") == before
+            for attempt in (lambda: log.append(b"y").result(), log.check):
+                with pytest.raises(Unavailable):
+                    attempt()
+            with pytest.raises(Unavailable):
+                log.sign_with(SIGNER, [Signer.from_seed(SIGNER.name, bytes(range(1, 33)))])
+        with monkeypatch.context() as watched:
+            watched.setattr(folder_shelf, "sync_folder", disk.sync)
+            assert log.append(b"y").result() == 4
+        # the one that stood was written again and synced before the next was built on it
+        assert disk.synced == [4, 5]
+        assert [entry for _, entry in log.entries(3)] == [b"x", b"y"]
+        assert log.check() == 5
+
+
+def test_a_sync_that_fails_once_after_the_rename_is_made_good_before_anybody_hears(
+    tmp_path, monkeypatch
+):
+    disk = Disk(tmp_path, failures=1)
+    with Log.open(tmp_path, SIGNER) as log:
+        monkeypatch.setattr(folder_shelf, "sync_folder", disk.sync)
+        assert log.append(b"x").result() == 0
+        assert disk.synced == [1]
+        assert log.check() == 1
+
+
+def test_a_closed_log_signs_nothing(tmp_path):
+    log = Log.open(tmp_path, SIGNER)
+    log.close()
+    with pytest.raises(Unavailable, match="closed"):
+        log.sign_with(SIGNER, [Signer.from_seed(SIGNER.name, bytes(range(1, 33)))])
+
+
+class Disk:
+    """Syncs of the ledger's folder: what stood when one succeeded; the first few fail."""
+
+    def __init__(self, folder, failures=0):
+        self.synced = []
+        self._folder = folder
+        self._failures = failures
+
+    def refuse(self, path):
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    def sync(self, path):
+        if self._failures:
+            self._failures -= 1
+            self.refuse(path)
+        raw = (self._folder / "checkpoint").read_bytes()
+        self.synced.append(Checkpoint.open(raw, SIGNER.verifier).size)

@@ -1,5 +1,7 @@
 """A log in a bucket: the same log, and one history whatever dies or wakes in between."""
 
+from datetime import timedelta
+
 import msgspec
 import obstore
 import pytest
@@ -216,6 +218,108 @@ def test_a_bucket_that_fails_for_a_while_is_unavailable_and_nothing_is_lost(buck
         failing[0] = False
         fill(log, 5)
         assert log.check() == 10
+
+
+class Late:
+    """A bucket whose next write of the lock is answered by an error, and arrives when told to."""
+
+    def __init__(self, monkeypatch):
+        self.under_way = None
+        self.broken = False
+        self._put = obstore.put
+        self._delay = False
+        monkeypatch.setattr(obstore, "put", self.put)
+
+    def delay(self):
+        self._delay = True
+
+    def put(self, store, name, content, **named):
+        if self.broken:
+            raise obstore.exceptions.GenericError("connection reset")
+        if self._delay and name == "lock":
+            self._delay = False
+            self.under_way = (store, name, content, named)
+            raise obstore.exceptions.GenericError("timed out")
+        return self._put(store, name, content, **named)
+
+    def arrive(self):
+        store, name, content, named = self.under_way
+        self._put(store, name, content, **named)
+
+
+def test_a_write_of_the_lock_that_arrives_too_late_decides_nothing(bucket, monkeypatch):
+    late = Late(monkeypatch)
+    with Log.open(ObjectShelf(bucket), SIGNER) as log:
+        fill(log, 5)
+        late.delay()
+        with pytest.raises(Unavailable, match="bucket"):
+            log.append(b"x").result()
+        with pytest.raises(obstore.exceptions.PreconditionError):
+            late.arrive()
+        fill(log, 5)
+        assert [entry for _, entry in log.entries()] == entries(10)
+        assert not [name for name in contents(bucket) if name.startswith("staging/")]
+    with Log.open(ObjectShelf(bucket), SIGNER) as log:
+        assert log.check() == 10
+
+
+def test_a_write_of_the_lock_that_arrives_while_the_bucket_is_away_is_carried_out(
+    bucket, monkeypatch
+):
+    late = Late(monkeypatch)
+    with Log.open(ObjectShelf(bucket), SIGNER) as log:
+        fill(log, 5)
+        put = late.put
+
+        def cut_off(store, name, content, **named):
+            try:
+                return put(store, name, content, **named)
+            finally:
+                late.broken = late.broken or late.under_way is not None
+
+        monkeypatch.setattr(obstore, "put", cut_off)
+        late.delay()
+        for _ in range(2):
+            with pytest.raises(Unavailable, match="bucket"):
+                log.append(b"x").result()
+        late.broken = False
+        monkeypatch.setattr(obstore, "put", put)
+        late.arrive()
+        assert log.size == 5
+        assert log.append(b"y").result() == 6  # the batch was decided: it counts, once
+        assert [entry for _, entry in log.entries(5)] == [b"x", b"y"]
+        assert log.check() == 7
+
+
+def test_batches_that_were_never_decided_are_swept_when_they_are_old(bucket, monkeypatch):
+    Log.open(ObjectShelf(bucket), SIGNER).close()
+    obstore.put(bucket, "staging/old", b"x")
+    obstore.put(bucket, "staging/young", b"x")
+    head = obstore.head
+
+    def a_day_later(store, name):
+        return head(store, name) | {
+            "last_modified": head(store, "staging/old")["last_modified"]
+            + timedelta(days=1, seconds=1)
+        }
+
+    Log.open(ObjectShelf(bucket), SIGNER).close()
+    assert "staging/old" in contents(bucket)
+    listing = obstore.list
+
+    def listed(store, prefix=None):
+        for page in listing(store, prefix=prefix):
+            yield [
+                one
+                | {"last_modified": one["last_modified"] + timedelta(days="young" in one["path"])}
+                for one in page
+            ]
+
+    monkeypatch.setattr(obstore, "head", a_day_later)
+    monkeypatch.setattr(obstore, "list", listed)
+    Log.open(ObjectShelf(bucket), SIGNER).close()
+    assert "staging/old" not in contents(bucket)
+    assert "staging/young" in contents(bucket)
 
 
 def test_a_place_that_holds_something_else_is_left_alone(bucket):
