@@ -103,10 +103,11 @@ def verify_inclusion(
     inner = (index ^ (size - 1)).bit_length()
     if len(proof) != inner + (index >> inner).bit_count():
         raise MerkleError("the inclusion proof has the wrong length")
+    sides = index | (-1 << inner)
     result = leaf
-    for height, sibling in enumerate(proof):
-        left = height >= inner or (index >> height) & 1
-        result = node_hash(sibling, result) if left else node_hash(result, sibling)
+    for sibling in proof:
+        result = node_hash(sibling, result) if sides & 1 else node_hash(result, sibling)
+        sides >>= 1
     if result != root:
         raise MerkleError("the inclusion proof does not lead to the root")
 
@@ -194,5 +195,5 @@ def _join(parts: list[bytes]) -> bytes:
 
 
 def _check_hashes(hashes: Sequence[bytes]) -> None:
-    if any(len(value) != HASH_SIZE for value in hashes):
+    if not set(map(len, hashes)) <= {HASH_SIZE}:
         raise MerkleError(f"every hash has {HASH_SIZE} bytes")

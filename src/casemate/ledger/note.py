@@ -165,7 +165,7 @@ class Note:
             content = raw.decode("utf-8")
         except UnicodeDecodeError:
             raise NoteError("the note is not UTF-8") from None
-        _check_text(content)
+        _check_lines(content)
         end = content.rfind("\n\n")
         if end < 0:
             raise NoteError("the note has no blank line before its signatures")
@@ -202,7 +202,11 @@ def open_note(raw: bytes, verifiers: Iterable[Verifier]) -> Note:
     NoteError if the note is malformed, a known key's signature is wrong, or none is left.
     Source: C2SP signed-note v1.0.0.
     """
-    note = Note.parse(raw)
+    return check_note(Note.parse(raw), verifiers)
+
+
+def check_note(note: Note, verifiers: Iterable[Verifier]) -> Note:
+    """As ``open_note``, of a note that was read already."""
     known = {(verifier.name, verifier.id): verifier for verifier in verifiers}
     verified: list[Signature] = []
     for signature in note.signatures:
@@ -223,12 +227,12 @@ def decode_base64(text: str) -> bytes:
     Raises NoteError for any other spelling: spaces, missing padding, spare bits.
     """
     try:
-        raw = binascii.a2b_base64(text.encode("ascii"), strict_mode=True)
-    except (UnicodeEncodeError, binascii.Error):
+        raw = binascii.a2b_base64(text, strict_mode=True)
+    except ValueError:  # also of what is not ASCII
         raise NoteError("malformed base64") from None
     # The decoder ignores spare bits in the last character; two spellings of one value would let
     # somebody change a file without changing what it says.
-    if binascii.b2a_base64(raw, newline=False).decode() != text:
+    if binascii.b2a_base64(raw, newline=False) != text.encode():
         raise NoteError("base64 that is not canonical")
     return raw
 
@@ -247,11 +251,15 @@ def _signature(line: str) -> Signature:
 
 
 def _check_text(text: str) -> None:
+    _check_lines(text)
+    _check_unicode(text)
+
+
+def _check_lines(text: str) -> None:
     if not text.endswith("\n"):
         raise NoteError("a note ends in a newline")
     if _CONTROL.search(text):
         raise NoteError("a note holds no control character but newline")
-    _check_unicode(text)
 
 
 def _check_name(name: str) -> None:

@@ -13,7 +13,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from casemate.ledger.merkle import HASH_SIZE, leaf_hash, verify_inclusion
-from casemate.ledger.note import NoteError, Signer, Verifier, decode_base64, open_note, sign
+from casemate.ledger.note import Note, NoteError, Signer, Verifier, check_note, decode_base64, sign
 
 PROOF_HEADER = "c2sp.org/tlog-proof@v1"
 MAX_SIZE = 2**63 - 1
@@ -75,7 +75,12 @@ class Checkpoint:
         count. Raises NoteError if no such signature is there or one of them is wrong;
         CheckpointError if the text is malformed or names another origin than the keys.
         """
-        checkpoint = cls.parse(open_note(raw, verifiers).text)
+        return cls.opened(Note.parse(raw), *verifiers)
+
+    @classmethod
+    def opened(cls, note: Note, *verifiers: Verifier) -> Checkpoint:
+        """As ``open``, of a note that was read already."""
+        checkpoint = cls.parse(check_note(note, verifiers).text)
         if any(verifier.name != checkpoint.origin for verifier in verifiers):
             raise CheckpointError("the checkpoint names another log than the key does")
         return checkpoint
@@ -123,8 +128,11 @@ class Proof:
         index = _decimal(lines.pop(0).removeprefix("index "))
         if len(lines) > MAX_HASHES:
             raise ProofError(f"a proof has at most {MAX_HASHES} hashes")
-        hashes = tuple(_base64(line) for line in lines)
-        if any(len(value) != HASH_SIZE for value in hashes):
+        try:
+            hashes = tuple(map(decode_base64, lines))
+        except NoteError as error:
+            raise ProofError(f"the proof holds {error}") from None
+        if hashes and set(map(len, hashes)) != {HASH_SIZE}:
             raise ProofError(f"every hash of a proof has {HASH_SIZE} bytes")
         try:
             return cls(index, hashes, checkpoint.encode("utf-8"), extra)

@@ -25,6 +25,7 @@ KIND = "casemate.receipt"
 VERSION = 1
 NONCE_SIZE = 32
 ENTRIES = ("admitted", "finished")
+_ABOVE_PLANE_ZERO = (b"\xf0", b"\xf1", b"\xf2", b"\xf3", b"\xf4")
 MAX_INTEGER = 2**53 - 1
 
 
@@ -58,7 +59,7 @@ def parse_canonical(raw: bytes) -> Json:
     that also refuses duplicate keys. Source: RFC 8785.
     """
     text, value = _read(raw)
-    if _write(value, _in_plane_zero(text)) != text:
+    if _write(value, _in_plane_zero(raw)) != text:
         raise ReceiptError("not canonical JSON")
     return value
 
@@ -161,7 +162,7 @@ class Receipt:
         openings = top["openings"]
         if not isinstance(openings, list):
             raise ReceiptError("its openings are not a list")
-        plain = _in_plane_zero(text)
+        plain = _in_plane_zero(raw)
         opened = tuple(_opening(one, plain) for one in openings)
         receipt = cls(_recorded(top["admitted"]), _recorded(top["finished"]), opened)
         if receipt.openings != opened:
@@ -193,9 +194,12 @@ def _whole(digits: str) -> int:
     return value
 
 
-def _in_plane_zero(text: str) -> bool:
-    """Whether every character is one UTF-16 unit: then both orders of keys are the same."""
-    return text.isascii() or len(text.encode("utf-16-le")) == 2 * len(text)
+def _in_plane_zero(raw: bytes) -> bool:
+    """Whether every character of UTF-8 is one UTF-16 unit: then both orders of keys are the same.
+
+    The others, above U+FFFF, begin with one of these bytes, which stand nowhere else (RFC 3629).
+    """
+    return raw.isascii() or not any(first in raw for first in _ABOVE_PLANE_ZERO)
 
 
 def _write(value: Json, plain: bool) -> str:
@@ -249,7 +253,7 @@ _ENCODER = json.JSONEncoder(
 def _fields(value: Json, *names: str) -> dict[str, Json]:
     if not isinstance(value, dict):
         raise ReceiptError("an object is missing")
-    if value.keys() != set(names):
+    if len(value) != len(names) or not all(name in value for name in names):
         raise ReceiptError(f"an object has not exactly the fields {', '.join(sorted(names))}")
     return value
 

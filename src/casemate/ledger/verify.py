@@ -146,7 +146,8 @@ class Verifying:
         if known is not None:
             return known
         try:
-            checkpoint = Checkpoint.open(note, *self._log)
+            parsed = Note.parse(note)
+            checkpoint = Checkpoint.opened(parsed, *self._log)
         except (NoteError, CheckpointError) as error:
             raise Unproven("checkpoint signature", str(error)) from None
         try:
@@ -160,7 +161,7 @@ class Verifying:
         # a line under the log's own name is the log's, with a key that was not given
         unknown = sum(
             one.name != checkpoint.origin and (one.name, one.id) not in keys
-            for one in Note.parse(note).signatures
+            for one in parsed.signatures
         )
         opened = _Opened(checkpoint, times, unknown)
         if len(self._remembered) >= _REMEMBERED:
