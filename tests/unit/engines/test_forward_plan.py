@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from casemate.engines.llama.forward import logprob, pieces, shared
+from casemate.engines.llama.forward import logprobs, pieces, shared
 
 PLACES = st.integers(0, 1500)
 
@@ -41,13 +41,14 @@ def test_a_probability_is_that_of_the_whole_vocabulary() -> None:
     exact = [float(one) for one in logits]
     top = max(exact)
     total = math.fsum(math.exp(one - top) for one in exact)
-    for token in (0, 77, 131_071):
-        assert logprob(logits, token) == pytest.approx(
-            exact[token] - top - math.log(total), abs=1e-5
-        )
+    tokens = (0, 77, 131_071)
+    assert logprobs(np.stack([logits] * 3), tokens) == pytest.approx(
+        [exact[token] - top - math.log(total) for token in tokens], abs=1e-5
+    )
 
 
 def test_logits_beyond_what_an_exponential_can_hold_still_give_probabilities() -> None:
-    logits = np.array([1e4, 1e4, -1e4], np.float32)
-    assert logprob(logits, 0) == pytest.approx(-math.log(2))
-    assert logprob(logits, 2) == pytest.approx(-2e4 - math.log(2))
+    logits = np.array([[1e4, 1e4, -1e4], [0, 0, 0], [1e4, 1e4, -1e4]], np.float32)
+    assert logprobs(logits, (0, 1, 2)) == pytest.approx(
+        [-math.log(2), -math.log(3), -2e4 - math.log(2)]
+    )

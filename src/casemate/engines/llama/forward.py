@@ -10,7 +10,6 @@ which flash attention computes, scores are off by up to 1e-2.
 from __future__ import annotations
 
 import ctypes
-import math
 import os
 from collections.abc import Callable, Iterator, Sequence
 from importlib.util import find_spec
@@ -182,12 +181,13 @@ class Forward:
         for start, first, end in pieces(kept, len(prompt) - 1, len(text), self._outputs):
             logits = self._read(text[start:end], first - start)
             foretold = continuation[first - len(prompt) + 1 : end - len(prompt) + 1]
-            found += map(logprob, logits, foretold)
+            if foretold:
+                found += logprobs(logits, foretold)
         self._held = text
         return found
 
     def _read(self, tokens: tuple[int, ...], quiet: int) -> Any:
-        """Read ``tokens``; the logits after each but the first ``quiet`` of them."""
+        """Read ``tokens``; the logits after each but the first ``quiet`` of them, a row each."""
         import numpy as np
 
         count = len(tokens)
@@ -200,7 +200,7 @@ class Forward:
         if outcome != 0:
             raise ArithmeticError(f"llama_decode returns {outcome}")
         if quiet == count:
-            return ()
+            return None
         logits = self._library.llama_get_logits(self._context)
         if logits is None:
             raise ArithmeticError("no logits")
@@ -232,10 +232,15 @@ def pieces(start: int, first: int, end: int, outputs: int) -> Iterator[tuple[int
         start = after
 
 
-def logprob(logits: Any, token: int) -> float:
-    """Natural logarithm of the probability of ``token``; ``logits``: float32, of all tokens."""
+def logprobs(logits: Any, tokens: Sequence[int]) -> list[float]:
+    """Natural logarithm of the probability of each of ``tokens``.
+
+    logits: float32, a row for each of them, of all tokens that could stand there.
+    """
     import numpy as np
 
-    top = logits.max()
-    total = np.exp(logits - top).sum(dtype=np.float64)
-    return float(logits[token]) - float(top) - math.log(total)
+    tops = logits.max(axis=1)
+    totals = np.exp(logits - tops[:, None]).sum(axis=1, dtype=np.float64)
+    chosen = logits[np.arange(len(tokens)), tokens].astype(np.float64)
+    found: list[float] = (chosen - tops - np.log(totals)).tolist()
+    return found
