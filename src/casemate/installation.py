@@ -335,9 +335,8 @@ class Installation:
         places = self.gate.perimeter
         found = self._chosen()
         for model in self.models.list(self.gate.owner()):
-            if model.manifest.address is not None and model.state != "withdrawn":
-                address, label = model.manifest.address, model.label
-                look = partial(places.declared, address, label)
+            for address in () if model.state == "withdrawn" else model.manifest.servers:
+                look = partial(places.declared, address, model.label)
                 found.append(Configured.of(f"model {model.manifest.name} at", address, look))
         return found
 
