@@ -11,6 +11,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable
 
+STATES = ("closed", "open", "half open")
 _FAILURES = 3  # in a row, of exchanges that began
 _PAUSE_SECONDS = 1.0
 _LONGEST_PAUSE_SECONDS = 30.0
@@ -34,7 +35,7 @@ class Breaker:
         return not self._opened
 
     def state(self, now: float) -> str:
-        """Of: closed, open, half open."""
+        """One of STATES."""
         if not self._opened:
             return "closed"
         return "half open" if self._trying or now >= self._until else "open"
