@@ -105,6 +105,7 @@ class RemoteEngine:
                 raise broken(f"answered with status {answer.status}")
             async for token in _tokens(answer):
                 yield token
+            await answer.ended()
 
     async def score(self, prompts: Sequence[Prompt], continuation: str) -> list[Scores]:
         """See Engine. Equal prompts are asked once."""

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
 from casemate.engines.wire import broken
+from casemate.errors import Unavailable
 
 if TYPE_CHECKING:
     from casemate.engines.remote.connection import Connection
     from casemate.engines.remote.replica import Replica, Request
     from casemate.engines.remote.upstream import Upstream
+
+_MOMENT_SECONDS = 1.0
 
 
 class Exchange(AsyncIterator[bytes]):
@@ -59,6 +64,15 @@ class Exchange(AsyncIterator[bytes]):
             if length > most:
                 raise broken("sent more than anybody can read")
         return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+
+    async def ended(self) -> None:
+        """Take the end, which has to follow now, so that the connection can be used again.
+
+        For who knows from the body that there is no more. Waits a moment at most.
+        """
+        with suppress(TimeoutError, Unavailable):
+            async with asyncio.timeout(_MOMENT_SECONDS):
+                await self._connection.piece()
 
     async def __aenter__(self) -> Self:
         self._replica, self._connection, self._first = await self._upstream.begin(self._request)
