@@ -98,7 +98,7 @@ class FaultyServer:
 
     async def start(self) -> None:
         """Listen, on the port that it had."""
-        self._server = await asyncio.start_server(self._serve, "127.0.0.1", self.port)
+        self._server = await asyncio.start_server(self._serve, "127.0.0.1", self.port, backlog=1024)
         self.port = self._server.sockets[0].getsockname()[1]
 
     async def stop(self) -> None:

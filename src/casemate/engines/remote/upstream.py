@@ -66,7 +66,7 @@ class Upstream:
     async def begin(self, request: Request) -> tuple[Replica, Connection, bytes]:
         """For Exchange: who answers, on which connection, and the first piece."""
         loop = asyncio.get_running_loop()
-        self._look_after(loop)
+        self._begin_looking(loop)
         whole_by = loop.time() + self._phases.whole
         tried: list[Replica] = []
         problem: CasemateError | None = None
@@ -159,14 +159,13 @@ class Upstream:
             if is_trial:
                 breaker.abandon()
             raise
+        replica.heard = self._clock()
         status = connection.status
+        if is_trial and status not in _FAILING:
+            breaker.passed()
         if status not in _TURNED_AWAY and not 300 <= status < 400:
-            if is_trial:
-                breaker.passed()
             return connection, piece
         replica.outstanding -= 1
-        if is_trial:
-            breaker.abandon()
         problem = self._turned_away(replica, connection)
         replica.end(connection)
         if status in _TURNED_AWAY:
@@ -199,9 +198,26 @@ class Upstream:
         else:
             replica.breaker.failed(self._clock())
 
-    # Looking after them.
+    def look_after(self) -> list[asyncio.Task[None]]:
+        """Close what nobody uses; ask those for a sign of life that fail or were long silent.
 
-    def _look_after(self, loop: asyncio.AbstractEventLoop) -> None:
+        Called each second while the model is used, and until no replica fails any more. Gives the
+        tasks that ask.
+        """
+        begun: list[asyncio.Task[None]] = []
+        loop, now = asyncio.get_running_loop(), self._clock()
+        for replica in self._replicas:
+            replica.close_idle(loop.time() - IDLE_SECONDS)
+            is_silent = replica.breaker.is_closed and now - replica.heard >= _PROBE_SECONDS
+            if replica.breaker.is_due(now) or (is_silent and self._is_used(now)):
+                replica.heard = now
+                probe = loop.create_task(self._probe(replica), name="probe of a replica")
+                self._probes.add(probe)
+                probe.add_done_callback(self._probes.discard)
+                begun.append(probe)
+        return begun
+
+    def _begin_looking(self, loop: asyncio.AbstractEventLoop) -> None:
         self._used = self._clock()
         if loop is not self._loop:  # a command asks in one loop after another
             self._loop, self._ticker = loop, None
@@ -212,24 +228,19 @@ class Upstream:
             self._ticker = loop.call_later(_TICK_SECONDS, self._tick, loop)
 
     def _tick(self, loop: asyncio.AbstractEventLoop) -> None:
-        now = self._clock()
-        in_use = now - self._used < _USED_SECONDS
-        for replica in self._replicas:
-            replica.close_idle(loop.time() - IDLE_SECONDS)
-            is_quiet = replica.breaker.is_closed and now - replica.heard >= _PROBE_SECONDS
-            if replica.breaker.is_due(now) or (in_use and is_quiet):
-                replica.heard = now
-                probe = loop.create_task(self._probe(replica), name="probe of a replica")
-                self._probes.add(probe)
-                probe.add_done_callback(self._probes.discard)
         self._ticker = None
-        if in_use or any(not replica.breaker.is_closed for replica in self._replicas):
+        self.look_after()
+        is_well = all(replica.breaker.is_closed for replica in self._replicas)
+        if self._is_used(self._clock()) or not is_well:
             self._ticker = loop.call_later(_TICK_SECONDS, self._tick, loop)
+
+    def _is_used(self, now: float) -> bool:
+        return now - self._used < _USED_SECONDS
 
     async def _probe(self, replica: Replica) -> None:
         """Ask the replica for its models: any answer but a failing one shows that it lives."""
-        label = replica.label
-        if label is None:
+        label, breaker = replica.label, replica.breaker
+        if label is None or not (breaker.is_closed or breaker.is_due(self._clock())):
             return
         request = Request("GET", "/models", "application/json", b"", label, "connect")
         with contextlib.suppress(Elsewhere, CasemateError):
