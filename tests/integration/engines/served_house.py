@@ -10,6 +10,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from faulty_server import FaultyServer
 from house_builders import House, a_house
@@ -75,7 +76,7 @@ async def served(
     folder: Path, servers: Sequence[FaultyServer], *, slots: int = 64, **settings: Any
 ) -> AsyncIterator[Served]:
     with a_house(folder, **settings) as house:
-        key = _furnish(house, servers, slots)
+        key = furnish(house, [one.address for one in servers], slots)
         app = server.application(house.installation)
         listener = socket.create_server(("127.0.0.1", 0), backlog=512)
         config = server._config(app, 4096, drain=5)
@@ -92,7 +93,8 @@ async def served(
             await asyncio.to_thread(app.close)
 
 
-def _furnish(house: House, servers: Sequence[FaultyServer], slots: int) -> str:
+def furnish(house: House, addresses: Sequence[str], slots: int) -> str:
+    """Approve a model at these addresses and the use case "chat" for it; the owner's key."""
     gate, models = house.installation.gate, house.installation.models
     second = house.person("second", roles=("admin",))
     lowest = house.label("unclassified")
@@ -100,11 +102,11 @@ def _furnish(house: House, servers: Sequence[FaultyServer], slots: int) -> str:
         house.owner,
         name="models",
         host="127.0.0.1",
-        ports=[one.port for one in servers],
+        ports=[urlsplit(one).port or 0 for one in addresses],
         jurisdiction="LU",
         ceiling=lowest,
     )
-    models.propose(house.owner, a_manifest(*(one.address for one in servers)))
+    models.propose(house.owner, a_manifest(*addresses))
     models.approve(second, "tiny")
     gate.capacities.declare(house.owner, "tiny", slots=slots, accelerators=0, watts=0)
     gate.use_cases.register(
