@@ -128,6 +128,7 @@ class Gate:
             self.second_factors,
             link_minutes=settings.link_minutes,
             session_hours=settings.session_hours,
+            idle_minutes=settings.session_idle_minutes,
         )
         means = meaning(directory or Declared(), country)
         self.people = People(database, self.principals, rights, means, random)

@@ -34,10 +34,11 @@ import msgspec
 from msgspec import Meta
 
 from casemate.errors import CasemateError, Invalid
-from casemate.gate.entitlement import LEVELS, Entitlements, Path_, Rule, TenantRule
+from casemate.gate.caller import LEVELS
+from casemate.gate.entitlement import Entitlements, Path_, Rule, TenantRule
+from casemate.gate.mapping import GIVEN
 from casemate.gate.oidc.provider import ALGORITHMS, Provider, check_endpoint
 from casemate.gate.oidc.secret import Secret
-from casemate.gate.principal import ROLES
 from casemate.gate.saml.provider import Description, SamlProvider
 from casemate.store.folder import disk_problem
 
@@ -253,8 +254,8 @@ def _entitlements(entry: _Common, person: str | list[str], country: Country) -> 
 def _known_role(role: str) -> str:
     if role == "owner":
         raise Invalid("no provider can make somebody the owner")
-    if role not in ROLES:
-        raise Invalid(f"there is no role {role[:40]!r}")
+    if role not in GIVEN:
+        raise Invalid(f"{role[:40]!r} is no role that a provider gives")
     return role
 
 

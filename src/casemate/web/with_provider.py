@@ -18,7 +18,7 @@ from casemate.errors import CasemateError
 from casemate.gate.pending import LIFE
 from casemate.web import errors
 from casemate.web.forms import fields
-from casemate.web.front import SESSION, Front, Reader
+from casemate.web.front import Front, Reader
 from casemate.web.origin import is_https, local_path
 
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ class _Way:
             return self._failed(error, reader)
         response = RedirectResponse(begun.address, 303)
         response.set_cookie(
-            BROWSER,
+            self._settings.cookie(BROWSER, whole=False),
             begun.browser,
             max_age=int(LIFE.total_seconds()),
             path=f"/sign-in/with/{name}/back",
@@ -70,28 +70,30 @@ class _Way:
 
     async def finish(self, request: Request, reader: Reader) -> Response:
         name = request.path_params["name"]
-        browser = request.cookies.get(BROWSER, "")
+        browser = request.cookies.get(self._settings.cookie(BROWSER, whole=False), "")
         try:
             done = await self._ways(name).finish(
                 name, self._settings.base, request.query_params, browser
             )
         except CasemateError as error:
             return self._failed(error, reader)
-        response = reader.page("signed_in.html", after=local_path(done.after))
-        secure = self._secure(request)
-        response.set_cookie(
-            SESSION, done.session, path="/", httponly=True, samesite="strict", secure=secure
-        )
+        page = reader.page("signed_in.html", after=local_path(done.after))
+        response = await self._front.enter(request, page, done.session)
         if 0 < len(done.id_token) <= _LARGEST:
             response.set_cookie(
-                ID_TOKEN,
+                self._settings.cookie(ID_TOKEN, whole=False),
                 done.id_token,
                 path="/sign-out",
                 httponly=True,
                 samesite="strict",
-                secure=secure,
+                secure=self._secure(request),
             )
-        response.delete_cookie(BROWSER, path=f"/sign-in/with/{name}/back", httponly=True)
+        response.delete_cookie(
+            self._settings.cookie(BROWSER, whole=False),
+            path=f"/sign-in/with/{name}/back",
+            httponly=True,
+            secure=self._secure(request),
+        )
         return response
 
     async def answer(self, request: Request, reader: Reader) -> Response:

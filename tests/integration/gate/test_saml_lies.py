@@ -103,6 +103,7 @@ LIES: dict[str, tuple[Callable[[Any], None], str]] = {
     ),
     "signed in tomorrow": (_set(STATEMENT, "AuthnInstant", _at(seconds=61)), "AuthnInstant"),
     "signed in last week": (_set(STATEMENT, "AuthnInstant", _at(days=-7)), "AuthnInstant"),
+    "over already": (_set(STATEMENT, "SessionNotOnOrAfter", _at()), "SessionNotOnOrAfter"),
     "nobody signed in": (_drop(STATEMENT), "AuthnStatement"),
     "a name for once": (
         _set(".//saml:NameID", "Format", "urn:oasis:names:tc:SAML:2.0:nameid-format:transient"),

@@ -78,7 +78,7 @@ def test_a_client_without_a_secret_says_so() -> None:
         ({"tenant": "{}"}, "tenant needs"),
         ({"tenant": '{ name = "a", claim = "b" }'}, "tenant needs"),
         ({"roles": '{ claim = "groups", values = {} }'}, "no role"),
-        ({"roles": '{ claim = "groups", values = { a = ["king"] } }'}, "no role 'king'"),
+        ({"roles": '{ claim = "groups", values = { a = ["king"] } }'}, "'king' is no role"),
         ({"roles": '{ claim = "groups", values = { a = ["owner"] } }'}, "the owner"),
         ({"clearance": None}, "clearance"),
         ({"clearance": '{ claim = "x", values = { a = "cosmic" } }'}, "no level 'cosmic'"),

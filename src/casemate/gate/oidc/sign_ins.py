@@ -204,6 +204,7 @@ class SignIns:
                 given.clearance,
                 given.assurance,
                 session if isinstance(session, str) else None,
+                second_factor=_two_factors(claims.get("amr")),
             )
             return self._federation.sign_in(said)
         except Unentitled:
@@ -251,6 +252,11 @@ def _cancelled(error: str) -> Cancelled:
         "login_required": "The sign-in service asks to sign in there first.",
     }
     return Cancelled(known.get(error, "The sign-in service did not sign anybody in."))
+
+
+def _two_factors(methods: object) -> bool:
+    """Whether the provider says that more than one factor was used: RFC 8176, ``amr`` "mfa"."""
+    return isinstance(methods, list) and "mfa" in methods
 
 
 def _derived(what: str, browser: str, state: str) -> str:

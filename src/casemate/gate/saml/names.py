@@ -20,6 +20,8 @@ SUCCESS = "urn:oasis:names:tc:SAML:2.0:status:Success"
 TRANSIENT = "urn:oasis:names:tc:SAML:2.0:nameid-format:transient"
 PERSISTENT = "urn:oasis:names:tc:SAML:2.0:nameid-format:persistent"
 
+TWO_FACTORS = "https://refeds.org/profile/mfa"  # REFEDS MFA Profile 1.2
+
 
 def read(content: bytes) -> _Element:
     """The root of an XML document. Raises Untrusted if it is malformed or has a DTD."""

@@ -40,7 +40,11 @@ _KNOWN_CONDITIONS = frozenset(
 
 @dataclass(frozen=True)
 class Said:
-    """What an assertion says. ``attributes``: their values by name; ``until``: its last moment."""
+    """What an assertion says. ``attributes``: their values by name; ``until``: its last moment.
+
+    called: the NameID, if it has one: what a logout will call the person. ends: when the session
+    is over at the latest.
+    """
 
     id: str
     subject: str
@@ -48,6 +52,8 @@ class Said:
     context: str | None
     session: str | None
     until: datetime
+    called: str | None
+    ends: datetime | None
 
 
 def request_of(text: str) -> tuple[_Element, str]:
@@ -100,6 +106,8 @@ def check(
         text_of(context) or None,
         statement.get("SessionIndex"),
         until + skew,
+        text_of(subject.find(f"{ASSERTION}NameID")) or None,
+        _end(statement, now),
     )
 
 
@@ -180,6 +188,14 @@ def _confirmation(
         raise Untrusted("it has expired (SubjectConfirmationData)")
     if told.get("NotBefore") is not None:
         raise Untrusted("it names a beginning where none belongs (SubjectConfirmationData)")
+
+
+def _end(statement: _Element, now: datetime) -> datetime | None:
+    """When what the provider has opened is over; Core 2.7.2, Profiles 4.1.4.3."""
+    end = _time(statement, "SessionNotOnOrAfter")
+    if end is not None and end <= now:
+        raise Untrusted("its session is over already (SessionNotOnOrAfter)")
+    return end
 
 
 def _attributes(assertion: _Element) -> dict[str, list[str]]:

@@ -24,7 +24,7 @@ from casemate.gate.federation import Assertion, Federation
 from casemate.gate.pending import Pending
 from casemate.gate.saml import request as request_
 from casemate.gate.saml import response as response_
-from casemate.gate.saml.names import PERSISTENT
+from casemate.gate.saml.names import PERSISTENT, TWO_FACTORS
 from casemate.gate.saml.provider import SamlProvider
 from casemate.gate.saml.response import Said
 from casemate.gate.sign_in import Begun, Finished
@@ -161,6 +161,9 @@ class SamlSignIns:
                     given.clearance,
                     given.assurance,
                     said.session,
+                    second_factor=said.context == TWO_FACTORS,
+                    called=said.called,
+                    until=said.ends,
                 )
             )
         except Unentitled:
