@@ -46,6 +46,13 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
         str,
         Meta(description="PEM file of the authorities that issue client certificates to services."),
     ] = ""
+    tls_client_crl: Annotated[
+        str,
+        Meta(
+            description="PEM file of the revocation lists of those authorities; it is read again "
+            "whenever it changes. Empty: none is asked for."
+        ),
+    ] = ""
     trusted_proxies: Annotated[
         str,
         Meta(
@@ -296,6 +303,11 @@ def load(folder: Path, environment: Mapping[str, str] | None = None, **options: 
     try:
         settings = msgspec.convert(values, Settings)
         _networks(settings.trusted_proxies)
+        if settings.tls_client_crl and not settings.tls_client_ca:
+            raise Invalid(
+                "The setting `tls_client_crl` is set without `tls_client_ca`.",
+                "Name the authorities whose lists they are.",
+            )
         return settings
     except msgspec.ValidationError as problem:
         raise Invalid(
