@@ -112,7 +112,18 @@ tenant = { name = "home" }
 roles = { claim = "urn:oid:1.3.6.1.4.1.5923.1.1.1.1", values = { clerk = ["user"] } }
 clearance = { claim = "urn:oid:2.5.4.12" }
 assurance = { minimum = "substantial" }
+keys = ["own.pem"]
 """
+
+
+def a_saml_key(path: Path) -> None:
+    """A key of ours and its certificate, as an operator makes them."""
+    openssl = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=casemate"]
+    key, certificate = path.with_suffix(".key"), path.with_suffix(".crt")
+    command = [*openssl, "-days", "30", "-keyout", str(key), "-out", str(certificate)]
+    subprocess.run(command, check=True, capture_output=True)
+    path.write_bytes(key.read_bytes() + certificate.read_bytes())
+    path.chmod(0o600)
 
 
 @contextmanager
@@ -129,6 +140,7 @@ def a_saml_place(folder: Path, host: str = "127.0.0.1") -> Iterator[Place]:
         with a_house(data):
             pass
         shutil.copy(folder / "idp.xml", data)
+        a_saml_key(data / "own.pem")
         (data / "providers.toml").write_text(SAML_PROVIDER)
         (data / "settings.toml").write_text('identity_providers = "providers.toml"\n')
         with a_server(data) as running:

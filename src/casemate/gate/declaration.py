@@ -39,6 +39,7 @@ from casemate.gate.entitlement import Entitlements, Path_, Rule, TenantRule
 from casemate.gate.mapping import GIVEN
 from casemate.gate.oidc.provider import ALGORITHMS, Provider, check_endpoint
 from casemate.gate.oidc.secret import Secret
+from casemate.gate.saml.own_key import OwnKey
 from casemate.gate.saml.provider import Description, SamlProvider
 from casemate.store.folder import disk_problem
 
@@ -151,6 +152,8 @@ class _SamlEntry(_Common, frozen=True, forbid_unknown_fields=True, kw_only=True)
     metadata: str
     person: str
     subject: str = ""
+    keys: list[str] = []
+    encrypted_only: bool = False
 
 
 class _File(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -169,12 +172,18 @@ def _saml(entry: _SamlEntry, folder: Path, country: Country) -> SamlProvider:
     if importlib.util.find_spec("signxml") is None:
         raise Invalid("SAML needs an extra: pip install 'casemate[saml]'")
     found = Description.load(folder / entry.metadata)
+    own = tuple(OwnKey.load(folder / one) for one in entry.keys)
+    if entry.encrypted_only and not own:
+        raise Invalid("encrypted_only needs a key of ours to decrypt with: keys")
     return SamlProvider(
         entry.name,
         entry.title,
         found.issuer,
         found.address,
+        found.logout,
         found.keys,
+        own,
+        entry.encrypted_only,
         entry.subject,
         entry.clock_skew_seconds,
         _entitlements(entry, entry.person, country),

@@ -32,12 +32,13 @@ _LARGEST = 3800  # characters that browsers surely keep in a cookie
 
 
 def routes(front: Front) -> list[BaseRoute]:
-    """``/sign-in/with/NAME``, and below it ``back``, ``answer`` and ``metadata``."""
+    """``/sign-in/with/NAME``, and below it ``back``, ``answer``, ``over`` and ``metadata``."""
     way = _Way(front)
     return [
         Route("/sign-in/with/{name}", front.everyone(way.begin), methods=["GET"]),
         Route("/sign-in/with/{name}/back", front.everyone(way.finish), methods=["GET"]),
         Route("/sign-in/with/{name}/answer", front.elsewhere(way.answer), methods=["POST"]),
+        Route("/sign-in/with/{name}/over", front.elsewhere(way.over), methods=["GET"]),
         Route("/sign-in/with/{name}/metadata", front.everyone(way.metadata), methods=["GET"]),
     ]
 
@@ -105,6 +106,11 @@ class _Way:
         except CasemateError as error:
             return self._failed(error, reader)
         return RedirectResponse(f"/sign-in/with/{quote(name)}/back?held={held}", 303)
+
+    async def over(self, request: Request, reader: Reader) -> Response:
+        """What a SAML provider has the browser bring when somebody signs out there."""
+        name, query = request.path_params["name"], request.url.query
+        return RedirectResponse(await self._saml.end(name, self._settings.base, query), 303)
 
     async def metadata(self, request: Request, reader: Reader) -> Response:
         """What a SAML provider has to know of this installation."""

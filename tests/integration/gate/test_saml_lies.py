@@ -198,7 +198,7 @@ def test_weak_algorithms_are_not_taken(stage: Stage) -> None:
 # Signature wrapping (Somorovsky and others, "On Breaking SAML", USENIX Security 2012)
 
 
-def _evil(signed: Any) -> Any:
+def evil(signed: Any) -> Any:
     """A copy of a signed assertion that says more, without a signature."""
     made = copy.deepcopy(signed)
     made.remove(made.find("{http://www.w3.org/2000/09/xmldsig#}Signature"))
@@ -247,19 +247,18 @@ def _inside(root: Any, signed: Any, evil: Any) -> None:
     one(signed, "saml:Subject").append(evil)
 
 
-@pytest.mark.parametrize(
-    "wrap",
-    [
-        _before, _behind, _evil_around, _evil_with_its_signature, _same_name, _in_extensions,
-        _inside,
-    ],
-)  # fmt: skip
+WRAPPINGS = [
+    _before, _behind, _evil_around, _evil_with_its_signature, _same_name, _in_extensions, _inside,
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("wrap", WRAPPINGS)
 def test_a_signature_that_is_wrapped_lends_nothing(
     stage: Stage, wrap: Callable[[Any, Any, Any], None]
 ) -> None:
     def after(root: Any) -> None:
         signed = one(root, "saml:Assertion")
-        wrap(root, signed, _evil(signed))
+        wrap(root, signed, evil(signed))
 
     stage.liar.after = after
     with pytest.raises(Untrusted):
