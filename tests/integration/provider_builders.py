@@ -13,15 +13,16 @@ from pathlib import Path
 
 import pytest
 from house_builders import Server, a_house, a_server, casemate
-from oidc_peer_process import SECRET
+from joserfc.jwk import RSAKey
+from oidc_peer_process import CLIENT, KEYED, SECRET
 
 PROVIDER = """
 [[provider]]
 name = "{name}"
 title = "{title}"
 issuer = "{issuer}"
-client_id = "casemate"
-client_secret = "file:ministry.secret"
+client_id = "{client}"
+{proof}
 tenant = {{ name = "home" }}
 roles = {{ claim = "groups", values = {{ clerks = ["user"] }} }}
 clearance = {{ claim = "clearance" }}
@@ -76,21 +77,34 @@ def a_place(folder: Path, host: str = "127.0.0.1") -> Iterator[Place]:
                 jurisdiction="LU",
                 ceiling=house.label("unclassified"),
             )
+        known = {"client": CLIENT, "proof": 'client_secret = "file:ministry.secret"'}
+        keyed = {"client": KEYED, "proof": 'client_key = "file:ministry.pem"'}
+        address = 'client_audience = "endpoint"'
         (folder / "providers.toml").write_text(
-            PROVIDER.format(issuer=issuer, name="ministry", title="Ministry of Specimens", more="")
-            + PROVIDER.format(issuer=issuer, name="apart", title="Apart", more="userinfo = true")
+            PROVIDER.format(
+                issuer=issuer, name="ministry", title="Ministry of Specimens", more="", **known
+            )
+            + PROVIDER.format(
+                issuer=issuer, name="apart", title="Apart", more="userinfo = true", **known
+            )
+            + PROVIDER.format(issuer=issuer, name="keyed", title="Keyed", more=address, **keyed)
         )
+        key = folder / "ministry.pem"
+        key.write_bytes(RSAKey.generate_key(2048).as_pem(private=True))
+        key.chmod(0o600)
         (folder / "settings.toml").write_text('identity_providers = "providers.toml"\n')
         secret = folder / "ministry.secret"
         secret.write_text(SECRET + "\n")
         secret.chmod(0o600)
         with a_server(folder) as server:
             place = Place(server, issuer, folder)
-            told, apart = casemate("provider", "list", "--json", data=folder).fine().json
+            told, *more = casemate("provider", "list", "--json", data=folder).fine().json
+            back = " ".join(one["back"] for one in (told, *more))
             assert process.stdin is not None
             assert process.stdout is not None
             after = f"{place.base}/sign-in"
-            process.stdin.write(f"{told['back']} {apart['back']}\n{told['logout']}\n{after}\n")
+            keys = more[-1]["keys"]
+            process.stdin.write(f"{back}\n{told['logout']}\n{after}\n{keys}\n")
             process.stdin.flush()
             assert process.stdout.readline() == "registered\n"
             yield place

@@ -7,9 +7,11 @@ goes on by itself.
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
+import msgspec
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import BaseRoute, Route
@@ -32,12 +34,14 @@ _LARGEST = 3800  # characters that browsers surely keep in a cookie
 
 
 def routes(front: Front) -> list[BaseRoute]:
-    """``/sign-in/with/NAME``, and below it ``back``, ``answer``, ``over`` and ``metadata``."""
+    """``/sign-in/with/NAME``, and below it what providers and the browsers they send ask for."""
     way = _Way(front)
     return [
         Route("/sign-in/with/{name}", front.everyone(way.begin), methods=["GET"]),
         Route("/sign-in/with/{name}/back", front.everyone(way.finish), methods=["GET"]),
         Route("/sign-in/with/{name}/answer", front.elsewhere(way.answer), methods=["POST"]),
+        Route("/sign-in/with/{name}/ended", front.elsewhere(way.ended), methods=["GET"]),
+        Route("/sign-in/with/{name}/keys", front.everyone(way.keys), methods=["GET"]),
         Route("/sign-in/with/{name}/over", front.elsewhere(way.over), methods=["GET"]),
         Route("/sign-in/with/{name}/metadata", front.everyone(way.metadata), methods=["GET"]),
     ]
@@ -111,6 +115,17 @@ class _Way:
         """What a SAML provider has the browser bring when somebody signs out there."""
         name, query = request.path_params["name"], request.url.query
         return RedirectResponse(await self._saml.end(name, self._settings.base, query), 303)
+
+    async def ended(self, request: Request, reader: Reader) -> Response:
+        """What a provider's page has the browser load, unseen, when somebody signs out there."""
+        name, said = request.path_params["name"], request.query_params
+        await self._sign_ins.end_by_browser(name, said.get("iss", ""), said.get("sid", ""))
+        return Response(media_type="text/plain")
+
+    async def keys(self, request: Request, reader: Reader) -> Response:
+        """The public keys by which a provider knows this installation."""
+        found = await asyncio.to_thread(self._sign_ins.keys, request.path_params["name"])
+        return Response(msgspec.json.encode(found), media_type="application/jwk-set+json")
 
     async def metadata(self, request: Request, reader: Reader) -> Response:
         """What a SAML provider has to know of this installation."""
