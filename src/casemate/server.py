@@ -14,7 +14,7 @@ import signal
 import socket
 import ssl
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -112,7 +112,15 @@ async def _run(
     chosen = installation.settings
     secured = api.tls.context(chosen, installation.folder.path)
     app = application(installation)
-    server = _Server(_config(app, chosen.connections, drain=chosen.drain_seconds, secured=secured))
+    server = _Server(
+        _config(
+            app,
+            chosen.connections,
+            drain=chosen.drain_seconds,
+            secured=secured,
+            proxies=chosen.proxies,
+        )
+    )
     async with _commands(installation), _daily(installation), _refreshing(installation):
         try:
             # Ended before the engines are: a line in flight is asked again at the next start.
@@ -124,9 +132,17 @@ async def _run(
 
 
 def _config(
-    app: ASGIApp, connections: int, *, drain: int, secured: ssl.SSLContext | None = None
+    app: ASGIApp,
+    connections: int,
+    *,
+    drain: int,
+    secured: ssl.SSLContext | None = None,
+    proxies: Sequence[str] = (),
 ) -> uvicorn.Config:
-    """``connections``: at one time; ``drain``: seconds that answers in flight have at the end."""
+    """``connections``: at one time; ``drain``: seconds that answers in flight have at the end.
+
+    ``proxies``: who is believed, beside this machine, about the address that it speaks for.
+    """
     return uvicorn.Config(
         app,
         lifespan="off",
@@ -139,6 +155,7 @@ def _config(
         log_config=None,
         access_log=False,
         server_header=False,
+        forwarded_allow_ips=["127.0.0.1", "::1", *proxies],
         timeout_graceful_shutdown=drain,
     )
 

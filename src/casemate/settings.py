@@ -46,11 +46,18 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
         str,
         Meta(description="PEM file of the authorities that issue client certificates to services."),
     ] = ""
+    tls_client_crl: Annotated[
+        str,
+        Meta(
+            description="PEM file of the revocation lists of those authorities; it is read again "
+            "whenever it changes. Empty: none is asked for."
+        ),
+    ] = ""
     trusted_proxies: Annotated[
         str,
         Meta(
-            description="Addresses or networks, with commas between, of the proxies whose header "
-            "Client-Cert is believed; empty for none."
+            description="Addresses or networks, with commas between, of the proxies whose headers "
+            "Client-Cert and X-Forwarded-For are believed; empty for none."
         ),
     ] = ""
     country: Annotated[str, Meta(description="Country pack: label policy, languages, duties.")] = (
@@ -101,6 +108,10 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     session_hours: Annotated[
         int, Meta(ge=1, le=720, description="Hours after which a person signs in again.")
     ] = 12
+    session_idle_minutes: Annotated[
+        int,
+        Meta(ge=1, le=43_200, description="Minutes without a request after which a session ends."),
+    ] = 60
     question_characters: Annotated[
         int, Meta(ge=100, le=1_000_000, description="Longest question that is accepted.")
     ] = 8_000
@@ -208,6 +219,25 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
         scheme = "https" if self.tls_certificate else "http"
         return self.public_url.rstrip("/") or f"{scheme}://{host}:{self.port}"
 
+    @property
+    def encrypted(self) -> bool:
+        """Whether people reach the server over TLS, its own or a proxy's."""
+        return self.base.startswith("https://")
+
+    def cookie(self, name: str, *, whole: bool = True) -> str:
+        """What a cookie is called: over TLS with a prefix that browsers give to nobody else.
+
+        ``whole``: it goes to every address here, as ``__Host-`` demands. RFC 6265bis, 4.1.3.
+        """
+        if not self.encrypted:
+            return name
+        return f"__Host-{name}" if whole else f"__Secure-{name}"
+
+    @property
+    def proxies(self) -> tuple[str, ...]:
+        """The trusted proxies, each an address or a network."""
+        return tuple(str(network) for network in _networks(self.trusted_proxies))
+
     def trusts(self, peer: str) -> bool:
         """Whether who connects from the address ``peer`` is one of the trusted proxies."""
         try:
@@ -290,6 +320,11 @@ def load(folder: Path, environment: Mapping[str, str] | None = None, **options: 
     try:
         settings = msgspec.convert(values, Settings)
         _networks(settings.trusted_proxies)
+        if settings.tls_client_crl and not settings.tls_client_ca:
+            raise Invalid(
+                "The setting `tls_client_crl` is set without `tls_client_ca`.",
+                "Name the authorities whose lists they are.",
+            )
         return settings
     except msgspec.ValidationError as problem:
         raise Invalid(

@@ -78,6 +78,32 @@ def a_certificate(
     return Pair(made.sign(authority.key if authority else key, SHA256()), key)
 
 
+def a_list(
+    authority: Pair,
+    now: datetime,
+    *revoked: Pair,
+    days: float = 7,
+    since: float = 0,
+    key: ec.EllipticCurvePrivateKey | None = None,
+    partial: bool = False,
+) -> bytes:
+    """A revocation list in PEM. ``key``: of who signs it in the authority's place."""
+    made = (
+        x509.CertificateRevocationListBuilder()
+        .issuer_name(authority.certificate.subject)
+        .last_update(now + timedelta(days=since))
+        .next_update(now + timedelta(days=days))
+        .add_extension(x509.CRLNumber(1), critical=False)
+    )
+    for pair in revoked:
+        entry = x509.RevokedCertificateBuilder().serial_number(pair.certificate.serial_number)
+        made = made.add_revoked_certificate(entry.revocation_date(now).build())
+    if partial:
+        point = x509.IssuingDistributionPoint(None, None, True, False, None, False, False)
+        made = made.add_extension(point, critical=True)
+    return made.sign(key or authority.key, SHA256()).public_bytes(Encoding.PEM)
+
+
 def loopback() -> x509.IPAddress:
     return x509.IPAddress(ipaddress.ip_address("127.0.0.1"))
 

@@ -1,7 +1,7 @@
 """An OpenID provider of others: idpyoidc, behind a few lines of HTTP, in a process of its own.
 
 Every answer (description, codes, tokens, claims, logout tokens) is the library's. It prints its
-issuer, reads the addresses of its one client (back, logout, after; one a line), and serves until
+issuer, reads the addresses of its client (back, logout, after, keys; one a line), and serves until
 its standard input ends.
 
 Usage: python oidc_peer_process.py HOST    (the name of this machine in its addresses)
@@ -27,6 +27,8 @@ from idpyoidc.server.client_authn import verify_client
 from idpyoidc.server.configure import OPConfiguration
 
 CLIENT, SECRET = "casemate", "hemmelig-secret-of-specimens-0123456789"
+KEYED = "casemate-keyed"  # the same installation, known by its key
+METHODS = ["client_secret_basic", "client_secret_post", "private_key_jwt"]
 PASSWORD = "moien"
 SUBSTANTIAL = "http://eidas.europa.eu/LoA/substantial"
 PEOPLE = {
@@ -75,7 +77,12 @@ def configuration(issuer: str, folder: Path) -> dict[str, Any]:
             "token": {
                 "path": "token",
                 "class": f"{place}.oidc.token.Token",
-                "kwargs": {"client_authn_method": ["client_secret_basic", "client_secret_post"]},
+                "kwargs": {"client_authn_method": METHODS},
+            },
+            "pushed_authorization": {
+                "path": "par",
+                "class": f"{place}.oauth2.pushed_authorization.PushedAuthorization",
+                "kwargs": {"client_authn_method": METHODS},
             },
             "userinfo": {
                 "path": "userinfo",
@@ -162,7 +169,7 @@ def a_server(issuer: str, folder: Path) -> Server:
     return server
 
 
-def register(server: Server, back: str, logout: str, after: str) -> None:
+def register(server: Server, back: str, logout: str, after: str, keys: str) -> None:
     server.context.cdb[CLIENT] = {
         "client_id": CLIENT,
         "client_secret": SECRET,
@@ -178,6 +185,14 @@ def register(server: Server, back: str, logout: str, after: str) -> None:
         "add_claims": {"by_scope": {"id_token": True}},
     }
     server.keyjar.add_symmetric(CLIENT, SECRET)
+    server.context.cdb[KEYED] = {
+        **server.context.cdb[CLIENT],
+        "client_id": KEYED,
+        "client_secret": "",
+        "token_endpoint_auth_method": "private_key_jwt",
+        "jwks_uri": keys,
+    }
+    server.keyjar.add_url(KEYED, keys)
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -229,6 +244,10 @@ class Handler(BaseHTTPRequestHandler):
             "url": self.path,
             "cookie": [{"name": one.key, "value": one.value} for one in jar.values()],
         }
+        if endpoint.name == "authorization" and "request_uri" in form:
+            # The library looks for response_type before it looks up what was pushed, where it is.
+            pushed = self.server_of_others.context.par_db.pop(form["request_uri"])
+            form = dict(parse_qsl(AuthorizationRequest(**pushed).to_urlencoded()))
         try:
             request = endpoint.parse_request(form, http_info=about)
             if isinstance(request, ResponseMessage) and "error" in request:
@@ -245,6 +264,10 @@ class Handler(BaseHTTPRequestHandler):
     def said(self, endpoint: Any, request: Any, told: Any) -> None:
         if "redirect_location" in told:
             self.answer(303, "", {"Location": told["redirect_location"]})
+            return
+        if isinstance(told.get("http_response"), dict):  # what was pushed
+            headers = {"Content-Type": "application/json"}
+            self.answer(201, json.dumps(told["http_response"]), headers)
             return
         if "http_response" in told:
             self.answer(200, told["http_response"], {"Content-Type": "text/html"})
@@ -286,8 +309,8 @@ def main(host: str) -> None:
         serving = threading.Thread(target=http.serve_forever, daemon=True)
         serving.start()
         print(issuer, flush=True)
-        back, logout, after = (sys.stdin.readline().strip() for _ in range(3))
-        register(Handler.server_of_others, back, logout, after)
+        back, logout, after, keys = (sys.stdin.readline().strip() for _ in range(4))
+        register(Handler.server_of_others, back, logout, after, keys)
         print("registered", flush=True)
         sys.stdin.read()
         http.shutdown()

@@ -13,15 +13,16 @@ from pathlib import Path
 
 import pytest
 from house_builders import Server, a_house, a_server, casemate
-from oidc_peer_process import SECRET
+from joserfc.jwk import RSAKey
+from oidc_peer_process import CLIENT, KEYED, SECRET
 
 PROVIDER = """
 [[provider]]
 name = "{name}"
 title = "{title}"
 issuer = "{issuer}"
-client_id = "casemate"
-client_secret = "file:ministry.secret"
+client_id = "{client}"
+{proof}
 tenant = {{ name = "home" }}
 roles = {{ claim = "groups", values = {{ clerks = ["user"] }} }}
 clearance = {{ claim = "clearance" }}
@@ -76,21 +77,34 @@ def a_place(folder: Path, host: str = "127.0.0.1") -> Iterator[Place]:
                 jurisdiction="LU",
                 ceiling=house.label("unclassified"),
             )
+        known = {"client": CLIENT, "proof": 'client_secret = "file:ministry.secret"'}
+        keyed = {"client": KEYED, "proof": 'client_key = "file:ministry.pem"'}
+        address = 'client_audience = "endpoint"'
         (folder / "providers.toml").write_text(
-            PROVIDER.format(issuer=issuer, name="ministry", title="Ministry of Specimens", more="")
-            + PROVIDER.format(issuer=issuer, name="apart", title="Apart", more="userinfo = true")
+            PROVIDER.format(
+                issuer=issuer, name="ministry", title="Ministry of Specimens", more="", **known
+            )
+            + PROVIDER.format(
+                issuer=issuer, name="apart", title="Apart", more="userinfo = true", **known
+            )
+            + PROVIDER.format(issuer=issuer, name="keyed", title="Keyed", more=address, **keyed)
         )
+        key = folder / "ministry.pem"
+        key.write_bytes(RSAKey.generate_key(2048).as_pem(private=True))
+        key.chmod(0o600)
         (folder / "settings.toml").write_text('identity_providers = "providers.toml"\n')
         secret = folder / "ministry.secret"
         secret.write_text(SECRET + "\n")
         secret.chmod(0o600)
         with a_server(folder) as server:
             place = Place(server, issuer, folder)
-            told, apart = casemate("provider", "list", "--json", data=folder).fine().json
+            told, *more = casemate("provider", "list", "--json", data=folder).fine().json
+            back = " ".join(one["back"] for one in (told, *more))
             assert process.stdin is not None
             assert process.stdout is not None
             after = f"{place.base}/sign-in"
-            process.stdin.write(f"{told['back']} {apart['back']}\n{told['logout']}\n{after}\n")
+            keys = more[-1]["keys"]
+            process.stdin.write(f"{back}\n{told['logout']}\n{after}\n{keys}\n")
             process.stdin.flush()
             assert process.stdout.readline() == "registered\n"
             yield place
@@ -112,7 +126,18 @@ tenant = { name = "home" }
 roles = { claim = "urn:oid:1.3.6.1.4.1.5923.1.1.1.1", values = { clerk = ["user"] } }
 clearance = { claim = "urn:oid:2.5.4.12" }
 assurance = { minimum = "substantial" }
+keys = ["own.pem"]
 """
+
+
+def a_saml_key(path: Path) -> None:
+    """A key of ours and its certificate, as an operator makes them."""
+    openssl = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=casemate"]
+    key, certificate = path.with_suffix(".key"), path.with_suffix(".crt")
+    command = [*openssl, "-days", "30", "-keyout", str(key), "-out", str(certificate)]
+    subprocess.run(command, check=True, capture_output=True)
+    path.write_bytes(key.read_bytes() + certificate.read_bytes())
+    path.chmod(0o600)
 
 
 @contextmanager
@@ -129,6 +154,7 @@ def a_saml_place(folder: Path, host: str = "127.0.0.1") -> Iterator[Place]:
         with a_house(data):
             pass
         shutil.copy(folder / "idp.xml", data)
+        a_saml_key(data / "own.pem")
         (data / "providers.toml").write_text(SAML_PROVIDER)
         (data / "settings.toml").write_text('identity_providers = "providers.toml"\n')
         with a_server(data) as running:

@@ -10,6 +10,7 @@ Usage: python saml_peer_process.py HOST FOLDER    (its own name in addresses; wh
 from __future__ import annotations
 
 import datetime
+import functools
 import html
 import sys
 import threading
@@ -18,6 +19,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
+import saml2.entity
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.hashes import SHA256
@@ -27,15 +29,24 @@ from saml2.config import IdPConfig
 from saml2.metadata import create_metadata_string
 from saml2.saml import NAME_FORMAT_URI, NAMEID_FORMAT_PERSISTENT
 from saml2.server import Server
-from saml2.sigver import get_xmlsec_binary
+from saml2.sigver import (
+    CryptoBackendXmlSec1,
+    get_xmlsec_binary,
+    pre_encryption_part,
+    verify_redirect_signature,
+)
 from saml2.xmldsig import DIGEST_SHA256, SIG_RSA_SHA256
 
 SUBSTANTIAL = "http://eidas.europa.eu/LoA/substantial"
 PEOPLE: dict[str, dict[str, list[str]]] = {
     "claire": {"uid": ["claire"], "eduPersonAffiliation": ["clerk"], "title": ["lu:restricted"]},
+    "paul": {"uid": ["paul"], "eduPersonAffiliation": ["clerk"], "title": ["lu:restricted"]},
     "gast": {"uid": ["gast"], "eduPersonAffiliation": ["visitor"]},
 }
+ENCRYPTED = ("claire",)  # whose assertions are
 FORM = """<form method="post" action="/sso"><input type="hidden" name="SAMLRequest" value="{asked}">
+<input type="hidden" name="SigAlg" value="{algorithm}">
+<input type="hidden" name="Signature" value="{signature}">
 <label>Username <input name="username"></label><button>Log in</button></form>"""
 ANSWER = """<form method="post" action="{address}">
 <input type="hidden" name="SAMLResponse" value="{answer}"><button>Go on</button></form>"""
@@ -46,7 +57,11 @@ def configuration(base: str, folder: Path, other: str | None) -> dict[str, Any]:
         "entityid": f"{base}/idp",
         "service": {
             "idp": {
-                "endpoints": {"single_sign_on_service": [(f"{base}/sso", BINDING_HTTP_REDIRECT)]},
+                "endpoints": {
+                    "single_sign_on_service": [(f"{base}/sso", BINDING_HTTP_REDIRECT)],
+                    "single_logout_service": [(f"{base}/slo", BINDING_HTTP_REDIRECT)],
+                },
+                "want_authn_requests_signed": True,
                 "name_id_format": [NAMEID_FORMAT_PERSISTENT],
                 "policy": {"default": {"lifetime": {"minutes": 5}, "name_form": NAME_FORMAT_URI}},
             }
@@ -81,13 +96,54 @@ class Handler(BaseHTTPRequestHandler):
     idp: Server
 
     def do_GET(self) -> None:
-        query = dict(parse_qsl(urlsplit(self.path).query))
-        self.answer(FORM.format(asked=html.escape(query["SAMLRequest"])))
+        path, query = urlsplit(self.path).path, dict(parse_qsl(urlsplit(self.path).query))
+        if path == "/leave":
+            self.leave(query["username"])
+        elif path == "/slo":
+            self.left(query)
+        else:
+            fields = [("SAMLRequest", "asked"), ("SigAlg", "algorithm"), ("Signature", "signature")]
+            self.answer(FORM.format(**{key: html.escape(query[name]) for name, key in fields}))
+
+    def leave(self, name: str) -> None:
+        """Send a browser to the other side, to say that ``name`` has signed out here."""
+        (other,) = self.idp.metadata.service_providers()
+        name_id = self.idp.ident.find_nameid(name)[0]
+        (place,) = self.idp.metadata.single_logout_service(other, BINDING_HTTP_REDIRECT, "spsso")
+        _, request = self.idp.create_logout_request(
+            place["location"], other, name_id=name_id, sign=False
+        )
+        bound = self.idp.apply_binding(
+            BINDING_HTTP_REDIRECT,
+            str(request),
+            place["location"],
+            relay_state="done there",
+            sign=True,
+            sigalg=SIG_RSA_SHA256,
+        )
+        self.send_response(303)
+        self.send_header("Location", dict(bound["headers"])["Location"])
+        self.end_headers()
+
+    def left(self, query: dict[str, str]) -> None:
+        """What the other side answers, checked by the library, its signature included."""
+        said = self.idp.parse_logout_request_response(query["SAMLResponse"], BINDING_HTTP_REDIRECT)
+        signed = verify_redirect_signature(
+            query,
+            self.idp.sec.sec_backend,
+            self.idp.metadata.certs(said.issuer(), "any", "signing")[0][1],
+        )
+        self.answer(f"{said.status_ok()} {bool(signed)} {query['RelayState']}")
 
     def do_POST(self) -> None:
         size = int(self.headers.get("Content-Length", 0))
         form = dict(parse_qsl(self.rfile.read(size).decode()))
-        request = self.idp.parse_authn_request(form["SAMLRequest"], BINDING_HTTP_REDIRECT)
+        request = self.idp.parse_authn_request(
+            form["SAMLRequest"],
+            BINDING_HTTP_REDIRECT,
+            sigalg=form["SigAlg"],
+            signature=form["Signature"],
+        )
         wanted = self.idp.response_args(request.message)
         said = self.idp.create_authn_response(
             PEOPLE[form["username"]],
@@ -97,6 +153,7 @@ class Handler(BaseHTTPRequestHandler):
             sign_response=False,
             sign_alg=SIG_RSA_SHA256,
             digest_alg=DIGEST_SHA256,
+            encrypt_assertion=form["username"] in ENCRYPTED,
             **{name: wanted[name] for name in _WANTED if name in wanted},
         )
         bound = self.idp.apply_binding(
@@ -129,8 +186,21 @@ def _fields(page: str) -> list[tuple[str, str]]:
     return re.findall(r'name="(\w+)" value="([^"]*)"', page)
 
 
+def encrypt_as_of_today() -> None:
+    """The library encrypts with triple DES unless its own functions are told otherwise."""
+    cipher = "http://www.w3.org/2009/xmlenc11#aes256-gcm"
+    saml2.entity.pre_encryption_part = functools.partial(pre_encryption_part, msg_enc=cipher)
+    encrypt = CryptoBackendXmlSec1.encrypt_assertion
+
+    def longer(self: Any, statement: Any, key: str, template: Any, _: str, xpath: str) -> Any:
+        return encrypt(self, statement, key, template, "aes-256", xpath)
+
+    CryptoBackendXmlSec1.encrypt_assertion = longer
+
+
 def main(host: str, folder: str) -> None:
     place = Path(folder)
+    encrypt_as_of_today()
     http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     base = f"http://{host}:{http.server_address[1]}"
     make_key(place)

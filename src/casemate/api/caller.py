@@ -41,7 +41,7 @@ async def bearer_or_session(installation: Installation, request: Request) -> Cal
 
     Raises Unauthenticated; Refused if another site made a browser send its cookie along.
     """
-    session = request.cookies.get(COOKIE)
+    session = request.cookies.get(installation.settings.cookie(COOKIE))
     if session is None or "authorization" in request.headers:
         return await bearer(installation, request)
     if request.method not in _SAFE and not _same_origin(request):

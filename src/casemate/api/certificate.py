@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from starlette.requests import Request
 
+from casemate.api.tls import PEER
 from casemate.errors import Unauthenticated
 from casemate.gate.certificate import Presented
 
@@ -54,9 +55,9 @@ def presented(request: Request, settings: Settings) -> Presented | None:
 
 
 def _from_proxy(request: Request, settings: Settings) -> bool:
-    if request.client is None or not settings.trusted_proxies:
+    if not settings.trusted_proxies:
         return False
-    return settings.trusts(request.client.host)
+    return settings.trusts(request.scope.get(PEER) or "")
 
 
 def _decoded(item: str) -> bytes:

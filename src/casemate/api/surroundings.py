@@ -21,6 +21,7 @@ from casemate.api.tracing import tracing_of
 if TYPE_CHECKING:
     from casemate.installation import Installation
 
+_ENCRYPTED_ONLY = "max-age=31536000; includeSubDomains"  # a year: RFC 6797
 _ALWAYS = frozenset({"/healthz", "/readyz", "/metrics"})  # asked also when everybody waits
 
 
@@ -35,6 +36,7 @@ class Surroundings:
         self._access = installation.settings.access_log
         # No address takes more than a document; those that take less say so themselves.
         self._limit = upload_limit(installation.settings)
+        self._encrypted = installation.settings.encrypted
 
     def close(self) -> None:
         """Send the traces that are left."""
@@ -64,7 +66,10 @@ class Surroundings:
             sent += len(message.get("body", b""))
             if message["type"] == "http.response.start":
                 status = message["status"]
-                _add_headers(MutableHeaders(scope=message), path)
+                headers = MutableHeaders(scope=message)
+                _add_headers(headers, path)
+                if self._encrypted:
+                    headers["Strict-Transport-Security"] = _ENCRYPTED_ONLY
             await send(message)
 
         try:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from casemate.settings import Settings
 
+PEER = "casemate.peer"  # in the ASGI scope: the address that the connection comes from
 _log = logging.getLogger("casemate.api.tls")
 
 
@@ -75,8 +76,10 @@ class Protocol(HttpToolsProtocol):
     def on_message_begin(self) -> None:
         """See httptools."""
         super().on_message_begin()
+        scope: dict[str, Any] = self.scope  # type: ignore[assignment]
+        # "client" may be whom the header X-Forwarded-For names: nothing to give rights by.
+        scope[PEER] = self.client[0] if self.client else ""
         if self._shown is not None:
-            scope: dict[str, Any] = self.scope  # type: ignore[assignment]
             scope.setdefault("extensions", {})["tls"] = {"client_cert_chain": self._shown}
 
 

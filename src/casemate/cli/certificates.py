@@ -13,7 +13,7 @@ from casemate.errors import Invalid
 
 @click.group()
 def certificate() -> None:
-    """Client certificates that services come with: bind, list, unbind."""
+    """Client certificates that services come with: bind, list, lists, unbind."""
 
 
 @certificate.command("bind")
@@ -69,6 +69,20 @@ def certificate_list(obj: dict[str, Any], as_json: bool) -> None:
         ("id", "principal", "use_case", "kind", "value", "created", "revoked"),
         as_json=as_json,
         empty="No certificates yet. `casemate certificate bind NAME` binds a service to one.",
+    )
+
+
+@certificate.command("lists")
+@show.data_option
+@show.json_option
+@click.pass_obj
+def certificate_lists(obj: dict[str, Any], as_json: bool) -> None:
+    """Show the revocation lists that are read, and whether each can be used now."""
+    show.items(
+        line.act(obj["data"], "certificate.lists", {}),
+        ("issuer", "since", "until", "revoked", "usable"),
+        as_json=as_json,
+        empty="No lists are read. The setting `tls_client_crl` names a file of them.",
     )
 
 

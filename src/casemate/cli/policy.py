@@ -12,6 +12,8 @@ from casemate.cli import line, show
 from casemate.errors import Invalid
 
 _PATH = click.Path(path_type=Path, exists=True)
+_VIA = click.Choice(["session", "key", "certificate", "local"])
+_LEVELS = click.Choice(["low", "substantial", "high"])
 
 
 @click.group()
@@ -41,6 +43,9 @@ def policy_check(obj: dict[str, Any], paths: Sequence[Path], as_json: bool) -> N
 @click.option("--label", help="A label that is at stake too.")
 @click.option("--role", "roles", multiple=True, help="As if these were the roles; repeatable.")
 @click.option("--clearance", help="As if this were the clearance.")
+@click.option("--via", type=_VIA, default="session", help="As if it came in this way.")
+@click.option("--assurance", type=_LEVELS, help="As if signed in with this eIDAS level.")
+@click.option("--second-factor", is_flag=True, help="As if signed in with two factors.")
 @show.principal_option
 @show.json_option
 @click.pass_obj

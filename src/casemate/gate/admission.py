@@ -128,6 +128,7 @@ class Gate:
             self.second_factors,
             link_minutes=settings.link_minutes,
             session_hours=settings.session_hours,
+            idle_minutes=settings.session_idle_minutes,
         )
         means = meaning(directory or Declared(), country)
         self.people = People(database, self.principals, rights, means, random)
@@ -199,11 +200,12 @@ class Gate:
                 password=os.environ.get(LDAP_PASSWORD, ""),
             )
         file, named = settings.identity_providers, settings.tls_client_ca
+        lists = folder.path / settings.tls_client_crl if settings.tls_client_crl else None
         gate = cls(
             *(database, country, rights, places, settings, folder.policies),
             *(random, passwords, known, ldap, keyring),
             load_providers(folder.path / file, country) if file else None,
-            Authorities.load(folder.path / named) if named else None,
+            Authorities.load(folder.path / named, lists) if named else None,
         )
         gate.pack = Pack(folder.path / pack.FILE, country, database, places, rights)
         gate.enforcement.start()

@@ -8,6 +8,7 @@ speaks of both alike: whether an account exists cannot be told from what happens
 from __future__ import annotations
 
 import ipaddress
+import unicodedata
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -36,8 +37,14 @@ class Attempt:
 
 
 def account(name: str) -> str:
-    """What attempts on ``name`` are counted under; directories do not know case."""
-    return fingerprint("account\0" + known_name(name).casefold())
+    """What attempts on ``name`` are counted under.
+
+    A directory takes many spellings for one name: neither case nor accents count there, nor how
+    wide letters or spaces are (RFC 4518). Each would otherwise be guessed at anew.
+    """
+    plain = unicodedata.normalize("NFKD", known_name(name).casefold())
+    letters = "".join(sign for sign in plain if not unicodedata.combining(sign))
+    return fingerprint("account\0" + " ".join(letters.casefold().split()))
 
 
 class Attempts:

@@ -19,6 +19,7 @@ import sqlalchemy as sa
 from casemate.errors import Conflict, Invalid, NotFound, Refused, Unauthenticated
 from casemate.gate.caller import Caller
 from casemate.gate.key import check_use_case
+from casemate.gate.revocation import RevocationLists, State
 from casemate.gate.right import Rights, installation
 from casemate.gate.token import Random, identifier
 from casemate.store.database import Database
@@ -61,17 +62,25 @@ class Presented:
 
 @dataclass(frozen=True)
 class Authorities:
-    """Who may issue client certificates: those of one PEM file."""
+    """Who may issue client certificates: those of one PEM file.
+
+    lists: what they have taken back; None: nobody publishes lists.
+    """
 
     certificates: tuple[x509.Certificate, ...]
+    lists: RevocationLists | None = None
 
     @classmethod
-    def load(cls, path: Path) -> Self:
-        """Raises Invalid if there is no certificate in the file."""
+    def load(cls, path: Path, lists: Path | None = None) -> Self:
+        """Raises Invalid if there is no certificate in the file, or no list in that of ``lists``.
+
+        Unavailable if one of them cannot be read.
+        """
         from cryptography import x509
 
         try:
-            return cls(tuple(x509.load_pem_x509_certificates(path.read_bytes())))
+            found = tuple(x509.load_pem_x509_certificates(path.read_bytes()))
+            return cls(found, None if lists is None else RevocationLists(lists, found))
         except ValueError:
             raise Invalid(
                 f"{path.name} holds no certificates of authorities.",
@@ -204,10 +213,14 @@ class Certificates:
         """The service that comes with a certificate.
 
         Raises Unauthenticated, saying whether it has expired, is not valid yet, was issued by
-        somebody else, or is nobody's here.
+        somebody else, was revoked, or is nobody's here.
         """
         now = self._rights.acts.clock()
         _check_dates(presented.certificate, now)
+        if self._authorities is not None and self._authorities.lists is not None:
+            self._authorities.lists.check(
+                presented.certificate, presented.chain, now, self._rights.acts
+            )
         thumbprint = thumbprint_of(presented.certificate)
         with self._database.read() as connection:
             found = _holders(connection, {("thumbprint", thumbprint)})
@@ -219,6 +232,13 @@ class Certificates:
             raise _refused("is nobody's here" if not found else "names more than one service")
         [((holder, use_case), id)] = found.items()
         return Caller(self._principals.by_id(holder), use_case, "certificate", credential=id)
+
+    def lists(self, actor: Caller) -> Sequence[State]:
+        """The revocation lists that are read, as they are now. Raises Refused, Invalid."""
+        self._rights.require(actor, "administer", installation(actor.principal))
+        if self._authorities is None or self._authorities.lists is None:
+            return []
+        return self._authorities.lists.states(self._rights.acts.clock())
 
     def stands(self, id: str) -> bool:
         """Whether the binding of this id still opens anything."""

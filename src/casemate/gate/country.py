@@ -38,13 +38,17 @@ class Authority(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Duty(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename={"since": "from"}):
-    """A duty under the AI Act, Regulation (EU) 2024/1689: its article and first day."""
+    """A duty under the AI Act, Regulation (EU) 2024/1689: its article and first day.
+
+    basis: what sets that day, where it is not Article 113 as it was first published.
+    """
 
     id: str
     article: str
     since: datetime.date
     who: str
     text: str
+    basis: str = ""
 
 
 @dataclass(frozen=True)

@@ -34,10 +34,20 @@ import msgspec
 from msgspec import Meta
 
 from casemate.errors import CasemateError, Invalid
-from casemate.gate.entitlement import LEVELS, Entitlements, Path_, Rule, TenantRule
-from casemate.gate.oidc.provider import ALGORITHMS, Provider, check_endpoint
+from casemate.gate.caller import LEVELS
+from casemate.gate.entitlement import Entitlements, Path_, Rule, TenantRule
+from casemate.gate.mapping import GIVEN
+from casemate.gate.oidc.client_key import ALGORITHMS as SIGNING
+from casemate.gate.oidc.client_key import ClientKey
+from casemate.gate.oidc.provider import (
+    ALGORITHMS,
+    AUDIENCES,
+    METHODS,
+    Provider,
+    check_endpoint,
+)
 from casemate.gate.oidc.secret import Secret
-from casemate.gate.principal import ROLES
+from casemate.gate.saml.own_key import OwnKey
 from casemate.gate.saml.provider import Description, SamlProvider
 from casemate.store.folder import disk_problem
 
@@ -136,6 +146,9 @@ class _Entry(_Common, frozen=True, forbid_unknown_fields=True, kw_only=True):
     issuer: str
     client_id: str
     client_secret: str = ""
+    client_key: str = ""
+    client_key_algorithm: str = ""
+    client_audience: str = "issuer"
     client_authentication: str = ""
     person: str | list[str] = "preferred_username"
     scopes: list[str] = msgspec.field(default_factory=["openid", "profile"].copy)
@@ -143,6 +156,7 @@ class _Entry(_Common, frozen=True, forbid_unknown_fields=True, kw_only=True):
     other_audiences: list[str] = []
     userinfo: bool = False
     single_logout: bool = True
+    front_channel_logout: bool = False
     authority: str = ""
 
 
@@ -150,6 +164,8 @@ class _SamlEntry(_Common, frozen=True, forbid_unknown_fields=True, kw_only=True)
     metadata: str
     person: str
     subject: str = ""
+    keys: list[str] = []
+    encrypted_only: bool = False
 
 
 class _File(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -168,12 +184,18 @@ def _saml(entry: _SamlEntry, folder: Path, country: Country) -> SamlProvider:
     if importlib.util.find_spec("signxml") is None:
         raise Invalid("SAML needs an extra: pip install 'casemate[saml]'")
     found = Description.load(folder / entry.metadata)
+    own = tuple(OwnKey.load(folder / one) for one in entry.keys)
+    if entry.encrypted_only and not own:
+        raise Invalid("encrypted_only needs a key of ours to decrypt with: keys")
     return SamlProvider(
         entry.name,
         entry.title,
         found.issuer,
         found.address,
+        found.logout,
         found.keys,
+        own,
+        entry.encrypted_only,
         entry.subject,
         entry.clock_skew_seconds,
         _entitlements(entry, entry.person, country),
@@ -194,30 +216,53 @@ def _oidc(entry: _Entry, folder: Path, country: Country) -> Provider:
     ):
         raise Invalid("scopes are words, and openid is one of them")
     secret = Secret.parse(entry.client_secret, folder) if entry.client_secret else None
+    key = _client_key(entry, folder)
+    if entry.client_audience not in AUDIENCES:
+        raise Invalid(f"client_audience is {' or '.join(AUDIENCES)}")
     return Provider(
         entry.name,
         entry.title,
         entry.issuer,
         entry.client_id,
         secret,
-        _authentication(entry.client_authentication, secret),
+        key,
+        _authentication(entry.client_authentication, secret, key),
+        entry.client_audience,
         tuple(entry.scopes),
         frozenset(entry.algorithms),
         frozenset(entry.other_audiences),
         entry.clock_skew_seconds,
         entry.userinfo,
         entry.single_logout,
+        entry.front_channel_logout,
         folder / entry.authority if entry.authority else None,
         _entitlements(entry, entry.person, country),
     )
 
 
-def _authentication(wanted: str, secret: Secret | None) -> str:
-    chosen = wanted or ("client_secret_basic" if secret else "none")
-    if chosen not in ("client_secret_basic", "client_secret_post", "none"):
-        raise Invalid("client_authentication is client_secret_basic, client_secret_post or none")
-    if (chosen == "none") != (secret is None):
+def _client_key(entry: _Entry, folder: Path) -> ClientKey | None:
+    known = [one for several in SIGNING.values() for one in several]
+    if entry.client_key_algorithm not in ("", *known):
+        raise Invalid(f"client_key_algorithm is {', '.join(known)}")
+    if not entry.client_key:
+        return None
+    try:
+        return ClientKey(Secret.parse(entry.client_key, folder), entry.client_key_algorithm)
+    except Invalid:
+        raise Invalid("client_key is a reference, file:PATH or variable:NAME") from None
+
+
+def _authentication(wanted: str, secret: Secret | None, key: ClientKey | None) -> str:
+    usual = "client_secret_basic" if secret else "private_key_jwt" if key else "none"
+    chosen = wanted or usual
+    if chosen not in METHODS:
+        raise Invalid(f"client_authentication is {', '.join(METHODS)}")
+    if secret is not None and key is not None:
+        raise Invalid("client_secret and client_key are two ways: give one")
+    if chosen.startswith("client_secret") != (secret is not None):
         raise Invalid(f"client_authentication {chosen} does not go with client_secret")
+    if (chosen == "private_key_jwt") != (key is not None):
+        raise Invalid(f"client_authentication {chosen} does not go with client_key")
     return chosen
 
 
@@ -253,8 +298,8 @@ def _entitlements(entry: _Common, person: str | list[str], country: Country) -> 
 def _known_role(role: str) -> str:
     if role == "owner":
         raise Invalid("no provider can make somebody the owner")
-    if role not in ROLES:
-        raise Invalid(f"there is no role {role[:40]!r}")
+    if role not in GIVEN:
+        raise Invalid(f"{role[:40]!r} is no role that a provider gives")
     return role
 
 

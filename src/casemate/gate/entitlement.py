@@ -1,8 +1,7 @@
 """Entitlements: what the claims of a person mean here. Parsed strictly: what is missing denies.
 
-A claim is found by its path, because providers nest them (``realm_access`` › ``roles``). Levels of
-assurance are those of eIDAS, Regulation (EU) 910/2014, Article 8; the addresses that name them are
-those of the eIDAS SAML attribute profile, version 1.2.
+A claim is found by its path, because providers nest them (``realm_access`` › ``roles``). The
+addresses that name levels of assurance are those of the eIDAS SAML attribute profile, version 1.2.
 """
 
 from __future__ import annotations
@@ -12,11 +11,10 @@ from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 from casemate.errors import CasemateError
+from casemate.gate.caller import LEVELS
 from casemate.gate.label import Label, LabelPolicy, clearance
 from casemate.gate.name import checked_name
 from casemate.gate.sign_in_refusal import Unassured, Unentitled
-
-LEVELS = ("low", "substantial", "high")
 
 Claims = Mapping[str, Any]
 Path_ = tuple[str, ...]

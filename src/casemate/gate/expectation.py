@@ -14,6 +14,7 @@ import msgspec
 from msgspec import Meta
 
 from casemate.errors import Invalid
+from casemate.gate.caller import Strength
 from casemate.gate.country import Country
 from casemate.gate.label import clearance
 from casemate.gate.policy import ACTIONS, KINDS, Decision, PolicySet, Resource
@@ -58,6 +59,9 @@ class Expectation(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     deciding: list[str] | None = None
     approved: bool = True  # the use case, if one is at stake
     bound: bool = False  # the key, to a use case
+    via: Literal["key", "session", "local", "certificate"] = "session"
+    assurance: Literal["low", "substantial", "high"] | None = None
+    second_factor: bool = False
 
 
 class _File(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -124,5 +128,12 @@ def _decided(policies: PolicySet, one: Expectation, country: Country) -> Decisio
     )
     labels = [policy.parse(thing.label)] if thing.label else []
     return judged(
-        policies, principal, one.action, resource, labels, approved=one.approved, bound=one.bound
+        policies,
+        principal,
+        one.action,
+        resource,
+        labels,
+        approved=one.approved,
+        bound=one.bound,
+        strength=Strength(one.via, one.assurance, one.second_factor),
     )

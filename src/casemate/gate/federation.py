@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
+from datetime import datetime
 
 import sqlalchemy as sa
 
@@ -35,7 +36,9 @@ class Assertion:
     """Who somebody is and may do, in the word of an issuer, already checked and translated.
 
     tenant: its name or id. assurance: eIDAS level of the means they signed in with, if known.
-    session: the issuer's own name of the session there, if it gave one.
+    session: the issuer's own name of the session there, if it gave one. called: what the issuer
+    will call the person when it ends that session, where that is not ``subject``. until: when it
+    says that the session ends at the latest.
     """
 
     provider: str
@@ -47,6 +50,9 @@ class Assertion:
     clearance: Label
     assurance: str | None = None
     session: str | None = None
+    second_factor: bool = False
+    called: str | None = None
+    until: datetime | None = None
 
 
 class Federation:
@@ -74,7 +80,14 @@ class Federation:
                 holder = self._made(connection, said, tenant)
             else:
                 holder = self._updated(connection, self._principals.read(known), said, tenant)
-            origin = Origin(said.provider, _hash(said.issuer, said.session), said.assurance)
+            origin = Origin(
+                said.provider,
+                _hash(said.issuer, said.session),
+                said.assurance,
+                _hash(said.issuer, said.called or said.subject),
+                said.second_factor,
+                said.until,
+            )
             return self._sessions.open_from(connection, holder.id, origin)
 
     def withdraw(self, provider: str, issuer: str, subject: str) -> None:
@@ -117,8 +130,7 @@ class Federation:
         if session is not None:
             which = sa.and_(which, sessions.c.provider_session == _hash(issuer, session))
         if subject is not None:
-            known = _known(connection, issuer, subject)
-            which = sa.and_(which, sessions.c.principal == (known.id if known else ""))
+            which = sa.and_(which, sessions.c.provider_subject == _hash(issuer, subject))
         elif session is None:
             return 0
         holders = sa.select(principals.c.pseudonym).join(sessions).where(which).distinct()

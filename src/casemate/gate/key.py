@@ -8,26 +8,25 @@ from __future__ import annotations
 
 import hmac
 import re
-from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
 
 import sqlalchemy as sa
 
-from casemate.errors import Invalid, NotFound, Refused, Unauthenticated, Unavailable
+from casemate.errors import Invalid, NotFound, Refused, Unauthenticated
 from casemate.gate.acts import stamp
 from casemate.gate.caller import Caller
 from casemate.gate.memory import Memory
 from casemate.gate.principal import Principal, Principals
 from casemate.gate.right import Rights, installation
 from casemate.gate.token import Random, fingerprint, identifier, secret
+from casemate.gate.uses import Uses
 from casemate.store.database import Database
 from casemate.store.tables import key_uses, keys, principals, use_cases
 
 _FORM = re.compile(r"cm_([a-z2-7]{10})_([A-Za-z0-9_-]{43})")
 _ABSENT = fingerprint("")  # compared with when there is no such key, so that the work is the same
 _LONGEST_DAYS = 3660
-_MOST_NOTED = 10_000
 
 
 @dataclass(frozen=True)
@@ -59,7 +58,7 @@ class Keys:
         self._rights = rights
         self._random = random
         self._memory = memory
-        self._noted: dict[str, str] = {}  # id → when its use was written last, by this process
+        self._uses = Uses(database, rights.acts, key_uses)
 
     def create(
         self,
@@ -152,7 +151,7 @@ class Keys:
             raise _unknown()
         if self._ended(held):
             raise _unknown()
-        self._note(id)
+        self._uses.note(id)
         return Caller(held.holder, held.use_case, "key", credential=id)
 
     def stands(self, id: str) -> bool:
@@ -185,21 +184,6 @@ class Keys:
             row.key_use_case,
             self._principals.read(row),
         )
-
-    def _note(self, id: str) -> None:
-        """Keep when a key was used: to the minute, so that a busy one costs a write a minute."""
-        now = self._rights.acts.now()
-        minute = now[:16]
-        if self._noted.get(id) == minute:
-            return
-        if len(self._noted) > _MOST_NOTED:
-            self._noted.clear()
-        self._noted[id] = minute
-        with suppress(Unavailable), self._database.write() as connection:
-            # A disk that is full refuses what matters; when a key was used is not that.
-            mine = key_uses.c.key == id
-            if not connection.execute(key_uses.update().where(mine).values(last=now)).rowcount:
-                connection.execute(key_uses.insert().values(key=id, last=now))
 
     def _holder(self, id: str) -> str | None:
         with self._database.read() as connection:

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Self
 
 from casemate.errors import Invalid
+from casemate.gate.caller import SIGNED_IN, Strength
 from casemate.gate.principal import Principal
 from casemate.gate.statement import Statement, statements
 from casemate.store.folder import disk_problem, write_durably
@@ -61,6 +62,7 @@ class Circumstances:
     dominates: bool
     approved: bool = True
     bound: bool = False
+    strength: Strength = SIGNED_IN
 
 
 @dataclass(frozen=True)
@@ -189,6 +191,9 @@ class PolicySet:
                     "dominates": circumstances.dominates,
                     "approved": circumstances.approved,
                     "bound": circumstances.bound,
+                    "via": circumstances.strength.via,
+                    "assurance": circumstances.strength.level,
+                    "second_factor": circumstances.strength.second_factor,
                 },
             },
             self._handle,

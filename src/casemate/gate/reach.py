@@ -57,7 +57,8 @@ class Reaches:
         """
         # All that it depends on, and the policies too: they are part of who may read what.
         bound, policies = caller.use_case is not None, self._rights.policies
-        key = ("reach", caller.principal, bound, label, use_case, policies)
+        who = (caller.principal, caller.strength, bound)
+        key = ("reach", who, label, use_case, policies)
         return list(self._memory.recall(key, lambda: self._judged(caller, label, use_case)))
 
     def _judged(self, caller: Caller, label: Label, use_case: UseCase | None) -> tuple[Reach, ...]:

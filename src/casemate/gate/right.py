@@ -9,7 +9,7 @@ import sqlalchemy as sa
 
 from casemate.errors import Refused
 from casemate.gate.acts import Acts
-from casemate.gate.caller import Caller
+from casemate.gate.caller import Caller, Strength
 from casemate.gate.label import Label
 from casemate.gate.policy import Circumstances, Decision, PolicySet, Resource
 from casemate.gate.principal import Principal
@@ -73,6 +73,7 @@ class Rights:
             labels,
             approved=approved,
             bound=bound,
+            strength=caller.strength,
         )
 
     def require(
@@ -172,6 +173,7 @@ def judged(
     *,
     approved: bool = True,
     bound: bool = False,
+    strength: Strength,
 ) -> Decision:
     """What ``policies`` say within the limits that no policy goes beyond.
 
@@ -180,7 +182,9 @@ def judged(
     their clearance, acts on another tenant, or acts while disabled.
     """
     dominates = all(principal.clearance.dominates(label) for label in labels)
-    circumstances = Circumstances(dominates=dominates, approved=approved, bound=bound)
+    circumstances = Circumstances(
+        dominates=dominates, approved=approved, bound=bound, strength=strength
+    )
     decision = policies.decide(principal, action, resource, circumstances)
     if not decision.allowed:
         return decision

@@ -8,7 +8,7 @@ wrong password (see ``attempts``). Who has a second factor shows it in a second 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import sqlalchemy as sa
@@ -24,8 +24,16 @@ from casemate.gate.principal import Principal, Principals
 from casemate.gate.right import Rights
 from casemate.gate.second_factor import SecondFactors
 from casemate.gate.token import Random, fingerprint, secret
+from casemate.gate.uses import Uses
 from casemate.store.database import Database
-from casemate.store.tables import links, principals, provisioned, sessions, sign_in_steps
+from casemate.store.tables import (
+    links,
+    principals,
+    provisioned,
+    session_uses,
+    sessions,
+    sign_in_steps,
+)
 
 _STEP_MINUTES = 5  # between the first factor and the second
 
@@ -44,12 +52,16 @@ class SecondStep(Unauthenticated):
 class Origin:
     """The identity provider that a session was opened through.
 
-    session: hash of the provider's own name for it. assurance: eIDAS level, if known.
+    session, subject: hashes of the provider's own names for it and for the person. assurance:
+    eIDAS level, if known. until: when the provider says that it ends at the latest.
     """
 
     provider: str
     session: str | None
     assurance: str | None
+    subject: str | None = None
+    second_factor: bool = False
+    until: datetime | None = None
 
 
 class Sessions:
@@ -66,6 +78,7 @@ class Sessions:
         *,
         link_minutes: int,
         session_hours: int,
+        idle_minutes: int,
     ) -> None:
         self._database = database
         self._principals = principals
@@ -76,6 +89,8 @@ class Sessions:
         self._attempts = Attempts(database, rights.acts, random)
         self._link_life = timedelta(minutes=link_minutes)
         self._session_life = timedelta(hours=session_hours)
+        self._idle = timedelta(minutes=idle_minutes)
+        self._uses = Uses(database, rights.acts, session_uses)
         self.directory: Directory | None = None  # one that knows people's passwords
 
     def link_for(self, principal: Principal, *, actor: Caller | None = None) -> str:
@@ -179,24 +194,27 @@ class Sessions:
             if connection.execute(sign_in_steps.delete().where(mine)).rowcount != 1:
                 raise _no_step()
             self._attempts.succeeded(connection, attempt)
-            return self._open(connection, row.principal, f"{row.by}+{used}")
+            return self._open(connection, row.principal, f"{row.by}+{used}", second_factor=True)
 
     def caller(self, session_token: str) -> Caller:
-        """Who is signed in. Raises Unauthenticated if nobody is."""
+        """Who is signed in. Raises Unauthenticated if nobody is, or was idle for too long."""
         hash = fingerprint(session_token)
         row = self._holder(hash)
-        if row is None:
+        idle_since = stamp(self._rights.acts.clock() - self._idle)
+        if row is None or (row.session_used or row.session_begun) <= idle_since:
             raise Unauthenticated("You are not signed in, or no longer.", "Sign in again.")
+        self._uses.note(hash)
         return Caller(
             self._principals.read(row),
             None,
             "session",
             credential=hash,
             assurance=row.session_assurance,
+            second_factor=bool(row.session_factors),
         )
 
     def stands(self, hash: str) -> bool:
-        """Whether the session of this fingerprint is still open."""
+        """Whether the session of this fingerprint is still open: what it has begun is no idling."""
         return self._holder(hash) is not None
 
     def open_from(self, connection: sa.Connection, principal: str, origin: Origin) -> str:
@@ -204,7 +222,8 @@ class Sessions:
 
         Raises Unauthenticated if the principal is disabled.
         """
-        return self._open(connection, principal, "provider", origin)
+        both = origin.second_factor
+        return self._open(connection, principal, "provider", origin, second_factor=both)
 
     def provider_of(self, session_token: str) -> str | None:
         """The provider that a session was opened through; None for another, or none."""
@@ -261,7 +280,13 @@ class Sessions:
         return _Entered(ticket, second=True)
 
     def _open(
-        self, connection: sa.Connection, principal: str, by: str, origin: Origin | None = None
+        self,
+        connection: sa.Connection,
+        principal: str,
+        by: str,
+        origin: Origin | None = None,
+        *,
+        second_factor: bool = False,
     ) -> str:
         token, now = secret(self._random), self._rights.acts.clock()
         who = self._principals.read(
@@ -270,15 +295,22 @@ class Sessions:
         if who.disabled:
             raise Unauthenticated("You are not signed in, or no longer.", "Sign in again.")
         connection.execute(sessions.delete().where(sessions.c.expires <= stamp(now)))
+        gone = session_uses.c.session.not_in(sa.select(sessions.c.hash))
+        connection.execute(session_uses.delete().where(gone))
+        ends = now + self._session_life
+        if origin and origin.until:
+            ends = min(ends, origin.until)
         connection.execute(
             sessions.insert().values(
                 hash=fingerprint(token),
                 principal=principal,
                 created=stamp(now),
-                expires=stamp(now + self._session_life),
+                expires=stamp(ends),
                 provider=origin.provider if origin else None,
                 provider_session=origin.session if origin else None,
+                provider_subject=origin.subject if origin else None,
                 assurance=origin.assurance if origin else None,
+                second_factor=int(second_factor),
             )
         )
         through = {"provider": origin.provider} if origin else {}
@@ -292,9 +324,13 @@ _HOLDER = (
     sa.select(
         principals,
         sessions.c.expires.label("session_ends"),
+        sessions.c.created.label("session_begun"),
         sessions.c.assurance.label("session_assurance"),
+        sessions.c.second_factor.label("session_factors"),
+        session_uses.c.last.label("session_used"),
     )
     .join(sessions, sessions.c.principal == principals.c.id)
+    .outerjoin(session_uses, session_uses.c.session == sessions.c.hash)
     .where(sessions.c.hash == sa.bindparam("hash"), principals.c.disabled.is_(None))
 )
 

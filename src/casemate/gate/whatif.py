@@ -7,12 +7,13 @@ a thing that they may not see themselves.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from casemate.errors import Invalid, NotFound
-from casemate.gate.caller import Caller
+from casemate.gate.caller import LEVELS, SIGNED_IN, Caller, Strength
 from casemate.gate.label import Label
 from casemate.gate.policy import ACTIONS, KINDS, Decision, Policy, Resource
 from casemate.gate.principal import ROLES, Principal
@@ -43,11 +44,13 @@ def what_if(
     label: Label | None = None,
     roles: Sequence[str] = (),
     clearance: Label | None = None,
+    strength: Strength = SIGNED_IN,
 ) -> WhatIf:
     """What the gate would say to the colleague called ``name`` who wants to do ``action``.
 
     ``resource``: a kind, alone or with ":" and an id, as ``Gate.require`` takes it. ``roles`` and
-    ``clearance`` stand in for those that the principal has. Raises Invalid, Refused, NotFound.
+    ``clearance`` stand in for those that the principal has; ``strength`` is how they came in.
+    Raises Invalid, Refused, NotFound.
     """
     gate.rights.administer(actor)
     kind, _, id = resource.partition(":")
@@ -60,10 +63,17 @@ def what_if(
         labels = [*labels, label]
     if use_case is not None:
         labels = [*labels, principal.clearance.meet(use_case.ceiling)]
-    decision = gate.rights.decide(
-        Caller(principal, None, "session"), action, target, labels=labels, approved=approved
+    caller = Caller(
+        principal,
+        None,
+        strength.via,
+        assurance=strength.assurance,
+        second_factor=strength.second_factor,
     )
+    decision = gate.rights.decide(caller, action, target, labels=labels, approved=approved)
     reasons = list(_reasons(gate, principal, labels, decision))
+    if not decision.allowed:
+        reasons += _stronger(gate, caller, action, target, labels, approved)
     closed = _closed(gate, use_case) if decision.allowed and use_case is not None else []
     known = gate.policies.policies
     return WhatIf(
@@ -119,6 +129,24 @@ def _reasons(
     for label in labels:
         if not principal.clearance.dominates(label):
             yield f"{label} is at stake, and the clearance is {principal.clearance}."
+
+
+def _stronger(
+    gate: Gate,
+    caller: Caller,
+    action: str,
+    target: Resource,
+    labels: Sequence[Label],
+    approved: bool,
+) -> list[str]:
+    """What of the way in would have to be stronger, if nothing else is in the way."""
+    for both, level in itertools.product((False, True), (None, *LEVELS)):
+        other = replace(caller, via="session", assurance=level, second_factor=both)
+        if gate.rights.decide(other, action, target, labels=labels, approved=approved).allowed:
+            wanted = ["two factors"] * both + ([f"the level of assurance {level}"] if level else [])
+            how = f" with {' and '.join(wanted)}" if wanted else ""
+            return [f"It would be allowed after signing in{how}."]
+    return []
 
 
 def _closed(gate: Gate, use_case: UseCase) -> list[str]:

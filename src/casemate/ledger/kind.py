@@ -67,6 +67,7 @@ MEANINGS: dict[str, Meaning] = {
     "key.revoked": Meaning("Key revoked", ACCOUNT, OTHER),
     "certificate.bound": Meaning("Client certificate bound", ACCOUNT, OTHER),
     "certificate.unbound": Meaning("Client certificate unbound", ACCOUNT, OTHER),
+    "certificate.lists_read": Meaning("Revocation lists of certificates read", ACCOUNT, OTHER),
     "link.created": Meaning("Sign-in link created", ACCOUNT, OTHER),
     "second_factor.enrolled": Meaning("Second factor enrolled", ACCOUNT, OTHER, 2),
     "second_factor.removed": Meaning("Second factor removed", ACCOUNT, OTHER, 3),

@@ -10,7 +10,7 @@ from __future__ import annotations
 import sqlalchemy as sa
 from sqlalchemy import BigInteger, Column, ForeignKey, Index, Integer, LargeBinary, String, Text
 
-REVISION = "0009"  # the newest file in migrations/versions
+REVISION = "0012"  # the newest file in migrations/versions
 
 metadata = sa.MetaData(
     naming_convention={
@@ -75,6 +75,15 @@ sessions = sa.Table(
     Column("provider", String),  # name of the identity provider it was opened through, if any
     Column("provider_session", String),  # hash of the provider's own name for it
     Column("assurance", String),  # eIDAS level of the means: low | substantial | high
+    Column("provider_subject", String),  # hash of the provider's own name for the person
+    Column("second_factor", Integer, nullable=False, server_default="0"),  # 1: with two factors
+)
+
+session_uses = sa.Table(
+    "session_uses",
+    metadata,
+    Column("session", String, primary_key=True),  # its hash
+    Column("last", String, nullable=False),  # to within a minute or so
 )
 
 federated = sa.Table(  # people whom an identity provider vouches for

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import quote
 
 from starlette.requests import Request
@@ -17,7 +17,7 @@ from starlette.responses import HTMLResponse, RedirectResponse, Response
 
 from casemate.errors import CasemateError, Unauthenticated
 from casemate.web import errors
-from casemate.web.origin import require_same_origin
+from casemate.web.origin import is_https, require_same_origin
 from casemate.web.page import page, secured, words_for
 from casemate.web.words import Words
 
@@ -53,6 +53,7 @@ class Reader:
         )
 
 
+_Response = TypeVar("_Response", bound=Response)
 Handler = Callable[[Request, Reader], Awaitable[Response]]
 Endpoint = Callable[[Request], Awaitable[Response]]
 
@@ -134,8 +135,27 @@ class Front:
     async def _reader(self, request: Request) -> Reader:
         return Reader(words_for(request), request.url.path, await self._caller(request))
 
+    def session(self, request: Request) -> str:
+        """The token of the session that the browser says it has; empty for none."""
+        return request.cookies.get(self.house.settings.cookie(SESSION), "")
+
+    async def enter(self, request: Request, response: _Response, token: str) -> _Response:
+        """Let the browser keep a new session; the one that it had before is over."""
+        before = self.session(request)
+        if before:
+            await asyncio.to_thread(self.house.gate.sessions.sign_out, before)
+        response.set_cookie(
+            self.house.settings.cookie(SESSION),
+            token,
+            path="/",
+            httponly=True,
+            samesite="strict",
+            secure=is_https(request, self.house.settings.public_url),
+        )
+        return response
+
     async def _caller(self, request: Request) -> Caller | None:
-        token = request.cookies.get(SESSION)
+        token = self.session(request)
         if not token:
             return None
         try:

@@ -68,7 +68,9 @@ def secured(response: _Response) -> _Response:
 def words_for(request: Request) -> Words:
     """The words of the language that the person chose, or that their browser prefers."""
     accepted = request.headers.get("accept-language", "")
-    return words(preferred(request.cookies.get(LANGUAGE), accepted))
+    # Under the name that it has over TLS, too: see ``Settings.cookie``.
+    chosen = request.cookies.get(f"__Host-{LANGUAGE}") or request.cookies.get(LANGUAGE)
+    return words(preferred(chosen, accepted))
 
 
 @cache

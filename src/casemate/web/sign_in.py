@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import replace
+from typing import Any
 from urllib.parse import urlsplit
 
 from starlette.requests import Request
@@ -70,7 +71,7 @@ class _Desk:
                 problem=told,
                 providers=self._front.providers,
             )
-        return self._entered(request, token, after)
+        return await self._entered(request, token, after)
 
     async def code(self, request: Request, reader: Reader) -> Response:
         form = await fields(request)
@@ -84,7 +85,7 @@ class _Desk:
             return reader.page(
                 "sign_in_code.html", status=error.status, after=after, ticket=ticket, problem=told
             )
-        return self._entered(request, token, after)
+        return await self._entered(request, token, after)
 
     async def link(self, request: Request, reader: Reader) -> Response:
         # Only a button: programs that preview links open them, and would use this one up.
@@ -96,18 +97,21 @@ class _Desk:
             token = await asyncio.to_thread(self._house.gate.sessions.redeem, link)
         except SecondStep as step:
             return reader.page("sign_in_code.html", after="/", ticket=step.ticket, problem=None)
-        return self._entered(request, token, "/")
+        return await self._entered(request, token, "/")
 
     async def sign_out(self, request: Request, reader: Reader) -> Response:
-        token = request.cookies.get(SESSION)
-        name = None
+        token, name = self._front.session(request), None
         if token:
             sessions = self._house.gate.sessions
             name = await asyncio.to_thread(sessions.provider_of, token)
             await asyncio.to_thread(sessions.sign_out, token)
         response = await self._farewell(request, reader, name)
-        response.delete_cookie(SESSION, path="/", httponly=True, samesite="strict")
-        response.delete_cookie(ID_TOKEN, path="/sign-out", httponly=True, samesite="strict")
+        cookie, secure = self._house.settings.cookie, self._house.settings.encrypted
+        # A browser takes a cookie with a prefix away only if it is told so over TLS, as it was set.
+        gone: dict[str, Any] = {"httponly": True, "samesite": "strict", "secure": secure}
+        response.delete_cookie(cookie(SESSION), path="/", **gone)
+        response.delete_cookie(cookie(ID_TOKEN, whole=False), path="/sign-out", **gone)
+        response.headers["Clear-Site-Data"] = '"cache", "storage"'
         return response
 
     async def _farewell(self, request: Request, reader: Reader, name: str | None) -> Response:
@@ -118,7 +122,9 @@ class _Desk:
         house, address = self._house, None
         if name is not None:
             address = await house.gate.sign_ins.farewell(
-                name, house.settings.base, request.cookies.get(ID_TOKEN)
+                name,
+                house.settings.base,
+                request.cookies.get(house.settings.cookie(ID_TOKEN, whole=False)),
             )
         if name is None or address is None:
             return RedirectResponse("/sign-in", 303)
@@ -134,7 +140,7 @@ class _Desk:
         back = local_path(came_from.path + (f"?{came_from.query}" if came_from.query else ""))
         response = RedirectResponse(back, 303)
         response.set_cookie(
-            LANGUAGE,
+            self._house.settings.cookie(LANGUAGE),
             chosen,
             max_age=_YEAR,
             path="/",
@@ -144,17 +150,8 @@ class _Desk:
         )
         return response
 
-    def _entered(self, request: Request, token: str, after: str) -> Response:
-        response = RedirectResponse(after, 303)
-        response.set_cookie(
-            SESSION,
-            token,
-            path="/",
-            httponly=True,
-            samesite="strict",
-            secure=is_https(request, self._house.settings.public_url),
-        )
-        return response
+    async def _entered(self, request: Request, token: str, after: str) -> Response:
+        return await self._front.enter(request, RedirectResponse(after, 303), token)
 
 
 def _address(request: Request) -> str:

@@ -7,9 +7,11 @@ goes on by itself.
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
+import msgspec
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import BaseRoute, Route
@@ -18,7 +20,7 @@ from casemate.errors import CasemateError
 from casemate.gate.pending import LIFE
 from casemate.web import errors
 from casemate.web.forms import fields
-from casemate.web.front import SESSION, Front, Reader
+from casemate.web.front import Front, Reader
 from casemate.web.origin import is_https, local_path
 
 if TYPE_CHECKING:
@@ -32,12 +34,15 @@ _LARGEST = 3800  # characters that browsers surely keep in a cookie
 
 
 def routes(front: Front) -> list[BaseRoute]:
-    """``/sign-in/with/NAME``, and below it ``back``, ``answer`` and ``metadata``."""
+    """``/sign-in/with/NAME``, and below it what providers and the browsers they send ask for."""
     way = _Way(front)
     return [
         Route("/sign-in/with/{name}", front.everyone(way.begin), methods=["GET"]),
         Route("/sign-in/with/{name}/back", front.everyone(way.finish), methods=["GET"]),
         Route("/sign-in/with/{name}/answer", front.elsewhere(way.answer), methods=["POST"]),
+        Route("/sign-in/with/{name}/ended", front.elsewhere(way.ended), methods=["GET"]),
+        Route("/sign-in/with/{name}/keys", front.everyone(way.keys), methods=["GET"]),
+        Route("/sign-in/with/{name}/over", front.elsewhere(way.over), methods=["GET"]),
         Route("/sign-in/with/{name}/metadata", front.everyone(way.metadata), methods=["GET"]),
     ]
 
@@ -58,7 +63,7 @@ class _Way:
             return self._failed(error, reader)
         response = RedirectResponse(begun.address, 303)
         response.set_cookie(
-            BROWSER,
+            self._settings.cookie(BROWSER, whole=False),
             begun.browser,
             max_age=int(LIFE.total_seconds()),
             path=f"/sign-in/with/{name}/back",
@@ -70,28 +75,30 @@ class _Way:
 
     async def finish(self, request: Request, reader: Reader) -> Response:
         name = request.path_params["name"]
-        browser = request.cookies.get(BROWSER, "")
+        browser = request.cookies.get(self._settings.cookie(BROWSER, whole=False), "")
         try:
             done = await self._ways(name).finish(
                 name, self._settings.base, request.query_params, browser
             )
         except CasemateError as error:
             return self._failed(error, reader)
-        response = reader.page("signed_in.html", after=local_path(done.after))
-        secure = self._secure(request)
-        response.set_cookie(
-            SESSION, done.session, path="/", httponly=True, samesite="strict", secure=secure
-        )
+        page = reader.page("signed_in.html", after=local_path(done.after))
+        response = await self._front.enter(request, page, done.session)
         if 0 < len(done.id_token) <= _LARGEST:
             response.set_cookie(
-                ID_TOKEN,
+                self._settings.cookie(ID_TOKEN, whole=False),
                 done.id_token,
                 path="/sign-out",
                 httponly=True,
                 samesite="strict",
-                secure=secure,
+                secure=self._secure(request),
             )
-        response.delete_cookie(BROWSER, path=f"/sign-in/with/{name}/back", httponly=True)
+        response.delete_cookie(
+            self._settings.cookie(BROWSER, whole=False),
+            path=f"/sign-in/with/{name}/back",
+            httponly=True,
+            secure=self._secure(request),
+        )
         return response
 
     async def answer(self, request: Request, reader: Reader) -> Response:
@@ -103,6 +110,22 @@ class _Way:
         except CasemateError as error:
             return self._failed(error, reader)
         return RedirectResponse(f"/sign-in/with/{quote(name)}/back?held={held}", 303)
+
+    async def over(self, request: Request, reader: Reader) -> Response:
+        """What a SAML provider has the browser bring when somebody signs out there."""
+        name, query = request.path_params["name"], request.url.query
+        return RedirectResponse(await self._saml.end(name, self._settings.base, query), 303)
+
+    async def ended(self, request: Request, reader: Reader) -> Response:
+        """What a provider's page has the browser load, unseen, when somebody signs out there."""
+        name, said = request.path_params["name"], request.query_params
+        await self._sign_ins.end_by_browser(name, said.get("iss", ""), said.get("sid", ""))
+        return Response(media_type="text/plain")
+
+    async def keys(self, request: Request, reader: Reader) -> Response:
+        """The public keys by which a provider knows this installation."""
+        found = await asyncio.to_thread(self._sign_ins.keys, request.path_params["name"])
+        return Response(msgspec.json.encode(found), media_type="application/jwk-set+json")
 
     async def metadata(self, request: Request, reader: Reader) -> Response:
         """What a SAML provider has to know of this installation."""

@@ -144,7 +144,7 @@ def test_use_cases_are_screened_changed_and_looked_at(data: Path, tmp_path: Path
 def test_policies_are_checked_tested_and_explained(data: Path, tmp_path: Path) -> None:
     found = casemate("policy", "check", "--json", data=data).fine().json
     assert (found["files"], found["in_force"]) == (
-        ["limits.cedar", "office.cedar", "use.cedar"],
+        ["assurance.cedar", "limits.cedar", "office.cedar", "use.cedar"],
         True,
     )
     broken = tmp_path / "broken.cedar"
@@ -156,6 +156,9 @@ def test_policies_are_checked_tested_and_explained(data: Path, tmp_path: Path) -
     fine = casemate("policy", "test", expected, data=data).fine()
     assert fine.out == "1 expected, 0 different.\n"
     folder = rules(data, mine=NO_ASKING)
+    how = ("--via", "session", "--assurance", "high", "--second-factor")
+    strong = ("policy", "explain", "anna", "administer", "installation", *how)
+    assert casemate(*strong, data=data).fine().out.startswith("Allowed.")
     other = casemate("policy", "test", expected, "--policies", folder, "--json", data=data)
     assert (other.code, other.json["different"]) == (1, 1)
     assert other.json["differences"][0]["what"] == (

@@ -191,6 +191,12 @@ def test_a_proxy_hands_the_certificate_over(behind: Office) -> None:
     assert handed(behind, a_certificate(middle, NOW), middle, behind.root)[1]["name"] == "robot"
 
 
+def test_a_proxy_that_says_for_whom_it_speaks_is_a_proxy_still(behind: Office) -> None:
+    pair = a_certificate(behind.root, NOW)
+    status, said = handed(behind, pair, **{"X-Forwarded-For": "192.0.2.7"})
+    assert (status, said["name"]) == (200, "robot")
+
+
 def test_what_a_proxy_hands_over_is_checked_again_and_refused_by_name(behind: Office) -> None:
     month_ago = NOW - datetime.timedelta(days=60)
     for pair, why in (

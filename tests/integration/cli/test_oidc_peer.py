@@ -202,6 +202,21 @@ def test_what_the_provider_tells_of_a_person_apart_is_asked_for_where_it_says_so
     assert who(place, browser)["clearance"] == "lu:restricted"
 
 
+def test_what_is_asked_goes_ahead_of_the_browser(place: Place) -> None:
+    """The provider announces it, and then nothing but a reference passes the browser."""
+    login = Browser().go(f"{place.base}/sign-in/with/ministry")
+    query = parse_qs(urlsplit(login.address).query)
+    assert set(query) == {"client_id", "request_uri"}
+
+
+def test_a_key_proves_us_to_a_provider_that_fetches_its_public_half(place: Place) -> None:
+    browser = Browser()
+    browser.sign_in(browser.go(f"{place.base}/sign-in/with/keyed"), "claire")
+    assert who(place, browser)["clearance"] == "lu:restricted"
+    checked = casemate("provider", "check", "keyed", "--json", data=place.folder).fine().json
+    assert checked["state"] == "answers"
+
+
 def _without_following(browser: Browser, login: Page) -> str:
     """Where the provider sends a browser that signed in."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import html
 import http.cookiejar
 import json
@@ -95,10 +96,28 @@ def test_an_answer_works_once_and_in_the_browser_that_asked(browser: Browser) ->
     assert "is done already" in page or "does not pass the checks" in page
 
 
-def test_an_answer_that_was_changed_is_refused(browser: Browser) -> None:
-    import base64
+def test_what_the_provider_says_is_encrypted_on_its_way(browser: Browser) -> None:
+    _, form = browser.answer("claire")
+    said = base64.b64decode(form["SAMLResponse"])
+    assert b"EncryptedAssertion" in said
+    assert b"xmlenc11#aes256-gcm" in said
+    assert b"lu:restricted" not in said
 
-    address, form = browser.answer("claire")
+
+def test_who_signs_out_there_is_signed_out_here_and_the_provider_is_told(
+    browser: Browser, server: Server
+) -> None:
+    browser.sign_in("claire")
+    assert browser.who()["name"] == "claire"
+    other = Browser(browser.base)  # a logout comes by whatever browser, and no cookie with it
+    _, address, _ = other.go(f"{browser.base}/sign-in/with/state")
+    _, told, page = other.go(urljoin(address, "/leave?username=claire"))
+    assert (urljoin(told, "/"), page) == (urljoin(address, "/"), "True True done there")
+    assert "error" in browser.who()
+
+
+def test_an_answer_that_was_changed_is_refused(browser: Browser) -> None:
+    address, form = browser.answer("paul")
     said = base64.b64decode(form["SAMLResponse"])
     assert b"lu:restricted" in said
     changed = base64.b64encode(said.replace(b"lu:restricted", b"lu:top-secret")).decode()

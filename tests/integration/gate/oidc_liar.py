@@ -44,10 +44,16 @@ class Liar:
     asked: list[str] = field(default_factory=list)
     codes: dict[str, dict[str, str]] = field(default_factory=dict)
     seen: list[str] = field(default_factory=list)  # Authorization headers
+    forms: list[dict[str, str]] = field(default_factory=list)  # what was posted
+    pushed: dict[str, dict[str, str]] = field(default_factory=dict)
+    pushes: Callable[[dict[str, str]], tuple[int, Any]] | None = None
 
     def visit(self, address: str) -> dict[str, str]:
         """What the browser of somebody who signs in at ``address`` brings back."""
         query = {name: values[0] for name, values in parse_qs(urlsplit(address).query).items()}
+        if "request_uri" in query:
+            assert set(query) == {"client_id", "request_uri"}
+            query = self.pushed.pop(query["request_uri"])
         assert query["response_type"] == "code"
         code = f"code-{len(self.codes)}"
         self.codes[code] = query
@@ -116,6 +122,13 @@ class Liar:
 
     def post(self, path: str, form: dict[str, str], authorization: str) -> tuple[int, Any]:
         self.seen.append(authorization)
+        self.forms.append(form)
+        if path == "/par":
+            if self.pushes is not None:
+                return self.pushes(form)
+            uri = f"urn:ietf:params:oauth:request_uri:{len(self.forms)}"
+            self.pushed[uri] = form
+            return 201, {"request_uri": uri, "expires_in": 60}
         asked = self.codes.pop(form.get("code", ""), None)
         if path != "/token" or asked is None or asked["redirect_uri"] != form["redirect_uri"]:
             return 400, {"error": "invalid_grant"}

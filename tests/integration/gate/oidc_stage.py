@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import hashlib
+import itertools
 import ssl
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -77,15 +78,20 @@ class Stage:
 
 @contextmanager
 def a_stage(
-    folder: Path, more: str = "", tls: ssl.SSLContext | None = None, **claims: Any
+    folder: Path,
+    more: str = "",
+    tls: ssl.SSLContext | None = None,
+    provider: str = PROVIDER,
+    **claims: Any,
 ) -> Iterator[Stage]:
+    folder.mkdir(exist_ok=True)
     watch = Watch()
     with a_liar(watch, tls) as liar:
         secret = folder / "secret"
         secret.write_text(SECRET + "\n")
         secret.chmod(0o600)
         file = folder / "providers.toml"
-        file.write_text(PROVIDER.format(issuer=liar.issuer, secret=secret, more=more))
+        file.write_text(provider.format(issuer=liar.issuer, secret=secret, more=more))
         with a_world(folder, identity_providers=str(file)) as world:
             liar.clock = world.watch
             liar.claims = HONEST | claims
@@ -116,7 +122,8 @@ def anew(stage: Stage) -> Any:
     gate = stage.world.gate
     federation = Federation(gate.database, gate.principals, gate.sessions, gate.rights)
     label = gate.country.policy.lowest()
-    random = lambda size: hashlib.shake_128(b"anew").digest(size)  # noqa: E731
+    numbers = itertools.count()
+    random = lambda size: hashlib.shake_128(b"anew %d" % next(numbers)).digest(size)  # noqa: E731
     return SignIns(
         stage.sign_ins.providers,
         gate.perimeter,

@@ -6,18 +6,22 @@ Honest flows are also tested with a provider that we did not write, see ``test_s
 from __future__ import annotations
 
 import base64
+import os
 import zlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import cache
+from pathlib import Path
 from typing import Any
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs, urlencode, urlsplit
 
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import rsa
-from cryptography.hazmat.primitives.hashes import SHA256
-from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.hazmat.primitives.asymmetric.padding import MGF1, OAEP, PKCS1v15
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from cryptography.hazmat.primitives.hashes import SHA1, SHA256, SHA512
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from lxml import etree
 from signxml import methods
 from signxml.signer import XMLSigner
@@ -32,6 +36,8 @@ METADATA = """<EntityDescriptor xmlns="urn:oasis:names:tc:SAML:2.0:metadata" ent
 <IDPSSODescriptor protocolSupportEnumeration="urn:oasis:names:tc:SAML:2.0:protocol">
 <KeyDescriptor use="signing"><KeyInfo xmlns="http://www.w3.org/2000/09/xmldsig#"><X509Data>
 <X509Certificate>{certificate}</X509Certificate></X509Data></KeyInfo></KeyDescriptor>
+<SingleLogoutService Binding="urn:oasis:names:tc:SAML:2.0:bindings:HTTP-Redirect"
+ Location="https://idp.example.lu/slo"/>
 <SingleSignOnService Binding="urn:oasis:names:tc:SAML:2.0:bindings:HTTP-Redirect"
  Location="https://idp.example.lu/sso"/>
 </IDPSSODescriptor></EntityDescriptor>"""
@@ -54,6 +60,10 @@ RESPONSE = """<samlp:Response xmlns:samlp="urn:oasis:names:tc:SAML:2.0:protocol"
 </saml:AuthnStatement>
 <saml:AttributeStatement>{attributes}</saml:AttributeStatement>
 </saml:Assertion></samlp:Response>"""
+LOGOUT = """<samlp:LogoutRequest xmlns:samlp="urn:oasis:names:tc:SAML:2.0:protocol"
+ xmlns:saml="urn:oasis:names:tc:SAML:2.0:assertion" ID="{id}" Version="2.0" IssueInstant="{now}"
+ Destination="{address}"><saml:Issuer>{issuer}</saml:Issuer><saml:NameID>{subject}</saml:NameID>
+{sessions}</samlp:LogoutRequest>"""
 _VALUE = "<saml:AttributeValue>{}</saml:AttributeValue>"
 _ATTRIBUTE = """<saml:Attribute Name="{name}">{values}</saml:Attribute>"""
 
@@ -64,6 +74,14 @@ class Signer:
 
     key: rsa.RSAPrivateKey
     certificate: x509.Certificate
+
+    def write(self, path: Path) -> Path:
+        """The private key and the certificate in one file."""
+        form = PrivateFormat.PKCS8
+        key = self.key.private_bytes(Encoding.PEM, form, NoEncryption())
+        path.write_bytes(key + self.certificate.public_bytes(Encoding.PEM))
+        path.chmod(0o600)
+        return path
 
     @property
     def base64(self) -> str:
@@ -100,6 +118,7 @@ class SamlLiar:
     after: Callable[[Any], Any] = lambda root: None
     algorithms: dict[str, str] = field(default_factory=dict)
     assertions: int = 0
+    logouts: int = 0
 
     def visit(self, address: str) -> str:
         """The form that the browser of somebody who signs in at ``address`` sends back."""
@@ -160,6 +179,74 @@ class SamlLiar:
             reference_uri=assertion.get("ID"),
             id_attribute="ID",
         )
+
+    def logout(
+        self, address: str, subject: str, *sessions: str, relay: str = "", **values: str
+    ) -> str:
+        """The query with which a browser comes to ``address`` once ``subject`` signed out here."""
+        self.logouts += 1
+        words = {
+            "id": f"_l{self.logouts}",
+            "now": _time(self.clock()),
+            "address": address,
+            "issuer": ISSUER,
+            "subject": subject,
+            "sessions": "".join(
+                f"<samlp:SessionIndex>{one}</samlp:SessionIndex>" for one in sessions
+            ),
+            **values,
+        }
+        root = etree.fromstring(LOGOUT.format(**words))
+        self.change(root)
+        packing = zlib.compressobj(9, zlib.DEFLATED, -15)
+        packed = packing.compress(etree.tostring(root)) + packing.flush()
+        query = {"SAMLRequest": base64.b64encode(packed).decode()}
+        query |= {"RelayState": relay} if relay else {}
+        return self.signed_query(urlencode(query | {"SigAlg": RSA_SHA256}))
+
+    def signed_query(self, query: str) -> str:
+        signature = self.signer.key.sign(query.encode(), PKCS1v15(), SHA256())
+        return f"{query}&{urlencode({'Signature': base64.b64encode(signature).decode()})}"
+
+
+ENC, ENC11 = "http://www.w3.org/2001/04/xmlenc#", "http://www.w3.org/2009/xmlenc11#"
+DSIG = "http://www.w3.org/2000/09/xmldsig#"
+RSA_SHA256 = "http://www.w3.org/2001/04/xmldsig-more#rsa-sha256"
+
+
+def encrypted(
+    content: bytes,
+    to: Signer,
+    *,
+    cipher: str = f"{ENC11}aes256-gcm",
+    wrapping: str = f"{ENC}rsa-oaep-mgf1p",
+    mask: str = "",
+    digest: str = "",
+    spoil: Callable[[bytes], bytes] = lambda raw: raw,
+) -> Any:
+    """An EncryptedAssertion that holds ``content``, for whoever has the key of ``to``."""
+    bits = int(cipher.rpartition("aes")[2][:3]) if "aes" in cipher else 192
+    key, nonce = os.urandom(bits // 8), os.urandom(12)
+    sealed = spoil(nonce + AESGCM(key).encrypt(nonce, content, None))
+    named = {"": SHA1, "sha1": SHA1, "sha256": SHA256, "sha512": SHA512}
+    masked, digested = named[mask.rpartition("mgf1")[2]], named[digest.rpartition("#")[2]]
+    padding = OAEP(MGF1(masked()), digested(), None)
+    raw = to.certificate.public_key().encrypt(key, padding)  # type: ignore[union-attr]
+    assertion = etree.Element(f"{{{NAMES['saml']}}}EncryptedAssertion", nsmap=NAMES)
+    data = etree.SubElement(assertion, f"{{{ENC}}}EncryptedData", Type=f"{ENC}Element")
+    etree.SubElement(data, f"{{{ENC}}}EncryptionMethod", Algorithm=cipher)
+    holder = etree.SubElement(data, f"{{{DSIG}}}KeyInfo")
+    carrier = etree.SubElement(holder, f"{{{ENC}}}EncryptedKey")
+    method = etree.SubElement(carrier, f"{{{ENC}}}EncryptionMethod", Algorithm=wrapping)
+    if mask:
+        etree.SubElement(method, f"{{{ENC11}}}MGF", Algorithm=mask)
+    if digest:
+        etree.SubElement(method, f"{{{DSIG}}}DigestMethod", Algorithm=digest)
+    for where, value in ((carrier, raw), (data, sealed)):
+        inside = etree.SubElement(where, f"{{{ENC}}}CipherData")
+        text = base64.b64encode(value).decode()
+        etree.SubElement(inside, f"{{{ENC}}}CipherValue").text = text
+    return assertion
 
 
 def metadata(signer: Signer, issuer: str = ISSUER) -> str:

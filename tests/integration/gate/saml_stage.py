@@ -18,6 +18,7 @@ from casemate.gate.sign_in import Begun, Finished
 from casemate.store.tables import sessions, sign_ins, used_tokens
 
 BASE = "https://casemate.example"
+OVER = f"{BASE}/sign-in/with/state/over"
 ANSWER = f"{BASE}/sign-in/with/state/answer"
 US = f"{BASE}/sign-in/with/state/metadata"
 PROVIDER = """
@@ -43,7 +44,7 @@ class Stage:
 
     def reset(self) -> None:
         honest = SamlLiar(self.world.watch, a_signer("idp"), copy.deepcopy(HONEST))
-        honest.assertions = self.liar.assertions
+        honest.assertions, honest.logouts = self.liar.assertions, self.liar.logouts
         vars(self.liar).clear()
         vars(self.liar).update(vars(honest))
         self.world.watch.moment = Watch().moment
@@ -64,14 +65,20 @@ class Stage:
         begun = self.begin()
         return self.back(self.answer(self.liar.visit(begun.address)), begun.browser)
 
+    def end(self, query: str) -> str:
+        return asyncio.run(self.saml.end("state", BASE, query))
+
     def caller(self, done: Finished) -> Any:
         return self.world.gate.sessions.caller(done.session)
 
 
 @contextmanager
-def a_stage(folder: Path) -> Iterator[Stage]:
+def a_stage(folder: Path, more: str = "") -> Iterator[Stage]:
+    """``more``: other lines about the provider, which may name our key ``own.pem``."""
     (folder / "state-idp.xml").write_text(metadata(a_signer("idp")))
-    (folder / "providers.toml").write_text(PROVIDER)
+    (folder / "providers.toml").write_text(PROVIDER + more)
+    a_signer("own").write(folder / "own.pem")
+    a_signer("old").write(folder / "old.pem")
     with a_world(folder, identity_providers=str(folder / "providers.toml")) as world:
         yield Stage(world, SamlLiar(world.watch, a_signer("idp")))
 

@@ -9,6 +9,8 @@ import sqlalchemy as sa
 from gate_builders import PASSWORD, World
 
 from casemate.errors import Refused, Unauthenticated
+from casemate.gate.attempts import account
+from casemate.gate.session import SecondStep
 from casemate.store.tables import attempts, links, sessions
 
 
@@ -88,6 +90,50 @@ def test_a_session_ends_by_time_and_by_signing_out(world: World) -> None:
     world.watch.pass_by(hours=12)
     with pytest.raises(Unauthenticated):
         world.gate.sessions.caller(second)
+
+
+def test_a_session_that_nobody_uses_ends(world: World) -> None:
+    with_password(world)
+    used, idle = (world.gate.sessions.sign_in("Bob", PASSWORD) for _ in range(2))
+    for _ in range(3):
+        world.watch.pass_by(minutes=29)
+        assert world.gate.sessions.caller(used)
+    with pytest.raises(Unauthenticated, match="no longer"):
+        world.gate.sessions.caller(idle)
+    world.watch.pass_by(minutes=60)
+    with pytest.raises(Unauthenticated, match="no longer"):
+        world.gate.sessions.caller(used)
+
+
+def test_using_a_session_changes_no_right(world: World) -> None:
+    """Otherwise everybody's admission would be read anew each minute."""
+    with_password(world)
+    session = world.gate.sessions.sign_in("Bob", PASSWORD)
+    before = world.database.rights_changes()
+    world.watch.pass_by(minutes=1)
+    world.gate.sessions.caller(session)
+    assert world.database.rights_changes() == before
+
+
+def test_a_session_knows_whether_it_was_opened_with_two_factors(world: World) -> None:
+    with_password(world)
+    plain = world.gate.sessions.caller(world.gate.sessions.sign_in("Bob", PASSWORD))
+    assert (plain.strength.second_factor, plain.strength.level) == (False, 0)
+    made = world.gate.second_factors.enrol(world.caller("Bob"), "Bob")
+    with pytest.raises(SecondStep) as step:
+        world.gate.sessions.sign_in("Bob", PASSWORD)
+    session = world.gate.sessions.complete(step.value.ticket, made.recovery_codes[0])
+    assert world.gate.sessions.caller(session).strength.second_factor
+
+
+@pytest.mark.parametrize("other", ["BOB", "ｂｏｂ", "Böb", "Bo\u0301b", " bob  ", "𝐛𝐨𝐛"])
+def test_spellings_that_a_directory_takes_for_one_name_are_guessed_at_as_one(other: str) -> None:
+    assert account(other) == account("bob")
+
+
+def test_other_names_are_counted_for_themselves() -> None:
+    names = ("bob", "bo b", "rob", "bobo", "b0b", "")
+    assert len({account(name) for name in names}) == len(names)
 
 
 def test_a_password_signs_in_and_a_new_one_ends_old_sessions(world: World) -> None:

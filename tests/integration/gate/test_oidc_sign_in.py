@@ -178,6 +178,12 @@ def test_a_level_of_assurance_is_asked_for_needed_and_kept(tmp_path: Path) -> No
         assert stage.world.ledger.entries[-1]["assurance"] == "high"
 
 
+def test_two_factors_are_known_by_what_the_provider_signed(stage: Stage) -> None:
+    for methods, both in ((["pwd", "otp", "mfa"], True), (["pwd"], False), ("mfa", False)):
+        stage.liar.claims["amr"] = methods
+        assert stage.caller(stage.sign_in()).strength.second_factor is both
+
+
 def test_assurance_is_not_taken_from_what_was_not_signed(tmp_path: Path) -> None:
     more = 'userinfo = true\nassurance = { minimum = "high" }'
     with a_stage(tmp_path, more) as stage:

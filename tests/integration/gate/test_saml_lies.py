@@ -103,6 +103,7 @@ LIES: dict[str, tuple[Callable[[Any], None], str]] = {
     ),
     "signed in tomorrow": (_set(STATEMENT, "AuthnInstant", _at(seconds=61)), "AuthnInstant"),
     "signed in last week": (_set(STATEMENT, "AuthnInstant", _at(days=-7)), "AuthnInstant"),
+    "over already": (_set(STATEMENT, "SessionNotOnOrAfter", _at()), "SessionNotOnOrAfter"),
     "nobody signed in": (_drop(STATEMENT), "AuthnStatement"),
     "a name for once": (
         _set(".//saml:NameID", "Format", "urn:oasis:names:tc:SAML:2.0:nameid-format:transient"),
@@ -197,7 +198,7 @@ def test_weak_algorithms_are_not_taken(stage: Stage) -> None:
 # Signature wrapping (Somorovsky and others, "On Breaking SAML", USENIX Security 2012)
 
 
-def _evil(signed: Any) -> Any:
+def evil(signed: Any) -> Any:
     """A copy of a signed assertion that says more, without a signature."""
     made = copy.deepcopy(signed)
     made.remove(made.find("{http://www.w3.org/2000/09/xmldsig#}Signature"))
@@ -246,19 +247,18 @@ def _inside(root: Any, signed: Any, evil: Any) -> None:
     one(signed, "saml:Subject").append(evil)
 
 
-@pytest.mark.parametrize(
-    "wrap",
-    [
-        _before, _behind, _evil_around, _evil_with_its_signature, _same_name, _in_extensions,
-        _inside,
-    ],
-)  # fmt: skip
+WRAPPINGS = [
+    _before, _behind, _evil_around, _evil_with_its_signature, _same_name, _in_extensions, _inside,
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("wrap", WRAPPINGS)
 def test_a_signature_that_is_wrapped_lends_nothing(
     stage: Stage, wrap: Callable[[Any, Any, Any], None]
 ) -> None:
     def after(root: Any) -> None:
         signed = one(root, "saml:Assertion")
-        wrap(root, signed, _evil(signed))
+        wrap(root, signed, evil(signed))
 
     stage.liar.after = after
     with pytest.raises(Untrusted):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -44,6 +45,19 @@ def test_the_first_sign_in_makes_the_principal(stage: Stage) -> None:
     )
     stage.liar.attributes["uid"] = ["Claire Married"]
     assert stage.caller(stage.sign_in()).principal.id == who.id
+
+
+def test_a_session_ends_no_later_than_the_provider_says(stage: Stage) -> None:
+    end = (stage.world.watch.moment + timedelta(minutes=10)).strftime("%Y-%m-%dT%H:%M:%SZ")
+    stage.liar.change = lambda root: one(root, ".//saml:AuthnStatement").set(
+        "SessionNotOnOrAfter", end
+    )
+    done = stage.sign_in()
+    stage.world.watch.pass_by(minutes=9)
+    assert stage.caller(done)
+    stage.world.watch.pass_by(minutes=1)
+    with pytest.raises(Unauthenticated):
+        stage.caller(done)
 
 
 def test_rights_follow_and_their_absence_ends_what_is_open(stage: Stage) -> None:

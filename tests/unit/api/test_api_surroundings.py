@@ -116,6 +116,17 @@ def test_security_headers_are_on_every_response(client):
     assert client.get("/v1/models").headers["cache-control"] == "no-store"
 
 
+@pytest.mark.parametrize(
+    ("address", "said"),
+    [("https://casemate.lu", "max-age=31536000; includeSubDomains"), ("http://casemate.lu", None)],
+)
+def test_browsers_are_told_to_come_over_tls_alone_where_there_is_tls(address, said):
+    settings = replaced(Settings(), public_url=address)
+    client = TestClient(an_application(FakeInstallation(settings)))
+    for path in ("/healthz", "/v1/models", "/nowhere"):
+        assert client.get(path).headers.get("strict-transport-security") == said
+
+
 def test_no_address_reads_more_than_the_largest_document():
     installation = FakeInstallation(replaced(Settings(), upload_mebibytes=1))
 

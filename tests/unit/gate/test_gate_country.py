@@ -35,6 +35,14 @@ def test_duties_carry_article_and_first_day() -> None:
     assert duties["50"] == datetime.date(2026, 8, 2)
 
 
+def test_a_duty_whose_day_was_moved_says_what_moved_it() -> None:
+    moved = {duty.article: duty for duty in Country.load("lu").duties if duty.basis}
+    assert {"26(1)", "26(2)", "26(5)", "26(6)", "26(11)", "27"} == set(moved)
+    for duty in moved.values():
+        assert duty.since == datetime.date(2027, 12, 2)
+        assert "2026/1744" in duty.basis
+
+
 @pytest.mark.parametrize("id", ["xx", "../lu", "LU", "", "lu/../lu"])
 def test_a_pack_that_does_not_exist_is_refused(id: str) -> None:
     with pytest.raises(Invalid, match="country pack"):

@@ -5,11 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
+import msgspec
 import pytest
 from starlette.applications import Starlette
 from starlette.testclient import TestClient
 
-from casemate.errors import CasemateError
+from casemate.errors import CasemateError, Unauthenticated
 from casemate.installation import Installation
 from casemate.web import errors, routes
 
@@ -61,6 +62,41 @@ def test_the_session_cookie_is_secure_over_tls(house: Installation) -> None:
     ) as client:
         answer = client.post(f"/sign-in/{token}", headers=SAME)
     assert "; secure" in answer.headers["set-cookie"].lower()
+
+
+def test_over_tls_cookies_have_names_that_no_other_host_can_set(
+    house: Installation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    public = msgspec.structs.replace(house.settings, public_url="https://casemate.lu")
+    monkeypatch.setattr(house, "settings", public)
+    token = house.gate.sessions.link_for(house.gate.owner().principal)
+    app = Starlette(routes=routes(house))
+    with TestClient(app, base_url="https://casemate.lu", follow_redirects=False) as client:
+        set_ = client.post(f"/sign-in/{token}", headers=SAME).headers["set-cookie"]
+        assert re.match("__Host-casemate_session=[^;]+; ", set_)
+        assert ("Secure" in set_, "Path=/;" in set_, "Domain" in set_) == (True, True, False)
+        assert client.get("/runs").status_code == 200
+        value = client.cookies["__Host-casemate_session"]
+        client.cookies.clear()
+        client.cookies.set("casemate_session", value)  # as a neighbour could set it
+        assert client.get("/runs").status_code == 303
+
+
+def test_who_signs_in_again_ends_the_session_of_before(
+    house: Installation, member: TestClient
+) -> None:
+    before = member.cookies["casemate_session"]
+    token = house.gate.sessions.link_for(house.gate.owner().principal)
+    assert member.post(f"/sign-in/{token}", headers=SAME).status_code == 303
+    assert member.cookies["casemate_session"] != before
+    with pytest.raises(Unauthenticated):
+        house.gate.sessions.caller(before)
+
+
+def test_signing_out_clears_what_the_browser_kept(member: TestClient) -> None:
+    answer = member.post("/sign-out", headers=SAME)
+    assert answer.headers["clear-site-data"] == '"cache", "storage"'
+    assert "casemate_session" not in member.cookies
 
 
 @pytest.mark.parametrize("path", ["/", "/runs", "/documents", "/runs/x/receipt", "/documents/x"])

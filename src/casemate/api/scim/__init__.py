@@ -24,7 +24,7 @@ def _later(module: str, name: str) -> Act:
 
     async def act(face: Face, request: Request) -> ASGIApp:
         loaded = await asyncio.to_thread(importlib.import_module, f"{__name__}.{module}")
-        found: Act = getattr(loaded, name)
+        found: Act = getattr(getattr(loaded, "ENDPOINT", loaded), name)
         return await found(face, request)
 
     return act

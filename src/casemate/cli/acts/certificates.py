@@ -44,6 +44,21 @@ async def certificate_list(
         }
 
 
+@act("certificate.lists")
+async def certificate_lists(
+    installation: Installation, caller: Caller, arguments: Mapping[str, Any]
+) -> AsyncIterator[Item]:
+    """Yield the revocation lists that are read."""
+    for one in installation.gate.certificates.lists(caller):
+        yield {
+            "issuer": one.issuer,
+            "since": one.since,
+            "until": one.until,
+            "revoked": one.revoked,
+            "usable": one.usable,
+        }
+
+
 @act("certificate.unbind")
 async def certificate_unbind(
     installation: Installation, caller: Caller, arguments: Mapping[str, Any]

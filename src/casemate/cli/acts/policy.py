@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from casemate.cli.acts import Item, act
+from casemate.gate.caller import Strength
 from casemate.gate.expectation import differences, expectations
 from casemate.gate.policy import PolicySet
 from casemate.gate.whatif import what_if
@@ -45,6 +46,11 @@ async def policy_explain(
         label=policy.parse(label) if label else None,
         roles=tuple(arguments.get("roles") or ()),
         clearance=policy.parse(clearance) if clearance else None,
+        strength=Strength(
+            arguments.get("via") or "session",
+            arguments.get("assurance"),
+            bool(arguments.get("second_factor")),
+        ),
     )
     yield {
         "allowed": found.allowed,

@@ -29,6 +29,7 @@ async def provider_list(
             "issuer": one.issuer,
             "back": redirect(base, one.name),
             "logout": f"{base}/api/providers/{one.name}/logout",
+            **({} if one.key is None else {"keys": f"{base}/sign-in/with/{one.name}/keys"}),
         }
     for other in installation.gate.saml.providers.values():
         yield {

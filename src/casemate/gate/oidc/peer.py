@@ -13,16 +13,19 @@ import contextlib
 import ssl
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 from urllib.parse import quote_plus
 
 import msgspec
+from msgspec import Meta
 
 from casemate.errors import Invalid, Refused, Unavailable
 from casemate.gate.connection import Ways, session
+from casemate.gate.oidc.client_key import TYPE
 from casemate.gate.oidc.provider import Provider, check_endpoint
 from casemate.gate.oidc.signed import Key, Token, UnknownKey
 from casemate.gate.sign_in_refusal import Untrusted
+from casemate.gate.token import Random, secret
 
 if TYPE_CHECKING:
     from casemate.gate.perimeter import Route
@@ -47,6 +50,8 @@ class Description:
     userinfo: str | None
     end_session: str | None
     names_itself: bool  # its answers carry "iss": RFC 9207
+    push: str | None  # where it takes ahead what is asked: RFC 9126
+    push_required: bool
 
 
 @dataclass(frozen=True)
@@ -61,8 +66,13 @@ class Peer:
     """One provider. ``route`` as in ``Perimeter.route``; ``now`` in seconds."""
 
     def __init__(
-        self, provider: Provider, route: Callable[[str], Route], now: Callable[[], float]
+        self,
+        provider: Provider,
+        route: Callable[[str], Route],
+        now: Callable[[], float],
+        random: Random,
     ) -> None:
+        self._random = random
         self.provider = provider
         self._route = route
         self._now = now
@@ -74,7 +84,7 @@ class Peer:
 
     def anew(self) -> Peer:
         """The same provider, with nothing remembered of it."""
-        return Peer(self.provider, self._route, self._now)
+        return Peer(self.provider, self._route, self._now, self._random)
 
     async def description(self) -> Description:
         """What it says of itself, an hour old at most.
@@ -114,23 +124,52 @@ class Peer:
             "redirect_uri": redirect,
             "code_verifier": verifier,
         }
-        headers = {"Accept": "application/json"}
-        match self.provider.authentication:
-            case "client_secret_basic":
-                pair = f"{quote_plus(self.provider.client_id)}:{quote_plus(self._secret())}"
-                headers["Authorization"] = f"Basic {base64.b64encode(pair.encode()).decode()}"
-            case "client_secret_post":
-                form |= {"client_id": self.provider.client_id, "client_secret": self._secret()}
-            case _:
-                form["client_id"] = self.provider.client_id
-        address = (await self.description()).token
-        status, body = await self._asked("POST", address, headers, form)
+        status, body = await self._told((await self.description()).token, form)
         if status in (400, 401):
             raise Untrusted(f"it does not take the code back ({_error(body)})")
         answer = _decoded(status, body, _Answer)
         if answer.token_type.lower() != "bearer":
             raise Untrusted("it gives a token of another kind")
         return Granted(answer.id_token, answer.access_token)
+
+    async def push(self, query: Mapping[str, str]) -> dict[str, str] | None:
+        """What to send a browser with in place of ``query``, which the provider has taken by now.
+
+        None where it does not take it ahead, or this client cannot prove itself and need not. Then
+        nobody on the way reads or changes what is asked. RFC 9126. Raises Untrusted, Refused,
+        Unavailable.
+        """
+        description = await self.description()
+        known = self.provider.authentication != "none"
+        if description.push is None or not (known or description.push_required):
+            return None
+        status, body = await self._told(description.push, query)
+        if status in (400, 401):
+            raise Untrusted(f"it does not take what is asked ahead ({_error(body)})")
+        pushed = _decoded(200 if status == 201 else status, body, _Pushed)
+        return {"client_id": self.provider.client_id, "request_uri": pushed.request_uri}
+
+    async def _told(self, address: str, form: Mapping[str, str]) -> tuple[int, bytes]:
+        """What it says to a form that this client proves to be its own."""
+        headers, provider = {"Accept": "application/json"}, self.provider
+        own = {"client_id": provider.client_id}
+        match provider.authentication:
+            case "client_secret_basic":
+                pair = f"{quote_plus(provider.client_id)}:{quote_plus(self._secret())}"
+                headers["Authorization"] = f"Basic {base64.b64encode(pair.encode()).decode()}"
+            case "client_secret_post":
+                own["client_secret"] = self._secret()
+            case "private_key_jwt":
+                own |= {"client_assertion_type": TYPE, "client_assertion": self._assertion(address)}
+        sent = dict(form) if "Authorization" in headers else {**form, **own}
+        return await self._asked("POST", address, headers, sent)
+
+    def _assertion(self, address: str) -> str:
+        key, provider = self.provider.key, self.provider
+        if key is None:
+            raise Refused("This provider has no client key.", "Give it one.")
+        audience = provider.issuer if provider.audience == "issuer" else address
+        return key.assertion(provider.client_id, audience, secret(self._random), int(self._now()))
 
     async def userinfo(self, access_token: str | None, subject: str) -> dict[str, Any]:
         """What it says of the person who signed in. Raises Untrusted, Refused, Unavailable."""
@@ -161,6 +200,8 @@ class Peer:
                 _optional(said, "userinfo_endpoint"),
                 _optional(said, "end_session_endpoint"),
                 said.get("authorization_response_iss_parameter_supported") is True,
+                _optional(said, "pushed_authorization_request_endpoint"),
+                said.get("require_pushed_authorization_requests") is True,
             )
         except Invalid as problem:
             raise Untrusted(problem.what) from None
@@ -232,6 +273,10 @@ class Peer:
         if self.provider.secret is None:
             raise Refused("This provider has no client secret.", "Give it one.")
         return self.provider.secret.read()
+
+
+class _Pushed(msgspec.Struct):
+    request_uri: Annotated[str, Meta(min_length=1, max_length=2048)]
 
 
 class _Answer(msgspec.Struct):

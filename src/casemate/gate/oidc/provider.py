@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 from casemate.errors import CasemateError, Invalid
 from casemate.gate.address import Address
 from casemate.gate.entitlement import Entitlements
+from casemate.gate.oidc.client_key import ClientKey
 from casemate.gate.oidc.secret import Secret
 
 ALGORITHMS = (
@@ -25,23 +26,34 @@ ALGORITHMS = (
 )
 """Signatures that can be allowed: none without a key, none with a key that both sides share."""
 
+METHODS = ("client_secret_basic", "client_secret_post", "private_key_jwt", "none")
+AUDIENCES = ("issuer", "endpoint")
+
 
 @dataclass(frozen=True)
 class Provider:
-    """One provider, checked. ``authentication``: how the client proves itself to it."""
+    """One provider, checked.
+
+    authentication: one of ``METHODS``, how the client proves itself to it. audience: whom an
+    assertion of the client's key is for, the "issuer" or the "endpoint" that is asked.
+    front_channel: whether browsers may bring the word that a session is over.
+    """
 
     name: str
     title: str
     issuer: str
     client_id: str
     secret: Secret | None
-    authentication: str  # client_secret_basic | client_secret_post | none
+    key: ClientKey | None
+    authentication: str
+    audience: str
     scopes: tuple[str, ...]
     algorithms: frozenset[str]
     other_audiences: frozenset[str]
     skew: int  # seconds that its clock may differ from ours
     userinfo: bool
     single_logout: bool  # signing out here signs out there
+    front_channel: bool
     authority: Path | None  # PEM file of who may certify its server; None: the system's
     entitlements: Entitlements
 

@@ -64,7 +64,7 @@ class SignIns:
         self._pending = Pending(database, acts)
         # What is sent holds nothing that this installation keeps: it may go where anything may.
         self._peers = {
-            name: Peer(provider, lambda url: perimeter.route(url, label), self._seconds)
+            name: Peer(provider, lambda url: perimeter.route(url, label), self._seconds, random)
             for name, provider in providers.items()
         }
 
@@ -93,6 +93,10 @@ class SignIns:
         }
         if provider.entitlements.acr_values:
             query["acr_values"] = " ".join(provider.entitlements.acr_values)
+        try:
+            query = await peer.push(query) or query
+        except CasemateError as problem:
+            raise self._noted(name, problem) from None
         return Begun(_with(description.authorization, query), browser)
 
     async def finish(
@@ -150,6 +154,32 @@ class SignIns:
         except CasemateError as problem:
             raise self._noted(name, problem) from None
 
+    async def end_by_browser(self, name: str, issuer: str, session: str) -> int:
+        """End the sessions that a browser says are over there; how many there were.
+
+        OpenID Connect Front-Channel Logout 1.0. Nothing is signed: who knows the provider's name of
+        a session can end it and no more. So a provider has to be declared for it. Raises NotFound.
+        """
+        provider = self._peer(name).provider
+        if not provider.front_channel or issuer != provider.issuer or not session:
+            raise NotFound("There is nothing to end here.", "Sign out where you signed in.")
+
+        def end() -> int:
+            with self._database.write() as connection:
+                return self._federation.end(connection, name, issuer, None, session)
+
+        return await asyncio.to_thread(end)
+
+    def keys(self, name: str) -> dict[str, Any]:
+        """The public half of the key that this client proves itself with there: a JWK set.
+
+        Raises NotFound if it has none, Unavailable if it cannot be read.
+        """
+        provider = self._peer(name).provider
+        if provider.key is None:
+            raise NotFound("There is no key for that sign-in service.", "It has a client secret.")
+        return {"keys": [provider.key.published()]}
+
     async def farewell(self, name: str, base: str, id_token: str | None) -> str | None:
         """Where to send a browser that signed out here, to sign out at its provider as well.
 
@@ -177,6 +207,8 @@ class SignIns:
         await peer.published()
         if peer.provider.secret is not None:
             await asyncio.to_thread(peer.provider.secret.read)
+        if peer.provider.key is not None:
+            await asyncio.to_thread(peer.provider.key.published)
         return description
 
     def _peer(self, name: str) -> Peer:
@@ -204,6 +236,7 @@ class SignIns:
                 given.clearance,
                 given.assurance,
                 session if isinstance(session, str) else None,
+                second_factor=_two_factors(claims.get("amr")),
             )
             return self._federation.sign_in(said)
         except Unentitled:
@@ -251,6 +284,11 @@ def _cancelled(error: str) -> Cancelled:
         "login_required": "The sign-in service asks to sign in there first.",
     }
     return Cancelled(known.get(error, "The sign-in service did not sign anybody in."))
+
+
+def _two_factors(methods: object) -> bool:
+    """Whether the provider says that more than one factor was used: RFC 8176, ``amr`` "mfa"."""
+    return isinstance(methods, list) and "mfa" in methods
 
 
 def _derived(what: str, browser: str, state: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from casemate.gate.sign_in_refusal import Untrusted
@@ -13,12 +14,16 @@ ASSERTION = "{urn:oasis:names:tc:SAML:2.0:assertion}"
 PROTOCOL = "{urn:oasis:names:tc:SAML:2.0:protocol}"
 METADATA = "{urn:oasis:names:tc:SAML:2.0:metadata}"
 SIGNATURE = "{http://www.w3.org/2000/09/xmldsig#}"
+ENCRYPTION = "{http://www.w3.org/2001/04/xmlenc#}"
+ENCRYPTION11 = "{http://www.w3.org/2009/xmlenc11#}"
 BEARER = "urn:oasis:names:tc:SAML:2.0:cm:bearer"
 POST = "urn:oasis:names:tc:SAML:2.0:bindings:HTTP-POST"
 REDIRECT = "urn:oasis:names:tc:SAML:2.0:bindings:HTTP-Redirect"
 SUCCESS = "urn:oasis:names:tc:SAML:2.0:status:Success"
 TRANSIENT = "urn:oasis:names:tc:SAML:2.0:nameid-format:transient"
 PERSISTENT = "urn:oasis:names:tc:SAML:2.0:nameid-format:persistent"
+
+TWO_FACTORS = "https://refeds.org/profile/mfa"  # REFEDS MFA Profile 1.2
 
 
 def read(content: bytes) -> _Element:
@@ -43,6 +48,19 @@ def only(element: _Element, path: str, what: str) -> _Element:
     if len(found) != 1:
         raise Untrusted(f"it has not exactly one {what}")
     return found[0]
+
+
+def time_of(element: _Element, name: str) -> datetime | None:
+    """The moment in an attribute; None without one. Raises Untrusted if it is none."""
+    text = element.get(name)
+    if text is None:
+        return None
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        raise Untrusted(f"it does not say when ({name})") from None
+    # SAML 2.0 Core 1.3.3: times are UTC, written with Z or without a zone.
+    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment
 
 
 def text_of(element: _Element | None) -> str:

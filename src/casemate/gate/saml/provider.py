@@ -6,6 +6,8 @@
     name = "state"
     title = "State identity"
     metadata = "state-idp.xml"     # the provider's own description: who it is, where, which keys
+    keys = ["casemate-saml.pem"]   # our own, to sign requests and read encrypted answers; or none
+    encrypted_only = true          # take no answer that is not encrypted; left out: take both
     person = "urn:oid:0.9.2342.19200300.100.1.1"
     tenant, roles, clearance, assurance    # as for [[provider]]; a claim is an attribute's name
 """
@@ -28,20 +30,25 @@ if TYPE_CHECKING:
     from lxml.etree import _Element
 
     from casemate.gate.entitlement import Entitlements
+    from casemate.gate.saml.own_key import OwnKey
 
 
 @dataclass(frozen=True)
 class SamlProvider:
     """One provider, checked. ``keys``: certificates that hold the keys it signs with.
 
-    subject: attribute that names the person for good; empty: the NameID.
+    logout: where to answer when it ends a session. subject: attribute that names the person for
+    good; empty: the NameID. own: our keys, the first signs.
     """
 
     name: str
     title: str
     issuer: str
     address: str  # where browsers are sent, HTTP-Redirect binding
+    logout: str | None
     keys: tuple[Certificate, ...]
+    own: tuple[OwnKey, ...]
+    encrypted_only: bool
     subject: str
     skew: int
     entitlements: Entitlements
@@ -53,6 +60,7 @@ class Description:
 
     issuer: str
     address: str
+    logout: str | None
     keys: tuple[Certificate, ...]
 
     @classmethod
@@ -70,14 +78,23 @@ class Description:
         role = root.find(f"{METADATA}IDPSSODescriptor")
         if root.tag != f"{METADATA}EntityDescriptor" or not issuer or role is None:
             raise Invalid("its metadata do not describe one identity provider")
-        places = role.findall(f"{METADATA}SingleSignOnService")
-        found = [one.get("Location") for one in places if one.get("Binding") == REDIRECT]
+        found = [one.get("Location") for one in _redirects(role, "SingleSignOnService")]
+        ends = [
+            one.get("ResponseLocation") or one.get("Location")
+            for one in _redirects(role, "SingleLogoutService")
+        ]
         if not found:
             raise Invalid("its metadata name no address for HTTP-Redirect")
         keys = tuple(_keys(role))
         if not keys:
             raise Invalid("its metadata name no key that it signs with")
-        return cls(issuer, check_endpoint(found[0], "its address"), keys)
+        logout = check_endpoint(ends[0], "its address for logouts") if ends else None
+        return cls(issuer, check_endpoint(found[0], "its address"), logout, keys)
+
+
+def _redirects(role: _Element, service: str) -> list[_Element]:
+    places = role.findall(f"{METADATA}{service}")
+    return [one for one in places if one.get("Binding") == REDIRECT]
 
 
 def _keys(role: _Element) -> list[Certificate]:

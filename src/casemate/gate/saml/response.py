@@ -11,9 +11,10 @@ import base64
 import binascii
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
+from casemate.gate.saml.encryption import decrypted
 from casemate.gate.saml.names import (
     ASSERTION,
     BEARER,
@@ -23,6 +24,7 @@ from casemate.gate.saml.names import (
     only,
     read,
     text_of,
+    time_of,
 )
 from casemate.gate.saml.provider import SamlProvider
 from casemate.gate.sign_in_refusal import Cancelled, Untrusted
@@ -40,7 +42,11 @@ _KNOWN_CONDITIONS = frozenset(
 
 @dataclass(frozen=True)
 class Said:
-    """What an assertion says. ``attributes``: their values by name; ``until``: its last moment."""
+    """What an assertion says. ``attributes``: their values by name; ``until``: its last moment.
+
+    called: the NameID, if it has one: what a logout will call the person. ends: when the session
+    is over at the latest.
+    """
 
     id: str
     subject: str
@@ -48,6 +54,8 @@ class Said:
     context: str | None
     session: str | None
     until: datetime
+    called: str | None
+    ends: datetime | None
 
 
 def request_of(text: str) -> tuple[_Element, str]:
@@ -78,9 +86,7 @@ def check(
     issuer = root.find(f"{ASSERTION}Issuer")
     if issuer is not None and text_of(issuer) != provider.issuer:
         raise Untrusted("another provider issued it (Issuer)")
-    if root.find(f".//{ASSERTION}EncryptedAssertion") is not None:
-        raise Untrusted("its assertion is encrypted, which is not known here")
-    assertion = _signed(only(root, f"{ASSERTION}Assertion", "assertion"), provider)
+    assertion = _signed(_assertion(root, provider), provider)
     if text_of(only(assertion, f"{ASSERTION}Issuer", "Issuer")) != provider.issuer:
         raise Untrusted("another provider issued it (Issuer)")
     skew = timedelta(seconds=provider.skew)
@@ -88,7 +94,7 @@ def check(
     subject = only(assertion, f"{ASSERTION}Subject", "Subject")
     _confirmation(subject, request, address, now, skew)
     statement = only(assertion, f"{ASSERTION}AuthnStatement", "AuthnStatement")
-    signed_in = _time(statement, "AuthnInstant")
+    signed_in = time_of(statement, "AuthnInstant")
     if signed_in is None or not now - _OLDEST <= signed_in <= now + skew:
         raise Untrusted("the person did not sign in there lately (AuthnInstant)")
     context = statement.find(f"{ASSERTION}AuthnContext/{ASSERTION}AuthnContextClassRef")
@@ -100,7 +106,25 @@ def check(
         text_of(context) or None,
         statement.get("SessionIndex"),
         until + skew,
+        text_of(subject.find(f"{ASSERTION}NameID")) or None,
+        _end(statement, now),
     )
+
+
+def _assertion(root: _Element, provider: SamlProvider) -> _Element:
+    """The one assertion of a response, decrypted if it has to be. Raises Untrusted."""
+    hidden = list(root.iter(f"{ASSERTION}EncryptedAssertion"))
+    if not hidden:
+        if provider.encrypted_only:
+            raise Untrusted("its assertion is not encrypted, as was agreed")
+        return only(root, f"{ASSERTION}Assertion", "assertion")
+    if len(hidden) > 1 or hidden[0].getparent() is not root or _has_plain(root):
+        raise Untrusted("it has not exactly one assertion")
+    return decrypted(hidden[0], provider.own)
+
+
+def _has_plain(root: _Element) -> bool:
+    return next(root.iter(f"{ASSERTION}Assertion"), None) is not None
 
 
 def _signed(assertion: _Element, provider: SamlProvider) -> _Element:
@@ -148,7 +172,7 @@ _METHODS = [(kind, bits) for kind in ("RSA", "ECDSA") for bits in (256, 384, 512
 
 def _conditions(assertion: _Element, us: str, now: datetime, skew: timedelta) -> datetime:
     conditions = only(assertion, f"{ASSERTION}Conditions", "Conditions")
-    begins, ends = _time(conditions, "NotBefore"), _time(conditions, "NotOnOrAfter")
+    begins, ends = time_of(conditions, "NotBefore"), time_of(conditions, "NotOnOrAfter")
     if begins is not None and now + skew < begins:
         raise Untrusted("it is not valid yet (NotBefore)")
     if ends is None or now - skew >= ends:
@@ -175,11 +199,19 @@ def _confirmation(
         raise Untrusted("it is for another address (Recipient)")
     if told.get("InResponseTo") != request:
         raise Untrusted("it answers another request (InResponseTo)")
-    ends = _time(told, "NotOnOrAfter")
+    ends = time_of(told, "NotOnOrAfter")
     if ends is None or now - skew >= ends:
         raise Untrusted("it has expired (SubjectConfirmationData)")
     if told.get("NotBefore") is not None:
         raise Untrusted("it names a beginning where none belongs (SubjectConfirmationData)")
+
+
+def _end(statement: _Element, now: datetime) -> datetime | None:
+    """When what the provider has opened is over; Core 2.7.2, Profiles 4.1.4.3."""
+    end = time_of(statement, "SessionNotOnOrAfter")
+    if end is not None and end <= now:
+        raise Untrusted("its session is over already (SessionNotOnOrAfter)")
+    return end
 
 
 def _attributes(assertion: _Element) -> dict[str, list[str]]:
@@ -203,18 +235,6 @@ def _subject(subject: _Element, attributes: Mapping[str, list[str]], provider: S
     if not text_of(name):
         raise Untrusted("it does not say who signed in (NameID)")
     return text_of(name)
-
-
-def _time(element: _Element, name: str) -> datetime | None:
-    text = element.get(name)
-    if text is None:
-        return None
-    try:
-        moment = datetime.fromisoformat(text)
-    except ValueError:
-        raise Untrusted(f"it does not say when ({name})") from None
-    # SAML 2.0 Core 1.3.3: times are UTC, written with Z or without a zone.
-    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment
 
 
 def claims_of(said: Said) -> dict[str, Any]:

@@ -22,9 +22,10 @@ from casemate.errors import CasemateError, NotFound
 from casemate.gate.acts import stamp
 from casemate.gate.federation import Assertion, Federation
 from casemate.gate.pending import Pending
+from casemate.gate.saml import logout as logout_
 from casemate.gate.saml import request as request_
 from casemate.gate.saml import response as response_
-from casemate.gate.saml.names import PERSISTENT
+from casemate.gate.saml.names import PERSISTENT, TWO_FACTORS
 from casemate.gate.saml.provider import SamlProvider
 from casemate.gate.saml.response import Said
 from casemate.gate.sign_in import Begun, Finished
@@ -83,6 +84,7 @@ class SamlSignIns:
             contexts=provider.entitlements.acr_values,
             # Who is known by an attribute may be called anything here.
             name_format="" if provider.subject else PERSISTENT,
+            own=provider.own,
         )
         return Begun(address, browser)
 
@@ -112,8 +114,41 @@ class SamlSignIns:
 
     def description(self, name: str, base: str) -> bytes:
         """Our metadata for the provider ``name``. Raises NotFound."""
-        self._provider(name)
-        return request_.description(base, name)
+        return request_.description(base, name, self._provider(name).own)
+
+    async def end(self, name: str, base: str, query: str) -> str:
+        """End the sessions that a provider says are over; where to send the browser then.
+
+        ``query``: of the address that it sent the browser to, as it stands. Raises NotFound,
+        Untrusted (also for a request that was used before).
+        """
+        provider = self._provider(name)
+        try:
+            return await asyncio.to_thread(self._end, provider, base, query)
+        except CasemateError as problem:
+            raise self._noted(name, problem) from None
+
+    def _end(self, provider: SamlProvider, base: str, query: str) -> str:
+        address, now = request_.logout_address(base, provider.name), self._acts.clock()
+        over = logout_.ended(query, provider, address=address, now=now)
+        with self._database.write() as connection:
+            self._use(connection, provider, over.id, over.until, now)
+            for session in over.sessions or (None,):
+                self._federation.end(
+                    connection, provider.name, provider.issuer, over.called, session
+                )
+        if provider.logout is None:
+            return f"{base}/sign-in"
+        return request_.farewell(
+            provider.logout,
+            id=_id(secret(self._random)),
+            now=self._acts.now(),
+            base=base,
+            name=provider.name,
+            answers=over.id,
+            relay=over.relay,
+            own=provider.own,
+        )
 
     def _answer(self, provider: SamlProvider, base: str, text: str) -> str:
         root, answered = response_.request_of(text)
@@ -161,6 +196,9 @@ class SamlSignIns:
                     given.clearance,
                     given.assurance,
                     said.session,
+                    second_factor=said.context == TWO_FACTORS,
+                    called=said.called,
+                    until=said.ends,
                 )
             )
         except Unentitled:
@@ -169,14 +207,21 @@ class SamlSignIns:
         return Finished(session, after, "")
 
     def _once(self, provider: SamlProvider, said: Said, now: datetime) -> None:
-        used = hashlib.sha256(f"{provider.issuer}\n{said.id}".encode()).hexdigest()
         with self._database.write() as connection:
-            connection.execute(used_tokens.delete().where(used_tokens.c.expires <= stamp(now)))
-            query = sa.select(used_tokens).where(used_tokens.c.token == used)
-            if connection.execute(query).first() is not None:
-                raise Untrusted("it was used before (ID)")
-            until = stamp(said.until + timedelta(seconds=1))
-            connection.execute(used_tokens.insert().values(token=used, expires=until))
+            self._use(connection, provider, said.id, said.until, now)
+
+    @staticmethod
+    def _use(
+        connection: sa.Connection, provider: SamlProvider, id: str, until: datetime, now: datetime
+    ) -> None:
+        """Use up what the provider calls ``id`` and nobody takes after ``until``."""
+        used = hashlib.sha256(f"{provider.issuer}\n{id}".encode()).hexdigest()
+        connection.execute(used_tokens.delete().where(used_tokens.c.expires <= stamp(now)))
+        query = sa.select(used_tokens).where(used_tokens.c.token == used)
+        if connection.execute(query).first() is not None:
+            raise Untrusted("it was used before (ID)")
+        expires = stamp(until + timedelta(seconds=1))
+        connection.execute(used_tokens.insert().values(token=used, expires=expires))
 
     def _provider(self, name: str) -> SamlProvider:
         provider = self.providers.get(name)

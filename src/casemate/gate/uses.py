@@ -1,0 +1,46 @@
+"""Uses: when something that opens the door was used last, to within a minute.
+
+Kept apart from what is used, so that a busy key or session costs a write a minute and no right
+seems to have changed (see ``memory``).
+"""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+import sqlalchemy as sa
+
+from casemate.errors import Unavailable
+
+if TYPE_CHECKING:
+    from casemate.gate.acts import Acts
+    from casemate.store.database import Database
+
+_MOST = 10_000  # that one process remembers
+
+
+class Uses:
+    """Notes uses in ``table``: its one key column, and ``last``."""
+
+    def __init__(self, database: Database, acts: Acts, table: sa.Table) -> None:
+        self._database = database
+        self._acts = acts
+        self._table = table
+        [self._id] = table.primary_key.columns
+        self._noted: dict[str, str] = {}  # id → the minute that was written last, by this process
+
+    def note(self, id: str) -> None:
+        """``id`` is used now."""
+        now = self._acts.now()
+        minute = now[:16]
+        if self._noted.get(id) == minute:
+            return
+        if len(self._noted) > _MOST:
+            self._noted.clear()
+        self._noted[id] = minute
+        with suppress(Unavailable), self._database.write() as connection:
+            # A disk that is full refuses what matters; when something was used is not that.
+            mine, table = self._id == id, self._table
+            if not connection.execute(table.update().where(mine).values(last=now)).rowcount:
+                connection.execute(table.insert().values({self._id.name: id, "last": now}))
