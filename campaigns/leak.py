@@ -26,6 +26,7 @@ import random
 import sys
 import tempfile
 import time
+import traceback
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -100,9 +101,13 @@ async def calls(
 
     async def asking(ask: Asker) -> None:
         while report.calls.total() < count and time.monotonic() < until:
-            if ask.dice.random() < changes:
-                await leak_changes.change(ask)
-            await ask.dice.choice(surfaces)(ask, ask.dice.choice(stage.world.people))
+            try:
+                if ask.dice.random() < changes:
+                    await leak_changes.change(ask)
+                await ask.dice.choice(surfaces)(ask, ask.dice.choice(stage.world.people))
+            except Exception:
+                # One call that broke is a finding, not the end of a long campaign.
+                ask.find(f"BROKEN: {traceback.format_exc()[-1500:]}")
 
     async with asyncio.TaskGroup() as group:
         for _ in range(askers):

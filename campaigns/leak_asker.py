@@ -22,8 +22,10 @@ from casemate.errors import CasemateError
 _RECALLED = frozenset(
     {"runs", "receipts", "explanations", "kept", "batches", "conversations", "responses", "files"}
 )
-# No secret at all stands here, whoever asks.
+# No secret at all stands here, whoever asks; the log names things by ids that say nothing.
 _BARE = frozenset({"ledger", "acts: ledger", "metrics"})
+# Who has somebody forgotten is told by id, without a name, which documents of theirs remain.
+_BY_ID = frozenset({"acts: forget"})
 # But ids of use cases: they name what a run was for, to whoever audits the installation.
 _NAMED = "kx"
 
@@ -166,8 +168,8 @@ class Asker:
                 self.report.seen += 1
             else:
                 self._leak(surface, person, secret, asked)
-        if surface in _BARE:
-            return  # the log names things by ids that say nothing
+        if surface in _BARE or surface in _BY_ID:
+            return
         for id in set(ID.findall(told)) - set(ID.findall(asked)):
             if id in self.world.ids and not self._may(surface, person, id, began):
                 self._leak(surface, person, id, asked)

@@ -22,10 +22,14 @@ async def act(ask: Asker, person: Person) -> None:
     name, arguments = ask.dice.choice(_ACTS), {}
     if ask.dice.random() < 0.6:
         name, arguments = ask.dice.choice(_more(ask, person))
-    surface = "acts: ledger" if name.startswith("ledger.") else "acts"
-    # Auditors may read runs of their tenant: of those the label alone decides, see ``look``.
-    surface = "acts: runs" if name in _READING_RUNS else surface
-    await ask.act(surface, person, name, arguments)
+    await ask.act(_surface(name), person, name, arguments)
+
+
+def _surface(name: str) -> str:
+    if name.startswith(("ledger.", "forget.")):
+        return f"acts: {name.partition('.')[0]}"
+    # Auditors may read runs of their tenant: of those the label alone decides, see ``Asker.look``.
+    return "acts: runs" if name in _READING_RUNS else "acts"
 
 
 def _more(ask: Asker, person: Person) -> list[tuple[str, dict[str, Any]]]:
