@@ -136,8 +136,7 @@ class Runs:
         }
         question = question_content(request) if isinstance(request, Request) else request
         rows, commitments = self._seal(run, subject, "admitted", {"question": question})
-
-        def write(connection: sa.Connection) -> None:
+        with self._database.write() as connection:
             self._keyring.require(connection, subject)
             connection.execute(
                 runs.insert().values(
@@ -152,8 +151,6 @@ class Runs:
                 )
             )
             connection.execute(openings.insert(), rows)
-
-        self._database.write_together(write)
         admitted = self._ledger.record({**head, "kind": "run.admitted", "time": now, **commitments})
         return Opened(run, head, admitted, subject)
 
@@ -166,8 +163,7 @@ class Runs:
     ) -> Recorded:
         """Record how a run ended, with commitments to ``contents``; durable when it returns."""
         rows, commitments = self._seal(opened.id, opened.subject, "finished", contents)
-
-        def keep(connection: sa.Connection) -> None:
+        with self._database.write() as connection:
             # A first attempt to end this run may have left content that no entry commits to.
             connection.execute(
                 sa.delete(openings).where(
@@ -184,8 +180,6 @@ class Runs:
                 .where(runs.c.id == opened.id)
                 .values(admitted=opened.admitted.index, label=str(label))
             )
-
-        self._database.write_together(keep)
         now = self._clock()
         finished = self._ledger.record(
             {
@@ -199,12 +193,12 @@ class Runs:
                 **commitments,
             }
         )
-        end = (
-            sa.update(runs)
-            .where(runs.c.id == opened.id)
-            .values(outcome=outcome, label=str(label), finished=finished.index, ended=now)
-        )
-        self._database.write_together(lambda connection: connection.execute(end))
+        with self._database.write() as connection:
+            connection.execute(
+                sa.update(runs)
+                .where(runs.c.id == opened.id)
+                .values(outcome=outcome, label=str(label), finished=finished.index, ended=now)
+            )
         return finished
 
     def _witnesses(self) -> dict[str, object]:

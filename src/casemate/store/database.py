@@ -9,10 +9,10 @@ from __future__ import annotations
 import contextlib
 import sqlite3
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Generic, Self, TypeVar
+from typing import Any, Self
 
 import sqlalchemy as sa
 from sqlalchemy import event
@@ -24,43 +24,6 @@ from casemate.store.tables import REVISION, RIGHTS_TABLES
 _WAITING = 30_000  # milliseconds that one process waits for another
 _FOLDING = 2_000  # writers wait as long, so it is short
 _KEPT_OPEN = 16  # connections; more are opened as more threads need one, and closed again
-_TOGETHER = 64  # works in one transaction; others read what was before until it ends
-
-T = TypeVar("T")
-
-
-class _Work(Generic[T]):
-    """What somebody wants written, and what came of it."""
-
-    def __init__(self, do: Callable[[sa.Connection], T]) -> None:
-        self.do = do
-        self.done = False
-        self._given: T
-        self._problem: BaseException | None = None
-
-    def attempt(self, connection: sa.Connection) -> None:
-        """Do it within a transaction: whole, or not at all."""
-        savepoint = connection.begin_nested()
-        try:
-            self._given = self.do(connection)
-        except Exception as problem:
-            # Raises if the database has given up the whole transaction, as on a full disk.
-            savepoint.rollback()
-            self._problem = problem
-        else:
-            savepoint.commit()
-
-    def fail(self, problem: BaseException) -> None:
-        """The transaction failed, and this with it."""
-        self._problem = problem
-
-    def outcome(self) -> T:
-        """What it gave. Raises what it raised."""
-        if isinstance(self._problem, DatabaseError):
-            raise _plain(self._problem) from self._problem
-        if self._problem is not None:
-            raise self._problem
-        return self._given
 
 
 class Database:
@@ -69,8 +32,6 @@ class Database:
     def __init__(self, engine: sa.Engine) -> None:
         self._engine = engine
         self._writing = threading.Lock()
-        self._bringing = threading.Lock()
-        self._brought: list[_Work[Any]] = []
         self._counting = threading.Lock()
         self._counter: sqlite3.Connection | None = None
 
@@ -121,38 +82,6 @@ class Database:
                 yield connection
         except DatabaseError as problem:
             raise _plain(problem) from problem
-
-    def write_together(self, work: Callable[[sa.Connection], T]) -> T:
-        """What ``work`` gives, done in one transaction with what others bring meanwhile.
-
-        One sync pays for all, so that a thousand who write at once wait for a few and not for a
-        thousand; nobody waits for more than two groups. What one raises undoes that one alone.
-        ``work`` may run in another's thread. Durable when it returns; raises also like ``read``.
-        """
-        mine = _Work(work)
-        with self._bringing:
-            self._brought.append(mine)
-        with self._writing:
-            while not mine.done:  # or whoever had the turn before took it along
-                self._write_group()
-        return mine.outcome()
-
-    def _write_group(self) -> None:
-        with self._bringing:
-            group, self._brought = self._brought[:_TOGETHER], self._brought[_TOGETHER:]
-        try:
-            with (
-                self._engine.connect().execution_options(casemate_write=True) as connection,
-                connection.begin(),
-            ):
-                for one in group:
-                    one.attempt(connection)
-        except BaseException as problem:
-            for one in group:
-                one.fail(problem)
-        finally:
-            for one in group:
-                one.done = True
 
     def rights_changes(self) -> int:
         """A number that rises with every committed change of what rights depend on.

@@ -2,14 +2,12 @@ from __future__ import annotations
 
 import sqlite3
 import threading
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
 
-from casemate.errors import Invalid, Tampered, Unavailable
+from casemate.errors import Invalid, Tampered
 from casemate.store.database import Database
 from casemate.store.tables import REVISION, RIGHTS_TABLES, metadata, tenants, use_case_versions
 
@@ -106,83 +104,6 @@ def test_writers_wait_for_each_other_and_none_is_lost(database: Database) -> Non
         thread.join()
     with database.read() as connection:
         assert connection.execute(sa.select(sa.func.count()).select_from(tenants)).scalar() == 30
-
-
-def _all_at_once(
-    database: Database, works: list[Callable[[sa.Connection], object]]
-) -> tuple[list[object], int]:
-    """What each of these gave or raised, all brought while another writes; how many commits."""
-    commits: list[None] = []
-
-    def committed(connection: sa.Connection) -> None:
-        commits.append(None)
-
-    def bring(work: Callable[[sa.Connection], object]) -> object:
-        try:
-            return database.write_together(work)
-        except Exception as problem:
-            return problem
-
-    with ThreadPoolExecutor(len(works)) as pool:
-        with database.write():
-            given = [pool.submit(bring, work) for work in works]
-            while len(database._brought) < len(works):
-                pass
-            sa.event.listen(database._engine, "commit", committed)
-        found = [one.result() for one in given]
-    return found, len(commits)
-
-
-def _adding(number: int) -> Callable[[sa.Connection], object]:
-    def write(connection: sa.Connection) -> int:
-        connection.execute(tenants.insert().values(id=f"t{number}", name=f"t{number}"))
-        return number
-
-    return write
-
-
-def test_those_who_write_together_share_a_commit_and_each_gets_its_own(database: Database) -> None:
-    found, commits = _all_at_once(database, [_adding(number) for number in range(40)])
-    assert found == list(range(40))
-    assert commits == 2  # that of the one who wrote before, and one for all
-    with database.read() as connection:
-        assert connection.execute(sa.select(sa.func.count()).select_from(tenants)).scalar() == 40
-
-
-def test_of_those_who_write_together_one_that_fails_leaves_nothing_and_the_others_stand(
-    database: Database,
-) -> None:
-    def half(connection: sa.Connection) -> None:
-        connection.execute(tenants.insert().values(id="half", name="half"))
-        raise Invalid("No.", "Never.")
-
-    def twice(connection: sa.Connection) -> None:
-        for _ in range(2):
-            connection.execute(tenants.insert().values(id="twice", name="twice"))
-
-    found, _ = _all_at_once(database, [_adding(1), half, _adding(2), twice, _adding(3)])
-    assert [found[0], found[2], found[4]] == [1, 2, 3]
-    assert isinstance(found[1], Invalid)
-    assert isinstance(found[3], sa.exc.IntegrityError)
-    with database.read() as connection:
-        ids = set(connection.execute(sa.select(tenants.c.id)).scalars())
-    assert ids == {"t1", "t2", "t3"}
-
-
-def test_a_disk_that_is_full_for_one_of_them_fails_all_and_leaves_nothing(
-    database: Database,
-) -> None:
-    def large(connection: sa.Connection) -> None:
-        connection.exec_driver_sql("PRAGMA max_page_count=1")  # the file cannot grow any further
-        for number in range(2000):
-            connection.execute(tenants.insert().values(id=f"x{number}", name=f"{number:0400}"))
-
-    found, _ = _all_at_once(database, [_adding(1), large, _adding(2)])
-    assert all(isinstance(one, Unavailable) for one in found), found
-    database.close()
-    with database.read() as connection:
-        assert connection.execute(sa.select(sa.func.count()).select_from(tenants)).scalar() == 0
-    assert database.write_together(_adding(4)) == 4
 
 
 @pytest.mark.parametrize(
