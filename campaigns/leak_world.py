@@ -6,20 +6,26 @@ of its own, so that a mistake at the gate is not believed twice.
 
 from __future__ import annotations
 
-import json
 import random
 import re
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from itertools import product
 from typing import Any
+
+from leak_past import EVER, Past
 
 from casemate.gate.caller import Caller
 from casemate.installation import Installation
-from casemate.library.importing import File
-from casemate.models.manifest import Manifest
 
-# A secret is a word that stands nowhere else: a kind, then sixteen letters.
-SECRET = re.compile(r"(?:kw|kn|kt|kc|kp)[g-z]{16}")
+# A secret is a word that stands nowhere else: what it stands in, then sixteen letters. A word of a
+# text, the name of a file, a title, a heading, what a file says of its author, a collection, a
+# purpose or reason, a principal, a use case, what somebody keeps.
+KINDS = ("kw", "kn", "kt", "kh", "ka", "kc", "kp", "ku", "kx", "kf")
+SECRET = re.compile(rf"(?:{'|'.join(KINDS)})[g-z]{{16}}")
+# What things are called that are not to be known of: documents, collections, what is kept.
+ID = re.compile(r"[a-z]{1,6}_[0-9a-f]{20}")
 LEVELS = {
     "lu": {"unclassified": 0, "restricted": 4, "confidential": 5, "secret": 6, "top-secret": 7},
     "internal": {"public": 0, "internal": 1, "confidential": 2, "strictly-confidential": 3},
@@ -92,20 +98,56 @@ EVERYTHING = mark_of(
 )
 
 
-@dataclass
-class Person:
+@dataclass(frozen=True)
+class Standing:
+    """What somebody is at a moment. ``active``: not shut out."""
+
+    roles: frozenset[str]
+    clearance: Mark
+    active: bool = True
+
+
+class Changing:
+    """What is changed by one at a time."""
+
+    changing: bool = False
+
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """While this lasts, nobody else changes it."""
+        self.changing = True
+        try:
+            yield
+        finally:
+            self.changing = False
+
+
+@dataclass(eq=False)
+class Person(Changing):
     id: str
     name: str
     tenant: str
-    roles: frozenset[str]
-    clearance: Mark
+    standing: Past[Standing]
     key: str = ""
     session: str = ""
-    runs: list[str] = field(default_factory=list)
+    bound: dict[str, str] = field(default_factory=dict)  # keys that are good for one use case
+    dead: list[str] = field(default_factory=list)  # keys that were revoked
+    said: set[str] = field(default_factory=set)  # secrets that they wrote themselves
+
+    @property
+    def roles(self) -> frozenset[str]:
+        return self.standing.now.roles
+
+    @property
+    def clearance(self) -> Mark:
+        return self.standing.now.clearance
 
 
-@dataclass(frozen=True)
-class Shelf:
+Readers = frozenset[str] | None  # ids and "role:…"; None is the whole tenant
+
+
+@dataclass(eq=False)
+class Shelf(Changing):
     """A collection. Its name is a secret too."""
 
     id: str
@@ -113,26 +155,41 @@ class Shelf:
     tenant: str
     owner: str  # id
     mark: Mark
-    readers: frozenset[str] | None  # ids and "role:…"
+    readers: Past[Readers]
+    papers: list[Paper] = field(default_factory=list)
 
-    def read_by(self, person: Person, clearance: Mark) -> bool:
-        if person.tenant != self.tenant or not clearance.covers(self.mark):
+    def read_by(self, person: Person, standing: Standing, readers: Readers) -> bool:
+        """The rule of the design, said a second time."""
+        if person.tenant != self.tenant or not standing.active:
+            return False
+        if not standing.clearance.covers(self.mark):
             return False
         if self.owner == person.id:
             return True
-        if "user" not in person.roles:
+        if "user" not in standing.roles:
             return False
-        roles = {f"role:{one}" for one in person.roles}
-        return self.readers is None or bool(self.readers & ({person.id} | roles))
+        roles = {f"role:{one}" for one in standing.roles}
+        return readers is None or bool(readers & ({person.id} | roles))
 
 
 @dataclass(frozen=True)
-class Paper:
+class Mine:
+    """Where somebody keeps what is theirs alone."""
+
+    person: str  # id
+
+
+@dataclass(eq=False)
+class Paper(Changing):
     id: str
     shelf: Shelf
     name: str
     topic: str
     secrets: tuple[str, ...]
+    content: bytes
+
+
+Place = Shelf | Mark | Mine | str  # str: a tenant, all of which may know
 
 
 @dataclass
@@ -140,198 +197,87 @@ class World:
     installation: Installation
     owner: Caller
     people: list[Person] = field(default_factory=list)
+    gone: list[Person] = field(default_factory=list)  # who was shut out
+    services: list[Person] = field(default_factory=list)  # a directory's, one for each tenant
     shelves: list[Shelf] = field(default_factory=list)
     papers: list[Paper] = field(default_factory=list)
     use_cases: dict[str, list[str]] = field(default_factory=dict)  # approved ones, by tenant
-    # Where each secret is: on a shelf, in a tenant, or under a label alone.
-    kept: dict[str, Shelf | str | Mark] = field(default_factory=dict)
+    # Where each secret is.
+    kept: dict[str, Past[tuple[Place, ...]]] = field(default_factory=dict)
+    ids: dict[str, Past[tuple[Place, ...]]] = field(default_factory=dict)
 
-    def may_know(self, person: Person, secret: str) -> bool:
-        """Whether ``person`` may see ``secret`` at this moment."""
-        place = self.kept[secret]
+    def may_know(
+        self, person: Person, secret: str, began: float, *, recalled: bool = False
+    ) -> bool:
+        """Whether a call of ``person`` that began then may have been told ``secret``.
+
+        ``recalled``: it shows what they were told before. Then it is enough that they might read
+        it once, as long as their clearance covers it still.
+        """
+        if recalled and secret in person.said:
+            return True
+        places = self.kept.get(secret) or self.ids[secret]
+        since = EVER if recalled else began
+        return any(
+            self._open(person, place, began, since)
+            for some in places.since(since)
+            for place in some
+        )
+
+    def may_audit(self, person: Person, secret: str, began: float) -> bool:
+        """Whether an auditor may have been told ``secret`` as part of a run of their tenant."""
+        return any(
+            isinstance(place, Shelf)
+            and place.tenant == person.tenant
+            and "auditor" in standing.roles
+            and standing.clearance.covers(place.mark)
+            for standing in person.standing.since(began)
+            for some in (self.kept.get(secret) or self.ids[secret]).since(EVER)
+            for place in some
+        )
+
+    def _open(self, person: Person, place: Place, began: float, since: float) -> bool:
+        clear = list(person.standing.since(began))
         if isinstance(place, str):
-            return person.tenant == place
+            return person.tenant == place and any(one.active for one in clear)
+        if isinstance(place, Mine):
+            return person.id == place.person
         if isinstance(place, Mark):
-            return person.clearance.covers(place)
-        return place.read_by(person, person.clearance)
+            return any(one.clearance.covers(place) for one in clear)
+        return any(one.clearance.covers(place.mark) for one in clear) and any(
+            place.read_by(person, standing, readers)
+            for standing, readers in product(
+                person.standing.since(since), place.readers.since(since)
+            )
+        )
 
     def may_read(self, person: Person, shelf: Shelf) -> bool:
-        return shelf.read_by(person, person.clearance)
+        """Whether they may at this moment."""
+        return shelf.read_by(person, person.standing.now, shelf.readers.now)
+
+    def unclear(self, person: Person, shelf: Shelf, began: float) -> bool:
+        """Whether it changed since then."""
+        return not (person.standing.settled(began) and shelf.readers.settled(began))
 
     def caller(self, person: Person) -> Caller:
         return Caller(self.installation.gate.principals.by_id(person.id), None, "local")
 
+    def home(self, tenant: str) -> list[Person]:
+        """Everybody of a tenant; the first is its chief, the second approves."""
+        return [one for one in self.people if one.tenant == tenant]
 
-@dataclass(frozen=True)
-class Sizes:
-    tenants: int = 50
-    people: int = 500
-    shelves: int = 200
-    papers: int = 20_000
+    def shelves_of(self, tenant: str) -> list[Shelf]:
+        """The collections of a tenant."""
+        return [one for one in self.shelves if one.tenant == tenant]
+
+    def keep(self, secret: str, *places: Place) -> str:
+        """Note where a secret is."""
+        self.kept[secret] = Past(places)
+        return secret
+
+    def label(self, mark: Mark) -> Any:
+        return self.installation.gate.country.policy.parse(mark.text)
 
 
 def a_secret(dice: random.Random, kind: str) -> str:
     return kind + "".join(dice.choices("ghijklmnopqrstuvwxyz", k=16))
-
-
-def build(installation: Installation, sizes: Sizes, dice: random.Random) -> World:
-    """Make the world, through the same doors that people use."""
-    gate = installation.gate
-    world = World(installation, gate.owner())
-    name = world.owner.principal.name
-    gate.principals.change(world.owner, name, clearance=_label(installation, EVERYTHING))
-    for number in range(4):
-        _a_model(world, number, dice)
-    for number in range(sizes.tenants):
-        _a_tenant(world, f"t{number}", number, sizes, dice)
-    for number in range(sizes.shelves):
-        _a_shelf(world, number % sizes.tenants, dice)
-    by_shelf: dict[str, int] = {}
-    for number in range(sizes.papers):
-        shelf = world.shelves[number % len(world.shelves)]
-        by_shelf[shelf.id] = by_shelf.get(shelf.id, 0) + 1
-    for shelf in world.shelves:
-        _papers(world, shelf, by_shelf.get(shelf.id, 0), dice)
-        if dice.random() < 0.3:
-            _a_hold(world, shelf, dice)
-    return world
-
-
-def _label(installation: Installation, mark: Mark) -> Any:
-    return installation.gate.country.policy.parse(mark.text)
-
-
-def _a_tenant(world: World, name: str, number: int, sizes: Sizes, dice: random.Random) -> None:
-    gate = world.installation.gate
-    gate.principals.create_tenant(world.owner, name)
-    share = sizes.people // sizes.tenants
-    for place in range(share):
-        roles, clearance = {"user"}, a_mark(dice, clearance=True)
-        if place < 2:  # the chief, and the second person
-            roles, clearance = {"admin", "auditor", "user"}, EVERYTHING
-        elif place == 2:
-            roles = {"auditor", "user"} if dice.random() < 0.5 else {"auditor"}
-        elif dice.random() < 0.1:
-            roles = {"admin"} if dice.random() < 0.3 else {"admin", "user"}
-        made = gate.principals.create(
-            world.owner,
-            f"{name}-p{place}",
-            roles=roles,
-            clearance=_label(world.installation, clearance),
-            tenant=name,
-        )
-        person = Person(made.id, made.name, name, frozenset(roles), clearance)
-        person.key = gate.keys.create(Caller(made, None, "local"), made.name)[1]
-        person.session = gate.sessions.redeem(gate.sessions.link_for(made))
-        world.people.append(person)
-    chief, second = world.people[-share], world.people[-share + 1]
-    world.use_cases[name] = []
-    ceilings = [EVERYTHING, mark_of("lu", "restricted"), mark_of("lu", "unclassified")]
-    for place, ceiling in enumerate(ceilings):
-        purpose = a_secret(dice, "kp")
-        world.kept[purpose] = name
-        id = f"{name}-use-{place}"
-        gate.use_cases.register(
-            world.caller(chief),
-            id,
-            purpose=f"Looking things up for {purpose}.",
-            legal_basis="Its own tasks.",
-            risk="minimal",
-            models=("quote",),
-            ceiling=_label(world.installation, ceiling),
-            oversight="none",
-            retention_days=400,
-            screening=gate.use_cases.not_prohibited("It is a campaign."),
-        )
-        if place < 2:
-            gate.use_cases.approve(world.caller(second), id)
-            world.use_cases[name].append(id)
-
-
-def _a_shelf(world: World, tenant: int, dice: random.Random) -> None:
-    home = [one for one in world.people if one.tenant == f"t{tenant}"]
-    chief, mark, name = home[0], a_mark(dice), a_secret(dice, "kc")
-    readers: list[str] | None = None
-    if dice.random() < 0.4:
-        readers = [one.name for one in dice.sample(home[2:], min(3, len(home) - 2))]
-        readers += ["role:auditor"] if dice.random() < 0.3 else []
-        readers.append(chief.name)
-    made = world.installation.library.create_collection(
-        world.caller(chief),
-        name,
-        label=mark.text,
-        readers=None if readers is None else tuple(readers),
-    )
-    ids = {one.name: one.id for one in home}
-    known = None if readers is None else frozenset(ids.get(one, one) for one in readers)
-    shelf = Shelf(made.id, name, f"t{tenant}", chief.id, mark, known)
-    world.shelves.append(shelf)
-    world.kept[name] = shelf
-
-
-def _papers(world: World, shelf: Shelf, number: int, dice: random.Random) -> None:
-    """Fill a shelf; every place of a document that can hold text holds a secret."""
-    wanted: dict[str, tuple[str, tuple[str, ...]]] = {}
-
-    def files() -> Iterator[File]:
-        for place in range(number):
-            topic = TOPICS[place % len(TOPICS)]
-            word, name, title = (a_secret(dice, kind) for kind in ("kw", "kn", "kt"))
-            text = (
-                f"# Report {title} on the {topic}\n\n"
-                f"## Part {title}\n\nThe code word of the {topic} is {word}. "
-                f"The {topic} costs {dice.randrange(10, 99)} euros a month.\n"
-            )
-            content = text.encode()
-            wanted[f"{name}.md"] = (topic, (word, name, title))
-            yield File(f"{name}.md", len(content), lambda content=content: content)  # type: ignore[misc]
-
-    chief = next(one for one in world.people if one.id == shelf.owner)
-    for added in world.installation.library.add_all(world.caller(chief), shelf.name, files()):
-        if added.document is None:
-            raise RuntimeError(f"the world cannot be built: {added.problem}")
-        topic, secrets = wanted[added.name]
-        world.papers.append(Paper(added.document, shelf, added.name, topic, secrets))
-        for secret in secrets:
-            world.kept[secret] = shelf
-
-
-def _a_model(world: World, number: int, dice: random.Random) -> None:
-    """A model that was trained on something classified, and whose papers say so."""
-    installation, mark, secret = world.installation, a_mark(dice), a_secret(dice, "kp")
-    host = f"10.1.0.{number + 1}"
-    owner = world.installation.gate.owner()
-    label = _label(installation, EVERYTHING)
-    installation.gate.perimeter.add(
-        owner, name=f"rack{number}", host=host, ports=[8000], jurisdiction="LU", ceiling=label
-    )
-    manifest = Manifest.new(
-        name=f"model-{number}", version="1", engine="remote", architecture="A small one.",
-        licence="Apache-2.0", origin="Made here.", intended_use=f"To know {secret}.",
-        limits="Many.", label=mark.text, address=f"http://{host}:8000/v1", upstream="m",
-        made_from={f"Letters about {secret}": mark.text},
-    )  # fmt: skip
-    installation.models.propose(owner, manifest)
-    world.kept[secret] = mark
-
-
-def _a_hold(world: World, shelf: Shelf, dice: random.Random) -> None:
-    """A legal hold on a collection, whose reason tells something of what is in it."""
-    reason = a_secret(dice, "kp")
-    chief = next(one for one in world.people if one.id == shelf.owner)
-    world.installation.holds.place(
-        world.caller(chief), "collection", shelf.name, f"About {reason}.", "open"
-    )
-    world.kept[reason] = shelf
-
-
-def described(world: World) -> str:
-    return json.dumps(
-        {
-            "tenants": len(world.use_cases),
-            "people": len(world.people),
-            "collections": len(world.shelves),
-            "documents": len(world.papers),
-            "secrets": len(world.kept),
-        }
-    )

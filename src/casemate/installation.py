@@ -78,11 +78,13 @@ if TYPE_CHECKING:
     from casemate.gate.capacity import Capacity
     from casemate.gate.label import Label
     from casemate.gate.watch import Watch
+    from casemate.library.parse import Extracted
     from casemate.models.manifest import Manifest
 
 _KEY_FILE = "ledger.key"
 # Tokens that a run is expected to read of passages, and to write where nothing is asked.
 _PASSAGES, _USUAL_ANSWER = 1024, 512
+_READINGS, _READINGS_WAITING = 2, 32
 
 
 class Installation:
@@ -205,6 +207,8 @@ class Installation:
         )
         # As many as there are processors; who is admitted to a run has room to wait here.
         self.searches = Turns(os.cpu_count() or 1, 1 << 30, time.monotonic)
+        # Of files that are not kept, so that imports find places in the library's own queue.
+        self.readings = Turns(_READINGS, _READINGS_WAITING, time.monotonic)
         self.used: dict[tuple[str, str], Use] = {}  # since the start, by use case and model
         self._reasoner = Reasoner(
             self.library,
@@ -314,6 +318,35 @@ class Installation:
                 manifest.digest(),
                 sent.join(policy.parse(manifest.label)),
             )
+
+    async def read(
+        self,
+        caller: Caller,
+        name: str,
+        content: bytes,
+        *,
+        use_case: str | None,
+        label: Label,
+        priority: str | None = None,
+    ) -> Extracted:
+        """The text of a file that is not kept: admission, quota and turn like a run's.
+
+        ``label``: of the file. Raises what the gate refuses, TooMany, and what ``Library.read``
+        raises.
+        """
+        admission = await asyncio.to_thread(self.gate.admit, caller, use_case=use_case)
+        if not admission.label.dominates(label):
+            raise Refused(
+                "The label of this file is above what you may use here.",
+                "Choose another use case, or ask whoever gave you access.",
+            )
+        admission = replace(admission, standing=admission.standing.under(priority))
+        flow, turns = Flow.of(admission), self.readings
+        with turns.place(flow), self.gate.watching(admission) as watch:
+            async with self.gate.budgets.run(admission.asker, Use(tokens=0)), watch.held():
+                with turns.turn(flow, max(1, len(content))) as turn:
+                    await turn.come()
+                    return await asyncio.to_thread(self.library.read, name, content)
 
     async def explain(self, caller: Caller, run: str) -> Explanation:
         """Which passages each sentence of a run depends on."""

@@ -4,7 +4,7 @@ Lines by priority; within a line start-time fair queueing over tenants, and over
 a tenant: each is charged the tokens of what it was given, divided by its weight, and who was
 charged least goes next. One principal's are served in the order in which they came. Nobody
 starves: a lower line that waits gets one turn in ``AGE``. Batch never holds every slot, so that a
-question finds one.
+question finds one; nor does a tenant, as long as another had one of the last ``LATELY`` turns.
 
 Source: Goyal, Vin, Cheng, "Start-time Fair Queueing", SIGCOMM 1996. Over any time in which two
 tenants of one line both wait, what they are given differs, each divided by its weight, by at most
@@ -14,7 +14,7 @@ the sum of their largest single costs divided by their weights.
 from __future__ import annotations
 
 import itertools
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 BATCH = PRIORITIES[-1]
 AGE = 16  # turns, of which one is a lower line's if it waits
+LATELY = 64  # turns; who had none of them is not expected to come at any moment
 _REMEMBERED = 1024  # tenants, or principals of a tenant, whose charge is kept while none waits
 
 
@@ -104,6 +105,11 @@ class _Line:
     passed_over: int = 0  # turns that others were given while somebody waited here
     working: int = 0
 
+    def waits(self, sated: str | None) -> bool:
+        """Whether anybody waits here but the tenant ``sated``."""
+        here = self.tenants.get(sated) if sated is not None else None
+        return self.waiting > (0 if here is None else here.waiting)
+
 
 class Schedule:
     """Slots, and who waits for one. No clock and no waiting in it: see ``Turns``."""
@@ -113,6 +119,8 @@ class Schedule:
         self.working = 0
         self._lines = {priority: _Line() for priority in PRIORITIES}
         self._numbers = itertools.count()
+        self._held: Counter[str] = Counter()  # slots, by tenant
+        self._latest: deque[str] = deque(maxlen=LATELY)  # tenants whose turn it was
 
     def __len__(self) -> int:
         return sum(line.waiting for line in self._lines.values())
@@ -145,10 +153,11 @@ class Schedule:
         """Who has a slot now; None if none is free, or nobody may have it."""
         if self.working >= self.slots:
             return None
-        line = self._line()
+        sated = self._sated()
+        line = self._line(sated)
         if line is None:
             return None
-        ticket = _first(line)
+        ticket = _first(line, sated)
         _charge(line, ticket, ticket.cost)
         self._remove(ticket)
         for other in self._lines.values():
@@ -156,6 +165,8 @@ class Schedule:
         ticket.working = True
         line.working += 1
         self.working += 1
+        self._held[ticket.flow.tenant] += 1
+        self._latest.append(ticket.flow.tenant)
         return ticket
 
     def leave(self, ticket: Ticket, cost: float | None = None) -> None:
@@ -167,6 +178,9 @@ class Schedule:
         ticket.working = False
         line.working -= 1
         self.working -= 1
+        self._held[ticket.flow.tenant] -= 1
+        if not self._held[ticket.flow.tenant]:
+            del self._held[ticket.flow.tenant]
         if cost is not None:
             _charge(line, ticket, cost - ticket.cost, ahead=False)
         _forget(line)
@@ -181,11 +195,18 @@ class Schedule:
                 most -= 1
                 yield ticket
 
-    def _line(self) -> _Line | None:
+    def _sated(self) -> str | None:
+        """The tenant that holds every slot but the last, which is kept for others."""
+        if self.slots < 2 or self.working != self.slots - 1 or len(self._held) != 1:
+            return None
+        (tenant,) = self._held
+        return tenant if any(one != tenant for one in self._latest) else None
+
+    def _line(self, sated: str | None) -> _Line | None:
         able = [
             line
             for priority, line in self._lines.items()
-            if line.waiting and (priority != BATCH or self._free_for_batch(line))
+            if line.waits(sated) and (priority != BATCH or self._free_for_batch(line))
         ]
         owed = [line for line in able if line.passed_over >= AGE - 1]
         if owed:
@@ -206,8 +227,9 @@ class Schedule:
             line.passed_over = 0
 
 
-def _first(line: _Line) -> Ticket:
-    tenant = min((one for one in line.tenants.values() if one), key=lambda t: (t.tag, t.first))
+def _first(line: _Line, sated: str | None) -> Ticket:
+    able = (one for name, one in line.tenants.items() if one and name != sated)
+    tenant = min(able, key=lambda one: (one.tag, one.first))
     queue = min((one for one in tenant.queues.values() if one), key=lambda q: (q.tag, q.first))
     return queue.tickets[0]
 

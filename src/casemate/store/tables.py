@@ -39,8 +39,6 @@ principals = sa.Table(
     Column("clearance", String, nullable=False),
     Column("pseudonym", String, nullable=False, unique=True),
     Column("password", String),  # argon2id hash
-    Column("failures", Integer, nullable=False, default=0),
-    Column("locked_until", String),
     Column("created", String, nullable=False),
     Column("disabled", String),
 )

@@ -9,7 +9,7 @@ from random import Random
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from casemate.engines.schedule import AGE, PRIORITIES, Flow, Schedule, Ticket
+from casemate.engines.schedule import AGE, LATELY, PRIORITIES, Flow, Schedule, Ticket
 
 A, B = Flow("a", "anna"), Flow("b", "bert")
 BATCH = Flow("a", "archive", "batch")
@@ -81,6 +81,45 @@ def test_a_question_goes_before_batch_and_finds_a_slot_that_batch_may_not_have()
     assert schedule.next() is question
 
 
+def test_a_tenant_that_floods_leaves_the_last_slot_to_who_was_there_lately() -> None:
+    schedule = Schedule(4)
+    once = schedule.join(B, 10)
+    assert schedule.next() is once
+    schedule.leave(once)
+    flood = [schedule.join(A, 100) for _ in range(10)]
+    assert [schedule.next() for _ in range(4)] == [*flood[:3], None]
+    again = schedule.join(B, 10)
+    assert schedule.next() is again
+    schedule.leave(flood[0])  # what it had itself, it has again
+    assert schedule.next() is flood[3]
+
+
+def test_a_tenant_alone_has_every_slot_again_once_the_other_stays_away() -> None:
+    schedule = Schedule(2)
+    once = schedule.join(B, 10)
+    schedule.leave(schedule.next() or once)
+    for _ in range(LATELY + 2):
+        schedule.join(A, 10)
+    alone = 0
+    while schedule.working < 2:
+        working = schedule.next()
+        assert working is not None
+        if schedule.next() is None:
+            alone += 1
+            schedule.leave(working)
+    assert alone == LATELY - 1
+
+
+def test_of_two_slots_neither_tenant_waits_for_both() -> None:
+    schedule = Schedule(2)
+    for flow in (A, B) * 10:
+        schedule.join(flow, 10)
+    first, second = schedule.next(), schedule.next()
+    assert first is not None
+    assert second is not None
+    assert {first.flow, second.flow} == {A, B}
+
+
 def test_batch_has_the_only_slot_where_there_is_one() -> None:
     schedule = Schedule(1)
     ticket = schedule.join(BATCH, 10)
@@ -144,7 +183,7 @@ acts = st.lists(
 
 
 @given(acts, st.integers(1, 5))
-def test_no_slot_is_idle_while_anybody_but_batch_waits(
+def test_no_slot_is_idle_but_the_last_that_batch_or_one_tenant_may_not_have(
     what: list[tuple[str, object, int]], slots: int
 ) -> None:
     schedule = Schedule(slots)
@@ -164,9 +203,11 @@ def test_no_slot_is_idle_while_anybody_but_batch_waits(
             working.append(ticket)
         assert schedule.working == len(working) <= slots
         assert len(schedule) == len(waiting)
-        if len(working) < slots:
-            assert all(one.flow.priority == "batch" for one in waiting)
-            assert not waiting or len(working) == max(1, slots - 1)
+        if waiting and len(working) < slots:
+            assert len(working) == max(1, slots - 1)
+            held = {one.flow.tenant for one in working}
+            for one in waiting:
+                assert one.flow.priority == "batch" or {one.flow.tenant} == held
     assert sorted(one.number for one in schedule.order(1000)) == sorted(
         one.number for one in waiting
     )

@@ -1,7 +1,8 @@
 """``/mistral/v1/ocr``: the text of documents that were born digital, page by page.
 
 No model looks at pictures here: what a page says is what its file says. The file is read in a
-confined process and not kept.
+confined process and not kept. It is work under a use case like any other: admitted, within its
+quotas, in its turn, and ended when the right to it goes.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import asyncio
 import base64
 import binascii
 import re
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from msgspec import Meta, Struct
 from starlette.requests import Request
@@ -18,12 +19,16 @@ from starlette.responses import Response
 
 from casemate.api.body import converted, json_object
 from casemate.api.caller import bearer
-from casemate.api.errors import InvalidParameter
+from casemate.api.errors import InvalidParameter, UnknownModel
 from casemate.api.mistral.response import encode
+from casemate.api.openai.models import offered
 from casemate.api.parameters import MISTRAL_OCR
 from casemate.api.resource import Face, json_response
 from casemate.api.running import Desk, while_there
 from casemate.api.upload import check_size
+
+if TYPE_CHECKING:
+    from casemate.gate.label import Label
 
 _SENT = re.compile(r"data:([a-z0-9.+/-]{0,100});base64,", re.I)
 _ENDINGS = {
@@ -92,9 +97,16 @@ async def answered(desk: Desk, body: dict[str, Any]) -> OCRShape:
     """What a body asks for. Raises InvalidParameter, NotFound (file), Unreadable, TooLarge."""
     MISTRAL_OCR.check(body)
     wanted = converted(body, OCRRequest)
-    name, content = await _sent(desk, wanted.document)
+    name, content, label = await _sent(desk, wanted.document)
     check_size(content, desk.face.settings)
-    read = await asyncio.to_thread(desk.face.installation.library.read, name, content)
+    read = await desk.face.installation.read(
+        desk.caller,
+        name,
+        content,
+        use_case=await _use_case(desk, wanted.model),
+        label=label,
+        priority=desk.priority,
+    )
     whole = [read.text[page.start : page.end] for page in read.pages] or [read.text]
     chosen = _chosen(wanted.pages, len(whole))
     return OCRShape(
@@ -103,13 +115,26 @@ async def answered(desk: Desk, body: dict[str, Any]) -> OCRShape:
     )
 
 
-async def _sent(desk: Desk, given: Given) -> tuple[str, bytes]:
-    """Name and content of the document."""
+async def _use_case(desk: Desk, model: str | None) -> str | None:
+    """The use case that ``model`` names; None for that of the key, else `documents`.
+
+    Mistral's programs name a model of Mistral's here, and only one reads.
+    """
+    try:
+        return None if model is None else (await offered(desk.face, desk.caller, model)).use_case
+    except UnknownModel:
+        return None
+
+
+async def _sent(desk: Desk, given: Given) -> tuple[str, bytes, Label]:
+    """Name, content and label of the document."""
+    policy = desk.face.installation.gate.country.policy
+    label = policy.parse(desk.label) if desk.label else policy.lowest()
     if given.type == "file" and given.file_id:
         files = desk.face.installation.files
         thing = await asyncio.to_thread(files.get, desk.caller, given.file_id)
         content = await asyncio.to_thread(files.content, desk.caller, given.file_id)
-        return thing.facts["name"], content
+        return thing.facts["name"], content, label.join(thing.label)
     if given.type != "document_url" or given.document_url is None:
         raise InvalidParameter(
             "document", "Only documents with a text layer are read here, no pictures.", _ADD
@@ -130,7 +155,7 @@ async def _sent(desk: Desk, given: Given) -> tuple[str, bytes]:
         raise InvalidParameter(
             "document.document_url", "Files of this type are not read.", f"Send {_KNOWN}."
         )
-    return f"document{ending}", content
+    return f"document{ending}", content, label
 
 
 def _chosen(pages: list[int] | str | None, count: int) -> list[int]:
