@@ -504,9 +504,9 @@ def test_a_batch_that_makes_no_sense_is_a_bad_request(client):
     ],
 )
 def test_what_is_not_offered_says_what_to_use(client, act):
-    with pytest.raises(openai.NotFoundError, match="not supported here") as told:
+    with pytest.raises(openai.APIStatusError, match="not supported here") as told:
         act(client)
-    assert told.value.code == "unsupported"
+    assert (told.value.status_code, told.value.code) == (501, "unsupported")
 
 
 def test_the_asynchronous_client_does_the_same(dialects):

@@ -44,7 +44,8 @@ _JOBS = _V1 + "/batch/jobs"
 
 async def describe(face: Face, request: Request) -> Response:
     """This dialect as OpenAPI."""
-    return json_response(openapi.document(OPERATIONS, MistralError, "Casemate: Mistral's dialect"))
+    title = "Casemate: Mistral's dialect"
+    return json_response(openapi.document(OPERATIONS, MistralError, title, (422,)))
 
 
 _STREAM = ("application/json", "text/event-stream")
