@@ -107,6 +107,7 @@ class Engines:
                 self._perimeter.route,
                 key=os.environ.get(_key_variable(manifest.name), ""),
                 profile=manifest.profile,
+                fills=bool(manifest.fills),
             )
         if manifest.engine == "llama":
             return self._start_llama(manifest)

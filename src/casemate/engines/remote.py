@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import msgspec
 
 from casemate.engines import question
-from casemate.engines.engine import Part, Prompt, Sampling, Scores, Token
-from casemate.engines.wire import Reading, chat, choosing, drawing, no_events, unavailable
+from casemate.engines.engine import Embeddings, Part, Prompt, Sampling, Scores, Token
+from casemate.engines.wire import Reading, chat, choosing, drawing, gap, no_events, unavailable
 from casemate.errors import Unsupported
 from casemate.gate.connection import Ways, session
 from casemate.models.profile import Profile
@@ -41,7 +41,8 @@ class RemoteEngine:
     """Asks one server.
 
     ``route`` refuses an address outside the perimeter or below the label of what is sent, and
-    gives the IPs that it checked; the connection goes to these and to no others.
+    gives the IPs that it checked; the connection goes to these and to no others. ``fills``: its
+    manifest says that the model fills in gaps.
     """
 
     def __init__(
@@ -52,6 +53,7 @@ class RemoteEngine:
         *,
         key: str = "",
         profile: Profile | None = None,
+        fills: bool = False,
     ) -> None:
         self._profile = profile or Profile()
         self._address = address.rstrip("/")
@@ -59,13 +61,14 @@ class RemoteEngine:
         self._route = route
         self._ways = Ways()
         self._key = key
+        self._fills = fills
         self._client: aiohttp.ClientSession | None = None
 
     @property
     def capabilities(self) -> frozenset[str]:
         """See Engine. Which of them the server lacks, it says when it is asked."""
         able = {"generate", "thinking", "tools", "choice", "schema", "logprobs", "score", "embed"}
-        return frozenset(able)
+        return frozenset(able | {"fim"} if self._fills else able)
 
     @property
     def profile(self) -> Profile:
@@ -78,10 +81,14 @@ class RemoteEngine:
 
     async def generate(self, prompt: Prompt, sampling: Sampling) -> AsyncGenerator[Token, None]:
         """See Engine."""
-        body = {"model": self._model, "stream": True, **chat(prompt), **drawing(sampling)}
+        fills = prompt.suffix is not None
+        asked, place = (gap(prompt), "completions") if fills else (chat(prompt), "chat/completions")
+        body = {"model": self._model, "stream": True, **asked, **drawing(sampling)}
         body |= {"stream_options": {"include_usage": True}, **choosing(sampling)}
         await self._allow(prompt.label)
-        async with self._sent(f"{self._address}/chat/completions", body) as response:
+        async with self._sent(f"{self._address}/{place}", body) as response:
+            if fills and response.status in (400, *_NOT_THERE):
+                raise _no_gaps()
             if response.status != 200:
                 raise unavailable(f"answered with status {response.status}")
             async for token in _tokens(response.content):
@@ -107,12 +114,13 @@ class RemoteEngine:
             found |= zip(some, await self._scored(some, said.tokens), strict=True)
         return [Scores(words, found[one], _WAY) for one in ids]
 
-    async def embed(self, texts: Sequence[str], *, label: Label) -> list[list[float]]:
+    async def embed(self, texts: Sequence[str], *, label: Label) -> Embeddings:
         """See Engine."""
         if not texts:
-            return []
+            return Embeddings([], 0)
         await self._allow(label)
         found: list[list[float]] = []
+        read: int | None = 0
         for some in _batches(texts):
             body = {"model": self._model, "input": some, "encoding_format": "float"}
             answer = await self._ask(f"{self._address}/embeddings", body, _Vectors, _no_vectors)
@@ -120,9 +128,11 @@ class RemoteEngine:
             if [one.index for one in vectors] != list(range(len(some))):
                 raise unavailable("gave other vectors than it was asked for")
             found += [one.embedding for one in vectors]
+            told = answer.usage.prompt_tokens if answer.usage else None
+            read = None if read is None or told is None else read + told
         if len({len(vector) for vector in found}) != 1 or not found[0]:
             raise unavailable("gave vectors of different lengths")
-        return found
+        return Embeddings(found, read)
 
     async def close(self) -> None:
         """See Engine."""
@@ -236,8 +246,13 @@ class _Vector(msgspec.Struct):
     embedding: list[float]
 
 
+class _Usage(msgspec.Struct):
+    prompt_tokens: int | None = None
+
+
 class _Vectors(msgspec.Struct):
     data: list[_Vector]
+    usage: _Usage | None = None
 
 
 def _read(choice: _Choice, prompt: Sequence[int], said: Sequence[int]) -> tuple[float, ...]:
@@ -291,6 +306,13 @@ def _no_scores() -> Unsupported:
     return Unsupported(
         "This model server gives no scores.",
         "Choose a model that runs here, or one whose server is vLLM.",
+    )
+
+
+def _no_gaps() -> Unsupported:
+    return Unsupported(
+        "This model server fills in no gaps.",
+        "Choose a model that runs here, or one whose server takes a suffix at …/completions.",
     )
 
 

@@ -17,6 +17,7 @@ OFFERED = {
     "chat": "complete stream",
     "embeddings": "create",
     "files": "delete download list retrieve upload",
+    "fim": "complete stream",
     "models": "list retrieve",
     "ocr": "process",
     "responses": "create",

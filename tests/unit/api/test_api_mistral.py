@@ -24,7 +24,9 @@ def models(installation):
     """Two models: one that quotes, and one that thinks."""
 
     def a_model(id, profile=None, length=None):
-        manifest = SimpleNamespace(profile=profile, context_length=length, engine="llama")
+        manifest = SimpleNamespace(
+            profile=profile, context_length=length, engine="llama", fills=None
+        )
         return SimpleNamespace(id=id, manifest=manifest)
 
     large = a_model("org/large", Profile(thinking="tokens"), 8192)

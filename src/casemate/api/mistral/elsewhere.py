@@ -25,7 +25,6 @@ NOT_OFFERED = {
     "/v1/agents/{agent}/aliases": ("Other names of agents", _LATEST),
     "/v1/responses/input_tokens": ("Counting of tokens", "The answer's usage counts them."),
     "/v1/files/{file}/url": ("Signed links", "GET …/content gives the file to those with a key."),
-    "/v1/fim": ("Filling in the middle", "No engine here does it. " + _CHAT),
     "/v1/moderations": ("Moderation", "Check with a tool of your own."),
     "/v1/chat/moderations": ("Moderation", "Check with a tool of your own."),
     "/v1/classifications": ("Classification", _CHAT),
