@@ -104,6 +104,7 @@ def a_manifest(upstream: Upstream) -> Manifest:
         label="unclassified",
         address=upstream.address,
         upstream="tiny-upstream",
+        fills=True,
     )
 
 

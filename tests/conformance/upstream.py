@@ -60,13 +60,7 @@ class Upstream:
     async def _chat(self, request: web.Request) -> web.StreamResponse:
         body = await request.json()
         self.asked.append(body)
-        response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
-        await response.prepare(request)
-        for chunk in script(body):
-            await response.write(b"data: " + json.dumps(chunk).encode() + b"\n\n")
-        await response.write(b"data: [DONE]\n\n")
-        await response.write_eof()
-        return response
+        return await _streamed(request, script(body))
 
     async def _complete(self, request: web.Request) -> web.StreamResponse:
         body = await request.json()
@@ -74,8 +68,10 @@ class Upstream:
         if "suffix" not in body:
             return web.json_response({"error": "no"}, status=400)
         text = f"<{body['prompt'][-4:]}|{body['suffix'][:4]}>"
-        choice = {"index": 0, "text": text, "finish_reason": "stop"}
-        return web.json_response({"choices": [choice]})
+        choices = [{"index": 0, "text": one, "finish_reason": None} for one in text]
+        chunks = [{"choices": [one]} for one in choices]
+        chunks[-1]["choices"][0]["finish_reason"] = "stop"
+        return await _streamed(request, [*chunks, _usage(9, len(text))])
 
     async def _embed(self, request: web.Request) -> web.StreamResponse:
         body = await request.json()
@@ -84,7 +80,18 @@ class Upstream:
             {"index": number, "embedding": vector(text)}
             for number, text in enumerate(body["input"])
         ]
-        return web.json_response({"data": data})
+        read = sum(map(len, body["input"]))  # a token for each letter
+        return web.json_response({"data": data, "usage": {"prompt_tokens": read}})
+
+
+async def _streamed(request: web.Request, chunks: list[dict[str, Any]]) -> web.StreamResponse:
+    response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
+    await response.prepare(request)
+    for chunk in chunks:
+        await response.write(b"data: " + json.dumps(chunk).encode() + b"\n\n")
+    await response.write(b"data: [DONE]\n\n")
+    await response.write_eof()
+    return response
 
 
 def vector(text: str) -> list[float]:

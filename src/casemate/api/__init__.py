@@ -15,7 +15,6 @@ from casemate.api.batching import work
 from casemate.api.elsewhere import not_offered
 from casemate.api.resource import Face, nothing_else, routes_of
 from casemate.api.surroundings import Surroundings
-from casemate.errors import Unsupported
 
 if TYPE_CHECKING:
     from casemate.installation import Installation
@@ -30,10 +29,10 @@ def routes(installation: Installation) -> list[BaseRoute]:
     """
     face = Face(installation, time.time)
     return [
-        *not_offered(openai.NOT_OFFERED, errors.openai, errors.NotOffered),
+        *not_offered(openai.NOT_OFFERED, errors.openai),
         *routes_of(face, openai.OPERATIONS, errors.openai),
         *nothing_else("/v1", errors.openai),
-        *not_offered(mistral.NOT_OFFERED, errors.mistral, Unsupported, mistral.PREFIX),
+        *not_offered(mistral.NOT_OFFERED, errors.mistral, mistral.PREFIX),
         *routes_of(face, mistral.OPERATIONS, errors.mistral),
         *nothing_else(mistral.PREFIX, errors.mistral),
         *routes_of(face, platform.OPERATIONS, errors.platform),

@@ -11,7 +11,7 @@ import msgspec
 
 from casemate.api import errors
 from casemate.api.metrics import Metrics
-from casemate.api.mistral import agents, ocr
+from casemate.api.mistral import agents, fim, ocr
 from casemate.api.mistral import chat as mistral_chat
 from casemate.api.mistral import embeddings as mistral_embeddings
 from casemate.api.mistral.batches import line as mistral_line
@@ -125,6 +125,11 @@ async def _mistral_chat(desk: Desk, facts: Mapping[str, Any], body: dict[str, An
     return Told(shape, shape.id, shape.casemate.use_case, shape.casemate.label)
 
 
+async def _fim(desk: Desk, facts: Mapping[str, Any], body: dict[str, Any]) -> Told:
+    shape = await fim.answered(desk, *await fim.asking(desk, whole(body)))
+    return Told(shape, shape.id, shape.casemate.use_case, shape.casemate.label)
+
+
 async def _mistral_embeddings(desk: Desk, facts: Mapping[str, Any], body: dict[str, Any]) -> Told:
     shape = await mistral_embeddings.answered(desk, body)
     return Told(shape, shape.id)
@@ -140,6 +145,7 @@ _ENDPOINTS: dict[tuple[str, str], tuple[errors.Dialect, Put]] = {
     ("openai", "/v1/responses"): (errors.openai, _responses),
     ("openai", "/v1/embeddings"): (errors.openai, _embeddings),
     ("mistral", "/v1/chat/completions"): (errors.mistral, _mistral_chat),
+    ("mistral", "/v1/fim/completions"): (errors.mistral, _fim),
     ("mistral", "/v1/embeddings"): (errors.mistral, _mistral_embeddings),
     ("mistral", "/v1/ocr"): (errors.mistral, _ocr),
 }

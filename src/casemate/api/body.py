@@ -22,6 +22,7 @@ JSON_LIMIT = 2 * MEBIBYTE
 # What multipart adds around a file: boundaries, part headers, small fields.
 FRAMING = 64 * 1024
 
+_NAMES = {"prompt": "The prompt", "suffix": "The suffix"}  # of texts that are no question
 _PLACE = re.compile(r" - at `\$\.?(.+)`$")
 
 
@@ -90,9 +91,14 @@ def checked_question(text: str, settings: Settings, param: str = "question") -> 
     """``text`` if it can be asked. Raises Invalid if it is blank, TooLarge if it is too long."""
     if not text.strip():
         raise InvalidParameter(param, "The question is empty.", "Write what you want to know.")
+    return checked_text(text, settings, param)
+
+
+def checked_text(text: str, settings: Settings, param: str) -> str:
+    """``text`` if a model may be given so much of it, blank or not. Raises TooLarge."""
     if len(text) > settings.question_characters:
         raise TooLarge(
-            f"The question has {len(text):,} characters;"
+            f"{_NAMES.get(param, 'The question')} has {len(text):,} characters;"
             f" at most {settings.question_characters:,} are accepted.",
             "Shorten it, or add the long text as a document and ask about that.",
         )

@@ -106,12 +106,6 @@ class UnknownModel(NotFound):
     code = "model_not_found"
 
 
-class NotOffered(NotFound):
-    """An address of somebody's API that is known and not served here."""
-
-    code = "unsupported"
-
-
 class Unexpected(CasemateError):
     """A fault of ours, told without its details."""
 

@@ -107,13 +107,14 @@ OPENAI_CHAT = Parameters(
 )
 
 OPENAI_COMPLETIONS = Parameters(
-    honoured=frozenset(f"model prompt stream stream_options n echo logprobs {_DRAWING}".split()),
+    honoured=frozenset(
+        f"model prompt suffix stream stream_options n echo logprobs {_DRAWING}".split()
+    ),
     harmless=frozenset(f"{_WHO} {_NUDGES}".split()),
     refused={
         **_PENALTIES,
         **_FORMS,
         "best_of": (_only(0, 1), _EACH),
-        "suffix": (absent, "No engine here fills in; write both ends into the prompt."),
     },
 )
 
@@ -241,6 +242,12 @@ MISTRAL_AGENT_CHAT = Parameters(
     honoured=(MISTRAL_CHAT.honoured - {"model"}) | {"agent_id"},
     harmless=MISTRAL_CHAT.harmless,
     refused=MISTRAL_CHAT.refused,
+)
+
+MISTRAL_FIM = Parameters(
+    honoured=frozenset(f"model prompt suffix {_MISTRAL_DRAWING}".split()),
+    harmless=frozenset("metadata prompt_cache_key".split()),
+    refused=_MISTRAL_PENALTIES,
 )
 
 MISTRAL_EMBEDDINGS = Parameters(

@@ -54,8 +54,8 @@ class Operation:
     """One method at one address. The docstring of ``act`` is its description.
 
     body: type of the JSON body, if there is one. answers: type of the JSON answer, or None with
-    ``media`` for others. fields: what a form has to hold beside its file. limit: bytes that the
-    body may have.
+    ``media`` for others. also: other statuses that it answers with, and the types of their JSON.
+    fields: what a form has to hold beside its file. limit: bytes that the body may have.
     """
 
     method: str
@@ -65,6 +65,7 @@ class Operation:
     answers: Any = None
     query: tuple[Query, ...] = ()
     status: int = 200
+    also: tuple[tuple[int, Any], ...] = ()
     media: tuple[str, ...] = ("application/json",)
     body_media: tuple[str, ...] = ("application/json",)
     fields: tuple[str, ...] = ()

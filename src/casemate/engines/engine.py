@@ -102,7 +102,11 @@ class Message:
 
 @dataclass(frozen=True)
 class Prompt:
-    """Everything an engine is told."""
+    """Everything an engine is told.
+
+    ``suffix`` set: what is wanted stands between ``question`` and ``suffix``; ``messages`` then
+    hold the same two, for whoever counts.
+    """
 
     question: str
     language: str
@@ -111,6 +115,7 @@ class Prompt:
     evidence: tuple[Evidence, ...]
     messages: tuple[Message, ...]
     tools: tuple[Tool, ...] = ()
+    suffix: str | None = None
 
 
 @dataclass(frozen=True)
@@ -149,7 +154,8 @@ class Token:
     last and says that the model was stopped at its bound of tokens, not at an end of its own.
     ``logprob`` is the natural logarithm of the probability, where the engine knows it, and
     ``likeliest`` those of the likeliest tokens in its place, if they were asked for. A ``count``,
-    empty too, tells how many tokens were ``read`` and ``written`` in all. Of ``waiting``,
+    empty too, tells how many tokens were ``read`` and ``written`` in all, and of the latter
+    ``thought``, where that is known. Of ``waiting``,
     ``position`` says how many go first, and one; 0 when the engine begins.
     """
 
@@ -163,6 +169,7 @@ class Token:
     likeliest: tuple[tuple[str, float], ...] = ()
     read: int | None = None
     written: int | None = None
+    thought: int | None = None
     position: int | None = None
 
 
@@ -179,13 +186,21 @@ class Scores:
     way: str
 
 
+@dataclass(frozen=True)
+class Embeddings:
+    """One vector for each text. ``read``: tokens of all of them, where the engine counts."""
+
+    vectors: list[list[float]]
+    read: int | None = None
+
+
 class Engine(Protocol):
     """What runs a model."""
 
     @property
     def capabilities(self) -> frozenset[str]:
-        """Of: generate, score, embed, thinking, tools, choice, schema, logprobs, deterministic,
-        quotes.
+        """Of: generate, score, embed, fim, thinking, tools, choice, schema, logprobs,
+        deterministic, quotes.
         """
 
     @property
@@ -205,7 +220,7 @@ class Engine(Protocol):
         cannot score; Unavailable if it has stopped.
         """
 
-    async def embed(self, texts: Sequence[str], *, label: Label) -> list[list[float]]:
+    async def embed(self, texts: Sequence[str], *, label: Label) -> Embeddings:
         """One vector for each text; ``label`` is that of all of them together.
 
         Raises Unsupported if it cannot; Refused if they may not be shown to it.

@@ -11,7 +11,7 @@ from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
 from typing import TYPE_CHECKING
 
-from casemate.engines.engine import Engine, Part, Prompt, Sampling, Scores, Token
+from casemate.engines.engine import Embeddings, Engine, Part, Prompt, Sampling, Scores, Token
 from casemate.engines.schedule import Flow
 from casemate.engines.turns import Turns
 from casemate.gate.budget import Use
@@ -98,14 +98,16 @@ class InTurn:
             finally:
                 self._count(read, 0, self._clock() - began)
 
-    async def embed(self, texts: Sequence[str], *, label: Label) -> list[list[float]]:
+    async def embed(self, texts: Sequence[str], *, label: Label) -> Embeddings:
         """See Engine."""
         read = sum(-(-len(text) // CHARACTERS_PER_TOKEN) for text in texts)
         with self._turns.turn(self._flow, max(1, read)) as turn:
             await turn.come()
             began = self._clock()
             try:
-                return await self._engine.embed(texts, label=label)
+                made = await self._engine.embed(texts, label=label)
+                read = read if made.read is None else made.read
+                return made
             finally:
                 self._count(read, 0, self._clock() - began)
 

@@ -16,7 +16,16 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from casemate.engines import question
-from casemate.engines.engine import Evidence, Found, Part, Prompt, Sampling, Scores, Token
+from casemate.engines.engine import (
+    Embeddings,
+    Evidence,
+    Found,
+    Part,
+    Prompt,
+    Sampling,
+    Scores,
+    Token,
+)
 from casemate.errors import Unsupported
 from casemate.language import words
 from casemate.language.sentence import sentences
@@ -120,7 +129,7 @@ class QuoteEngine:
         """See Engine."""
         raise Unsupported("Quotes have no probabilities.", "Choose a model whose engine can score.")
 
-    async def embed(self, texts: Sequence[str], *, label: Label) -> list[list[float]]:
+    async def embed(self, texts: Sequence[str], *, label: Label) -> Embeddings:
         """See Engine."""
         raise Unsupported("Quotes have no vectors.", "Choose a model whose engine can embed.")
 

@@ -121,6 +121,7 @@ class Engines:
                 key=os.environ.get(_key_variable(manifest.name), ""),
                 profile=manifest.profile,
                 phases=self._phases,
+                fills=bool(manifest.fills),
             )
         if manifest.engine == "llama":
             return self._start_llama(manifest)

@@ -25,6 +25,11 @@ def chat(prompt: Prompt) -> dict[str, Any]:
     return body
 
 
+def gap(prompt: Prompt) -> dict[str, Any]:
+    """The part of a request's body that is a gap to fill in, for ``…/completions``."""
+    return {"prompt": prompt.question, "suffix": prompt.suffix}
+
+
 def choosing(sampling: Sampling) -> dict[str, Any]:
     """The part that says which tool has to be called, where one has."""
     if sampling.choice is None:
@@ -71,6 +76,8 @@ class Reading:
         found: list[Token] = []
         for choice in event.choices[:1]:
             delta = choice.delta
+            if choice.text:  # of ``…/completions``
+                found.append(Token(choice.text))
             thought = delta.reasoning_content or delta.reasoning
             if thought or delta.content:
                 found += self.end()
@@ -87,8 +94,15 @@ class Reading:
                 found += self.end()
         told = event.usage
         if told is not None and told.prompt_tokens is not None:
+            details = told.completion_tokens_details
             found.append(
-                Token("", "count", read=told.prompt_tokens, written=told.completion_tokens)
+                Token(
+                    "",
+                    "count",
+                    read=told.prompt_tokens,
+                    written=told.completion_tokens,
+                    thought=None if details is None else details.reasoning_tokens,
+                )
             )
         return found
 
@@ -158,14 +172,20 @@ class _Probabilities(msgspec.Struct):
     content: list[_Probability] | None = None
 
 
+class _Details(msgspec.Struct):
+    reasoning_tokens: int | None = None
+
+
 class _Usage(msgspec.Struct):
     prompt_tokens: int | None = None
     completion_tokens: int | None = None
+    completion_tokens_details: _Details | None = None
 
 
 class _Choice(msgspec.Struct):
     logprobs: _Probabilities | None = None
     delta: _Delta = msgspec.field(default_factory=_Delta)
+    text: str | None = None
     finish_reason: str | None = None
 
 

@@ -57,6 +57,7 @@ class Description(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     evaluation: str | tuple[Measure, ...] | None = None
     profile: str | Profile = "generic"
     context_length: int | None = None
+    fills: bool | None = None
     release: int | None = None
     lineage: str | None = None
 

@@ -55,6 +55,7 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     evaluation: str | tuple[Measure, ...] | None = None  # what was measured of it, and how
     profile: Profile | None = None  # how it wants to be spoken to
     context_length: int | None = None  # tokens
+    fills: bool | None = None  # was trained to fill in what stands between a begin and an end
     address: str | None = None  # of a remote server
     addresses: tuple[str, ...] | None = None  # in its place, of several that run the same model
     upstream: str | None = None  # what a remote server calls it

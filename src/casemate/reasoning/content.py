@@ -32,6 +32,8 @@ def question_content(request: Request) -> dict[str, object]:
         content["choice"] = request.choice
     if request.schema is not None:
         content["schema"] = request.schema
+    if request.suffix is not None:
+        content["suffix"] = request.suffix
     return content
 
 
@@ -44,6 +46,7 @@ def request_from(content: Mapping[str, Any]) -> Request:
         tools=msgspec.convert(content.get("tools", []), tuple[Offered, ...]),
         choice=content.get("choice", "auto"),
         schema=content.get("schema"),
+        suffix=content.get("suffix"),
     )
 
 

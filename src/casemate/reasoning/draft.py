@@ -146,11 +146,12 @@ class Draft:
         return Text(text=text, tokens=told)
 
     def count(self, told: Token) -> None:
-        """Add what the engine counted in one round."""
+        """Add what the engine counted in one round; pieces of thinking where it told no tokens."""
+        pieces, self.thought = self.thought, 0
         self.counted = Counted(
             read=(self.counted.read or 0) + (told.read or 0),
             written=(self.counted.written or 0) + (told.written or 0),
-            thought=self.thought,
+            thought=(self.counted.thought or 0) + (told.thought or pieces),
         )
 
     def close(self) -> None:

@@ -27,12 +27,13 @@ MOST_TEXTS = 2048
 
 @dataclass(frozen=True)
 class Embedded:
-    """One vector for each text."""
+    """One vector for each text. ``read``: tokens of all of them, where the engine counts."""
 
     run: str
     use_case: str
     label: Label
     vectors: Sequence[Sequence[float]]
+    read: int | None
 
 
 async def embed(
@@ -66,7 +67,8 @@ async def embed(
     )
     ended = False
     try:
-        vectors = await engine.embed(texts, label=label)
+        made = await engine.embed(texts, label=label)
+        vectors = made.vectors
         facts = {
             "count": len(vectors),
             "dimensions": len(vectors[0]),
@@ -79,7 +81,7 @@ async def embed(
         if not ended:
             # Shielded: a reader who goes away cancels the run, never its record.
             await asyncio.shield(asyncio.to_thread(runs.close, opened, "failed", label, {}))
-    return Embedded(opened.id, admission.use_case.id, label, vectors)
+    return Embedded(opened.id, admission.use_case.id, label, vectors, made.read)
 
 
 def packed(vectors: Sequence[Sequence[float]]) -> bytes:

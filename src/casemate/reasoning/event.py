@@ -47,7 +47,8 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
     in which the model called tools of the asker's and was answered. ``choice``: "auto", "none",
     "required", or the name of the tool to call. ``schema``: JSON Schema, as text, that the answer
     has to satisfy. ``stop``: texts before which it ends. ``logprobs``: for how many alternatives
-    the log-probability of each token is wanted as well; 0 for that of the token alone.
+    the log-probability of each token is wanted as well; 0 for that of the token alone. ``suffix``:
+    the question is the begin of a text and this its end, and what stands between is wanted.
     """
 
     question: str
@@ -68,6 +69,7 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
     schema: Annotated[str, Meta(max_length=262_144)] | None = None
     stop: Annotated[tuple[str, ...], Meta(max_length=16)] = ()
     logprobs: Annotated[int, Meta(ge=0, le=20)] | None = None
+    suffix: str | None = None
 
     @property
     def texts(self) -> tuple[str, ...]:
@@ -77,6 +79,7 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
             *(turn.text if isinstance(turn, Turn) else turn[1] for turn in self.history),
             *(turn.text for turn in self.since),
             *self.stop,
+            self.suffix or "",
         )
 
 

@@ -81,6 +81,8 @@ def build(
     Without ``found`` and ``sources`` nothing was searched. ``without`` leaves passages out by
     number, to see what changes.
     """
+    if request.suffix is not None:
+        return _gap(request, language, label)
     theirs = () if request.choice == "none" else tuple(map(_theirs, request.tools))
     if not found and not sources:
         return Prompt(
@@ -160,6 +162,20 @@ def query_of(call: ToolCall) -> str | None:
     except (msgspec.DecodeError, UnicodeError, RecursionError):
         return None
     return query or None
+
+
+def _gap(request: Request, language: str, label: Label) -> Prompt:
+    """The prompt for what stands between two texts, which a model gets without any other word."""
+    after = request.suffix or ""
+    return Prompt(
+        question=request.question,
+        language=language,
+        label=label,
+        found=(),
+        evidence=(),
+        messages=(Message.of("user", request.question), Message.of("user", after)),
+        suffix=after,
+    )
 
 
 def _theirs(tool: Offered) -> Tool:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from casemate.engines import turns
 from casemate.engines.engine import Engine, Found, Sampling, Token
 from casemate.engines.schedule import Flow
-from casemate.errors import Invalid, Refused, TooLarge
+from casemate.errors import Invalid, Refused, TooLarge, Unsupported
 from casemate.language import words
 from casemate.reasoning import prompt as prompts
 from casemate.reasoning.citation import Binder
@@ -56,6 +56,13 @@ class NotHonoured(Invalid):
     def __init__(self, param: str, what: str) -> None:
         super().__init__(what, "Leave it out, or choose a model that can.")
         self.param = param
+
+
+class CannotFill(Unsupported):
+    """The model, or the use case, fills no gaps."""
+
+    code = "unsupported_parameter"
+    param = "suffix"
 
 
 class Reasoner:
@@ -172,7 +179,7 @@ class Reasoner:
         for text in request.texts:
             if any("\ud800" <= char <= "\udfff" for char in text):
                 raise Invalid("The question is not valid text.", "Write it in UTF-8.")
-        if not request.question.strip():
+        if not request.question.strip() and not request.suffix:
             raise Invalid("The question is empty.", "Write what you want to know.")
         if len(request.question) > self._most_characters:
             raise TooLarge(
@@ -367,6 +374,16 @@ class Reasoner:
 def _able(admission: Admission, request: Request, engine: Engine) -> None:
     """Raise NotHonoured for what the model cannot do."""
     able = engine.capabilities
+    if request.suffix is not None and "fim" not in able:
+        raise CannotFill(
+            "The model of this use case fills in no gaps.",
+            "Choose one whose manifest says that it fills; code models are trained for it.",
+        )
+    if request.suffix is not None and not _without_documents(admission):
+        raise CannotFill(
+            "What a use case with documents answers rests on these, and fills in no gaps.",
+            "Choose a use case without documents.",
+        )
     if request.tools and request.choice != "none" and "tools" not in able:
         raise NotHonoured("tools", "The model of this use case calls no tools.")
     if (request.since or any(isinstance(turn, Turn) for turn in request.history)) and (
@@ -383,6 +400,8 @@ def _able(admission: Admission, request: Request, engine: Engine) -> None:
     if request.logprobs is not None:
         if "logprobs" not in able:
             raise NotHonoured("logprobs", "The model of this use case gives no probabilities.")
+        if request.suffix is not None:
+            raise NotHonoured("logprobs", "What fills a gap is told without probabilities.")
         if not (_without_documents(admission) or request.schema is not None):
             raise NotHonoured(
                 "logprobs",

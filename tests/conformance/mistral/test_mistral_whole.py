@@ -368,11 +368,27 @@ def text_of_json(row):
     return "".join(chunk["text"] for chunk in content if chunk["type"] == "text")
 
 
-def test_filling_in_says_that_it_is_not_supported(client):
+def test_a_gap_is_filled_in_whole_and_as_a_stream(client, dialects):
+    gap = {"model": "chat", "prompt": "def add(a, b):\n", "suffix": "return total"}
+    said = client.fim.complete(**gap, stop="u")
+    assert text_of(said.choices[0].message.content) == "<b):\n|ret"
+    asked = dialects.upstream.asked[-1]
+    assert (asked["prompt"], asked["suffix"]) == (gap["prompt"], gap["suffix"])
+    with client.fim.stream(**gap) as stream:
+        chunks = [event.data for event in stream]
+    told = [chunk.choices[0].delta.content for chunk in chunks]
+    assert "".join(one for one in told if isinstance(one, str)) == "<b):\n|retu>"
+    assert (chunks[-1].usage.prompt_tokens, chunks[-1].usage.completion_tokens) == (9, 11)
+    cards = {card.id: card.capabilities.completion_fim for card in client.models.list().data}
+    assert (cards["chat"], cards["write"], cards["documents"]) == (True, False, False)
+
+
+@pytest.mark.parametrize("model", ["documents", "write"])
+def test_a_gap_that_nothing_can_fill_in_says_what_can(client, model):
     with pytest.raises(errors.SDKError) as told:
-        client.fim.complete(model="chat", prompt="a", suffix="b")
+        client.fim.complete(model=model, prompt="a", suffix="b")
     assert told.value.status_code == 501
-    assert "not supported here" in told.value.body
+    assert "Choose" in json.loads(told.value.body)["next"]
 
 
 def test_the_asynchronous_client_does_the_same(dialects):

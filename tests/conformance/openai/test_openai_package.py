@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
+import httpx2
 import openai
 import pytest
 
@@ -133,6 +134,15 @@ def test_an_empty_question_is_a_bad_request(client):
         )
 
 
-def test_what_is_not_offered_is_not_found(client):
-    with pytest.raises(openai.NotFoundError):
+def test_what_is_not_offered_is_asked_for_once(server):
+    base_url, key = server
+    sent = []
+    hooks = {"request": [sent.append]}
+    with (
+        httpx2.Client(event_hooks=hooks) as http,
+        openai.OpenAI(base_url=base_url, api_key=key, http_client=http) as client,
+        pytest.raises(openai.APIStatusError) as told,
+    ):
         client.moderations.create(input="x")
+    assert told.value.status_code == 501
+    assert len(sent) == 1  # the package tries most of 5xx again

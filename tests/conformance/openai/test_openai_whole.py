@@ -220,9 +220,15 @@ def test_prompts_are_continued(client):
     chunks = list(stream)
     assert "".join(chunk.choices[0].text for chunk in chunks) == "You asked: A One. Two. Three."
     assert chunks[0].choices[0].logprobs.token_logprobs == [-0.25]
-    with pytest.raises(openai.BadRequestError) as told:
-        client.completions.create(model="chat", prompt="A", suffix="B")
-    assert told.value.param == "suffix"
+
+
+def test_what_stands_between_a_prompt_and_a_suffix_is_filled_in(client, dialects):
+    said = client.completions.create(model="chat", prompt="1 + ", suffix=" = 3")
+    assert said.choices[0].text == "<1 + | = 3>"
+    assert (said.usage.prompt_tokens, said.usage.completion_tokens) == (9, 11)
+    with pytest.raises(openai.APIStatusError) as told:
+        client.completions.create(model="documents", prompt="A", suffix="B")
+    assert (told.value.status_code, told.value.param) == (501, "suffix")
 
 
 # Responses
@@ -365,6 +371,7 @@ def test_vectors_are_numbers_or_base64_and_have_a_run(client, dialects):
     made = raw.parse()
     assert raw.headers["x-casemate-run"] == made.run
     assert [one.index for one in made.data] == [0, 1]
+    assert (made.usage.prompt_tokens, made.usage.total_tokens) == (2, 2)
     plain = client.embeddings.create(model="vectors", input="a", encoding_format="float")
     assert plain.data[0].embedding == made.data[0].embedding
     coded = client.embeddings.create(model="vectors", input="a", encoding_format="base64")
@@ -504,9 +511,9 @@ def test_a_batch_that_makes_no_sense_is_a_bad_request(client):
     ],
 )
 def test_what_is_not_offered_says_what_to_use(client, act):
-    with pytest.raises(openai.NotFoundError, match="not supported here") as told:
+    with pytest.raises(openai.APIStatusError, match="not supported here") as told:
         act(client)
-    assert told.value.code == "unsupported"
+    assert (told.value.status_code, told.value.code) == (501, "unsupported")
 
 
 def test_the_asynchronous_client_does_the_same(dialects):

@@ -61,8 +61,11 @@ def test_thinking_is_known_by_its_control_tokens(speaker: Tiny) -> None:
     tokens = with_engine(speaker, said)
     assert text_of(tokens, "thinking") == "Hm é"
     assert text_of(tokens) == "Yk🐕"
-    assert [token.text for token in tokens][-1] == "🐕"  # four tokens, one character
-    assert all(token.id is not None and token.logprob == 0.0 for token in tokens)
+    *written, count = tokens
+    assert written[-1].text == "🐕"  # four tokens, one character
+    assert all(token.id is not None and token.logprob == 0.0 for token in written)
+    # [THINK], "Hm é" of five bytes, [/THINK], Y, k, the four bytes of 🐕, and the end
+    assert (count.kind, count.written) == ("count", 14)
 
 
 def test_a_control_token_in_a_question_is_letters(speaker: Tiny) -> None:
@@ -83,7 +86,7 @@ def test_a_control_token_inside_a_broken_character_still_counts(tmp_path: Path) 
 def test_a_call_is_known_by_its_control_tokens(caller: Tiny) -> None:
     tool = Tool("find", "Finds.", '{"type":"object","properties":{}}')
     tokens = with_engine(caller, lambda engine: said(engine, a_prompt(tools=[tool])))
-    assert [token.kind for token in tokens] == ["call"]
+    assert [token.kind for token in tokens] == ["call", "count"]
     call = tokens[0].call
     assert call is not None
     assert (call.name, call.arguments, len(call.id)) == ("find", "{}", 9)
@@ -155,7 +158,7 @@ def test_a_model_may_call_a_tool_where_its_answer_has_a_schema(caller: Tiny) -> 
     tool = Tool("find", "Finds.", '{"type":"object","properties":{}}')
     sampling = Sampling(temperature=0.0, max_tokens=60, schema=SCHEMA)
     tokens = with_engine(caller, lambda engine: said(engine, a_prompt(tools=[tool]), sampling))
-    assert [token.kind for token in tokens] == ["call"]
+    assert [token.kind for token in tokens] == ["call", "count"]
 
 
 @pytest.mark.parametrize("schema", ['{"type":"blob"}', '{"not":{"type":"string"}}', "[", "7"])
@@ -206,8 +209,11 @@ def test_an_adapter_changes_what_is_said_and_only_when_it_is_named(babbler: Tiny
 
 def test_vectors_have_length_one_and_differ(babbler: Tiny) -> None:
     async def embedded(engine: LlamaEngine) -> list[list[float]]:
-        assert await engine.embed([], label=LOWEST) == []
-        return await engine.embed(["the house", "la maison", "the house", "[INST]"], label=LOWEST)
+        assert (await engine.embed([], label=LOWEST)).vectors == []
+        made = await engine.embed(["the house", "la maison", "the house", "[INST]"], label=LOWEST)
+        assert made.read is not None
+        assert made.read > 4 + 4 * 2  # a token before each, and at least two of it
+        return made.vectors
 
     first, second, third, _ = with_engine(babbler, embedded)
     assert math.isclose(math.hypot(*first), 1.0, abs_tol=1e-4)

@@ -183,7 +183,8 @@ def embed(body: dict[str, Any]) -> Any:
     vectors = [
         {"index": index, "embedding": [len(text), 1.0]} for index, text in enumerate(body["input"])
     ]
-    return {"data": vectors[::-1], "model": "tiny"}
+    usage = {"prompt_tokens": 2 * len(body["input"])}
+    return {"data": vectors[::-1], "model": "tiny", "usage": usage}
 
 
 def vectors(server: ModelServer, texts: Sequence[str]) -> Any:
@@ -193,7 +194,9 @@ def vectors(server: ModelServer, texts: Sequence[str]) -> Any:
 def test_vectors_come_in_the_order_of_their_texts(model_server: ModelServer) -> None:
     model_server.answers = {"/v1/embeddings": embed}
     texts = ["x" * size for size in range(70)]
-    assert vectors(model_server, texts) == [[size, 1.0] for size in range(70)]
+    made = vectors(model_server, texts)
+    assert made.vectors == [[size, 1.0] for size in range(70)]
+    assert made.read == 140
     assert len(model_server.asked) == 3
     assert set(model_server.keys) == {"Bearer k"}
 

@@ -13,7 +13,7 @@ import pytest
 import sqlalchemy as sa
 from house_builders import DOG_TAX, FEES, PAYROLL, SALARY, WASTE, House, a_house
 
-from casemate.engines.engine import Part, Prompt, Sampling, Scores, Token
+from casemate.engines.engine import Embeddings, Part, Prompt, Sampling, Scores, Token
 from casemate.errors import (
     CasemateError,
     Invalid,
@@ -75,7 +75,7 @@ class ScriptedEngine:
     async def score(self, prompts: Sequence[Prompt], continuation: str) -> list[Scores]:
         raise Unsupported("No.")
 
-    async def embed(self, texts: Sequence[str]) -> list[list[float]]:
+    async def embed(self, texts: Sequence[str]) -> Embeddings:
         raise Unsupported("No.")
 
     async def close(self) -> None:

@@ -248,7 +248,8 @@ def test_a_question_too_long_is_413(client):
 
 
 @pytest.mark.parametrize(
-    ("method", "path", "status"), [("GET", CHAT, 405), ("POST", "/v1/moderations", 404)]
+    ("method", "path", "status"),
+    [("PUT", CHAT, 405), ("POST", "/v1/nowhere", 404), ("POST", "/v1/moderations", 501)],
 )
 def test_an_unknown_address_answers_in_the_dialect(client, method, path, status):
     response = client.request(method, path)

@@ -18,6 +18,7 @@ from casemate.api.mistral.asked import Arguments
 from casemate.api.mistral.batches import NewJob
 from casemate.api.mistral.conversations import ConversationRequest
 from casemate.api.mistral.embeddings import EmbeddingRequest as MistralEmbeddings
+from casemate.api.mistral.fim import FillRequest
 from casemate.api.mistral.ocr import OCRRequest
 from casemate.api.mistral.request import ChatRequest as MistralChat
 from casemate.api.openai.batches import NewBatch
@@ -48,6 +49,7 @@ MISTRAL = [
     (parameters.MISTRAL_CHAT, mistral.ChatCompletionRequest, MistralChat),
     (parameters.MISTRAL_AGENT_CHAT, mistral.AgentsCompletionRequest, MistralChat),
     (parameters.MISTRAL_EMBEDDINGS, mistral.EmbeddingRequest, MistralEmbeddings),
+    (parameters.MISTRAL_FIM, mistral.FIMCompletionRequest, FillRequest),
     (parameters.MISTRAL_ARGUMENTS, mistral.CompletionArgs, Arguments),
     (parameters.MISTRAL_CONVERSATION, mistral.ConversationRequest, ConversationRequest),
     (parameters.MISTRAL_CONVERSATION, mistral.ConversationAppendRequest, ConversationRequest),

@@ -317,3 +317,26 @@ def test_every_reference_of_the_openapi_document_leads_somewhere(stranger):
     assert names <= set(document["components"]["schemas"])
     ids = [at["operationId"] for path in document["paths"].values() for at in path.values()]
     assert len(ids) == len(set(ids))
+
+
+def test_every_status_is_described_and_none_in_general(stranger):
+    for path in ("/api", "/v1", "/mistral/v1"):
+        document = stranger.get(f"{path}/openapi.json").json()
+        for at in document["paths"].values():
+            for operation in at.values():
+                assert {"200", "201", "204"} & operation["responses"].keys()
+                assert {"400", "401", "403"} <= operation["responses"].keys()
+                assert "default" not in operation["responses"]
+    assert "422" in document["paths"]["/mistral/v1/chat/completions"]["post"]["responses"]
+
+
+def test_what_was_made_leads_to_what_can_be_done_with_it(stranger):
+    document = stranger.get("/v1/openapi.json").json()
+    ids = {at["operationId"] for path in document["paths"].values() for at in path.values()}
+    made = document["paths"]["/v1/vector_stores/{store}/files"]["post"]["responses"]["200"]
+    (file,) = [one for name, one in made["links"].items() if name == "file_content"]
+    assert file == {
+        "operationId": "file_content",
+        "parameters": {"store": "$request.path.store", "file": "$response.body#/id"},
+    }
+    assert made["links"].keys() <= ids

@@ -18,6 +18,7 @@ from casemate.api.mistral import (
     conversations,
     embeddings,
     files,
+    fim,
     libraries,
     library,
     models,
@@ -44,7 +45,8 @@ _JOBS = _V1 + "/batch/jobs"
 
 async def describe(face: Face, request: Request) -> Response:
     """This dialect as OpenAPI."""
-    return json_response(openapi.document(OPERATIONS, MistralError, "Casemate: Mistral's dialect"))
+    title = "Casemate: Mistral's dialect"
+    return json_response(openapi.document(OPERATIONS, MistralError, title, (422,)))
 
 
 _STREAM = ("application/json", "text/event-stream")
@@ -84,6 +86,14 @@ OPERATIONS: tuple[Operation, ...] = (
         _V1 + "/agents/completions",
         agents.completions,
         body=ChatRequest,
+        answers=Completion,
+        media=_STREAM,
+    ),
+    Operation(
+        "POST",
+        _V1 + "/fim/completions",
+        fim.completions,
+        body=fim.FillRequest,
         answers=Completion,
         media=_STREAM,
     ),

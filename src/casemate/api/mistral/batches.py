@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from casemate.gate.caller import Caller
     from casemate.library.kept import Thing
 
-Endpoint = Literal["/v1/chat/completions", "/v1/embeddings", "/v1/ocr"]
+Endpoint = Literal["/v1/chat/completions", "/v1/fim/completions", "/v1/embeddings", "/v1/ocr"]
 _STATES = {
     "in_progress": "RUNNING",
     "completed": "SUCCESS",

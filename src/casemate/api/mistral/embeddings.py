@@ -60,7 +60,7 @@ async def answered(desk: Desk, body: dict[str, Any]) -> VectorList:
     await offered(desk.face, desk.caller, wanted.model)
     texts = [wanted.input] if isinstance(wanted.input, str) else wanted.input
     made = await embedded(desk, wanted.model, texts)
-    counted = usage(texts)
+    counted = usage(texts, made)
     return VectorList(
         id=made.run,
         model=wanted.model,

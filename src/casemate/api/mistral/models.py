@@ -113,6 +113,9 @@ def _card(
         description=use_case.purpose,
         capabilities=Capabilities(
             reasoning=profile is not None and profile.thinking != "none",
+            completion_fim=manifest is not None
+            and bool(manifest.fills)
+            and use_case.collections == (),
             function_calling=manifest is not None
             and (manifest.engine == "remote" or (profile is not None and profile.tools)),
         ),

@@ -1,6 +1,7 @@
 """``/v1/completions``: a prompt and its continuation, as programs asked before there were chats.
 
-Each prompt is a question of its own, and each of its choices a run.
+With a ``suffix`` it is what stands between the two, from models that were trained to fill in. Each
+prompt is a question of its own, and each of its choices a run.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from msgspec import UNSET, Meta, Struct, UnsetType
 from starlette.requests import Request
 from starlette.types import ASGIApp
 
-from casemate.api.body import checked_question, converted, json_object
+from casemate.api.body import checked_question, checked_text, converted, json_object
 from casemate.api.caller import bearer
 from casemate.api.errors import InvalidParameter
 from casemate.api.openai import response as shapes
@@ -42,6 +43,7 @@ class CompletionRequest(Struct, frozen=True):
 
     model: str
     prompt: str | Annotated[list[str], Meta(min_length=1, max_length=_MOST_PROMPTS)]
+    suffix: str | None = None
     stream: bool | None = None
     stream_options: StreamOptions | None = None
     temperature: Temperature | None = None
@@ -77,8 +79,11 @@ class CompletionRequest(Struct, frozen=True):
 
     def to_run(self, prompt: str, use_case: str, model: str | None, face: Face) -> run.Request:
         """The run that one prompt asks for. Raises InvalidParameter, TooLarge."""
+        suffix = checked_text(self.suffix or "", face.settings, "suffix") or None
+        check = checked_question if suffix is None else checked_text
         return run.Request(
-            question=checked_question(prompt, face.settings, "prompt"),
+            question=check(prompt, face.settings, "prompt"),
+            suffix=suffix,
             use_case=use_case,
             model=model,
             temperature=self.temperature,

@@ -12,11 +12,28 @@ _LOOK = "GET /api/runs lists runs, and GET /api/runs/{id}/receipt proves one."
 _WORDS = "Write it down, and ask in words."
 _PROGRAM = "Let your program ask step by step, with tools of its own."
 
-# Address → (what would be there, what to use).
+_KEPT = "Use POST /v1/responses, whose answers are kept; GET /api/runs lists what was asked."
+_COLLECTION = "A collection stays; delete its documents, and say who may read it at /api."
+_APPROVAL = "A model is withdrawn by whoever may approve one: `casemate model withdraw`."
+
+# Method (where others are served) and address → (what would be there, what to use).
 NOT_OFFERED = {
     "/v1/assistants": ("Assistants", "A use case is one; GET /v1/models lists yours."),
     "/v1/threads": ("Threads", _TURNS),
     "/v1/conversations": ("Conversations under this address", _TURNS),
+    "GET /v1/chat/completions": ("Kept chat completions", _KEPT),
+    "/v1/chat/completions/{completion}": ("Kept chat completions", _KEPT),
+    "DELETE /v1/models/{model:path}": ("Deleting a model", _APPROVAL),
+    "POST /v1/vector_stores/{store}": ("Changing a vector store", _COLLECTION),
+    "DELETE /v1/vector_stores/{store}": ("Deleting a vector store", _COLLECTION),
+    "POST /v1/vector_stores/{store}/files/{file}": (
+        "Attributes of files",
+        "Documents have none here.",
+    ),
+    "/v1/vector_stores/{store}/file_batches": (
+        "Batches of files",
+        "Add them one by one: POST /v1/vector_stores/{id}/files.",
+    ),
     "/v1/chatkit": ("ChatKit", _TURNS),
     "/v1/agents": ("Agents", _PROGRAM),
     "/v1/responses/compact": ("Compaction", "Leave out the turns that no longer matter."),

@@ -44,7 +44,7 @@ class EmbeddingShape(Struct, frozen=True, kw_only=True):
 
 
 class EmbeddingUsage(Struct, frozen=True, kw_only=True):
-    """How much was read, in words."""
+    """How much was read, in tokens; in words where the engine counts none."""
 
     prompt_tokens: int
     total_tokens: int
@@ -89,7 +89,7 @@ async def answered(desk: Desk, body: dict[str, Any]) -> EmbeddingList:
             EmbeddingShape(index=number, embedding=as_wanted(vector, wanted.encoding_format))
             for number, vector in enumerate(made.vectors)
         ],
-        usage=usage(wanted.texts),
+        usage=usage(wanted.texts, made),
         run=made.run,
     )
 
@@ -107,7 +107,7 @@ def as_wanted(vector: Any, encoding: str) -> list[float] | str:
     return base64.b64encode(packed([vector])).decode() if encoding == "base64" else list(vector)
 
 
-def usage(texts: list[str]) -> EmbeddingUsage:
-    """Words for tokens: engines do not say how many they made of a text."""
-    words = sum(len(text.split()) for text in texts)
-    return EmbeddingUsage(prompt_tokens=words, total_tokens=words)
+def usage(texts: list[str], made: Embedded) -> EmbeddingUsage:
+    """Tokens as the engine counted them, else words."""
+    read = sum(len(text.split()) for text in texts) if made.read is None else made.read
+    return EmbeddingUsage(prompt_tokens=read, total_tokens=read)

@@ -307,7 +307,8 @@ def usage(asked: Request, finished: Finished) -> Usage:
     counted, answer = finished.counted, finished.answer
     thought = _words(answer.thinking)
     if counted.read is None or counted.written is None:
-        read = _words(asked.question) + sum(map(_said, (*asked.history, *asked.since)))
+        read = _words(asked.question) + _words(asked.suffix or "")
+        read += sum(map(_said, (*asked.history, *asked.since)))
         counted = Counted(read=read, written=_words(answer.text) + thought, thought=thought)
     return Usage(
         prompt_tokens=counted.read or 0,

@@ -36,6 +36,7 @@ async def describe(face: Face, request: Request) -> Response:
 _COLLECTION = Query("collection", "Name of a collection.")
 _COLLECTIONS = Query("collection", "Names of collections to search in; none: all.", list[str])
 _HITS = Annotated[int, Meta(ge=1, le=library.MOST_HITS)]
+_MADE = ((201, applying.Change),)
 _RUNS = Annotated[int, Meta(ge=1, le=runs.MOST_RUNS)]
 
 OPERATIONS = (
@@ -55,6 +56,7 @@ OPERATIONS = (
         administration.put_use_case,
         body=declaration.UseCaseBody,
         answers=applying.Change,
+        also=_MADE,
     ),
     Operation(
         "POST",
@@ -83,6 +85,7 @@ OPERATIONS = (
         administration.apply,
         body=declaration.Declaration,
         answers=shapes.Applied,
+        also=((409, shapes.Applied),),
         query=(Query("dry_run", "true: say what would be done, and do nothing."),),
     ),
     Operation(
@@ -91,6 +94,7 @@ OPERATIONS = (
         administration.put_tenant,
         body=declaration.TenantBody,
         answers=applying.Change,
+        also=_MADE,
     ),
     Operation(
         "PUT",
@@ -98,6 +102,7 @@ OPERATIONS = (
         administration.put_principal,
         body=declaration.PrincipalBody,
         answers=applying.Change,
+        also=_MADE,
     ),
     Operation(
         "PUT",
@@ -105,6 +110,7 @@ OPERATIONS = (
         administration.put_collection,
         body=declaration.CollectionBody,
         answers=applying.Change,
+        also=_MADE,
     ),
     Operation("GET", "/api/policies", administration.policies, answers=shapes.PolicySets),
     Operation(
@@ -113,6 +119,7 @@ OPERATIONS = (
         administration.put_policies,
         body=declaration.WantedPolicies,
         answers=applying.Change,
+        also=_MADE,
     ),
     Operation(
         "POST",
@@ -137,6 +144,7 @@ OPERATIONS = (
         library.add_document,
         answers=shapes.AddedShape,
         status=201,
+        also=((200, shapes.AddedShape),),
         query=(Query("name", "Name of the document, when the body is its bytes."),),
         body_media=("multipart/form-data", "application/octet-stream"),
         limit=upload_limit,
@@ -183,5 +191,11 @@ OPERATIONS = (
     ),
     Operation("GET", "/api/runs/{id}", runs.run_in_full, answers=shapes.RunShape),
     Operation("GET", "/api/runs/{id}/receipt", runs.receipt),
-    Operation("GET", "/api/runs/{id}/explanation", runs.explanation, answers=Explanation),
+    Operation(
+        "GET",
+        "/api/runs/{id}/explanation",
+        runs.explanation,
+        answers=Explanation,
+        also=((501, shapes.Problem),),  # the engine does not give the same answer twice
+    ),
 )

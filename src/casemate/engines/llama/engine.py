@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from casemate.engines import question
-from casemate.engines.engine import Part, Prompt, Sampling, Scores, Token
+from casemate.engines.engine import Embeddings, Part, Prompt, Sampling, Scores, Token
 from casemate.engines.llama import grammar, scoring
 from casemate.engines.llama.connection import Gone, Tokenized, tokenizing, unavailable
 from casemate.engines.llama.events import Events, Spoiled
@@ -81,6 +81,8 @@ class LlamaEngine:
             able.add("thinking")
         if self._profile.tools:
             able.add("tools")
+        if self._manifest.fills:
+            able.add("fim")
         return frozenset(able)
 
     @property
@@ -137,10 +139,10 @@ class LlamaEngine:
         names = await self._texts_of(running, after)
         return [Scores(names, logprobs, running.scores) for logprobs in found]
 
-    async def embed(self, texts: Sequence[str], *, label: Label) -> list[list[float]]:
+    async def embed(self, texts: Sequence[str], *, label: Label) -> Embeddings:
         """See Engine. Means over the tokens, of length 1. Raises TooLarge for a text too long."""
         if not texts:
-            return []
+            return Embeddings([], 0)
         try:
             return await self._embedded(await self._vectors.running(), texts, label)
         except Gone:
@@ -155,7 +157,7 @@ class LlamaEngine:
         ids = await self._encoded(running, pieces)
         most = self._room(running, ids, sampling)
         body = self._body(ids, most, sampling)
-        begun = speech.begun(pieces)
+        begun = prompt.suffix is None and speech.begun(pieces)
         if sampling.schema is not None:
             body["grammar"] = await self._grammar(running, prompt, sampling.schema, begun)
         async with AsyncExitStack() as opening:
@@ -164,8 +166,9 @@ class LlamaEngine:
             open_.push_async_exit(opening.pop_all())
         kind = "thinking" if begun and profile.thinking == "tokens" else "text"
         reading = Reading(speech.controls, kind, lambda number: call_id(ids, number))
-        spoken = Spoken(begun) if profile.thinking == "text" else None
-        return _Answer(running, stream, Events(reading, spoken, most))
+        thinks = profile.thinking == "text" and prompt.suffix is None
+        spoken = Spoken(begun) if thinks else None
+        return _Answer(running, stream, Events(reading, spoken, most, len(ids)))
 
     async def _texts_of(self, running: Running, ids: list[int]) -> tuple[str, ...]:
         """What each of these tokens writes; half a character is U+FFFD."""
@@ -178,9 +181,7 @@ class LlamaEngine:
             written.append(answer.content)
         return tuple(written)
 
-    async def _embedded(
-        self, running: Running, texts: Sequence[str], label: Label
-    ) -> list[list[float]]:
+    async def _embedded(self, running: Running, texts: Sequence[str], label: Label) -> Embeddings:
         self._check_layers(running, label)
         content = [await self._encoded_alone(running, text) for text in texts]
         for ids in content:
@@ -194,7 +195,8 @@ class LlamaEngine:
         vectors = {one.index: one.embedding[0] for one in found if one.embedding}
         if sorted(vectors) != list(range(len(texts))):
             raise unavailable("gave fewer vectors than it was asked for")
-        return [vectors[number] for number in range(len(texts))]
+        made = [vectors[number] for number in range(len(texts))]
+        return Embeddings(made, sum(map(len, content)))
 
     async def close(self) -> None:
         """See Engine."""
@@ -293,7 +295,7 @@ class LlamaEngine:
             "n_probs": max(1, sampling.likeliest or 0),
             "return_tokens": True,
             "cache_prompt": not sampling.repeatable,
-            "response_fields": ["stop_type"],
+            "response_fields": ["stop_type", "tokens_predicted"],
             "lora": self._adapter(sampling.adapter),
         }
         profile = self._profile

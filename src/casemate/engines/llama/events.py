@@ -21,14 +21,19 @@ class Spoiled(Exception):
 
 
 class Events:
-    """Turns bytes into tokens. ``over``: the last event was read. ``most``: tokens at most."""
+    """Turns bytes into tokens; at the end it tells how many there were.
 
-    def __init__(self, reading: Reading, spoken: Spoken | None, most: int) -> None:
+    ``over``: the last event was read. ``most``: tokens at most. ``read``: those of the prompt.
+    """
+
+    def __init__(self, reading: Reading, spoken: Spoken | None, most: int, read: int = 0) -> None:
         self.over = False
         self._reading = reading
         self._spoken = spoken
         self._left = most + _SLACK
         self._pending = b""
+        self._read = read
+        self._most = most + _SLACK
 
     def read(self, piece: bytes) -> list[Token]:
         """The tokens that are complete after these bytes. Raises Spoiled."""
@@ -40,13 +45,18 @@ class Events:
             if line.startswith(b"data: "):
                 made += self._told(event := _event(line))
                 if event.stop_type is not None:
-                    made += self._end(event.stop_type)
+                    made += self._end(event.stop_type, event.tokens_predicted)
             elif line.startswith(b"error:"):
                 raise Spoiled
         return made
 
-    def _end(self, why: str) -> list[Token]:
+    def _end(self, why: str, written: int | None) -> list[Token]:
         made = [] if self._spoken is None else self._spoken.end()
+        if written is not None:
+            if not 0 <= written <= self._most:
+                raise Spoiled
+            # Counted there: a character of several tokens is one event.
+            made.append(Token("", "count", read=self._read, written=written))
         return [*made, Token("", "cut")] if why == "limit" else made
 
     def _told(self, event: _Event) -> list[Token]:
@@ -80,7 +90,8 @@ class _Event(msgspec.Struct):
     content: str = ""
     tokens: list[int] = []
     completion_probabilities: list[_Probability] = []
-    stop_type: str | None = None  # of the last
+    stop_type: str | None = None  # of the last, like the next
+    tokens_predicted: int | None = None
     error: Any = None
 
 

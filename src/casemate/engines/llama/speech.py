@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from casemate.engines.llama.gap import Gap
 from casemate.engines.llama.stream import OPENS, Marks
 from casemate.engines.llama.template import MistralTemplate, Piece, Template
 from casemate.engines.llama.vocabulary import Vocabulary
@@ -26,12 +27,16 @@ _ID_LENGTH = 9  # Mistral's templates take no other
 
 @dataclass(frozen=True)
 class Speech:
-    """Template, tokenizer and marks of one model. ``tekken`` None: the weights' own tokenizer."""
+    """Template, tokenizer and marks of one model. ``tekken`` None: the weights' own tokenizer.
+
+    ``gap`` None: the model is not said to fill in.
+    """
 
     template: Template
     tekken: Tekken | None
     controls: Mapping[str, int]
     begin: int | None  # the token that goes before any text
+    gap: Gap | None = None
 
     @classmethod
     def of(cls, manifest: Manifest, profile: Profile, folder: Path, weights: Path) -> Speech:
@@ -54,7 +59,9 @@ class Speech:
         else:
             template = MistralTemplate(profile.template, tekken.controls)
         begin = vocabulary.begin if vocabulary.begins else None
-        return cls(template, tekken, vocabulary.controls, begin)
+        controls = vocabulary.controls if tekken is None else tekken.controls
+        gap = Gap.of(vocabulary, controls) if manifest.fills else None
+        return cls(template, tekken, vocabulary.controls, begin, gap)
 
     @property
     def marks(self) -> Marks:
@@ -62,8 +69,12 @@ class Speech:
         return Marks.of(self.controls)
 
     def pieces(self, prompt: Prompt) -> list[Piece]:
-        """``prompt`` as control tokens and texts."""
-        return self.template.pieces(prompt.messages, prompt.tools)
+        """``prompt`` as control tokens and texts. Raises Unsupported for what it cannot say."""
+        if prompt.suffix is None:
+            return self.template.pieces(prompt.messages, prompt.tools)
+        if self.gap is None:
+            raise Unsupported("This model fills in no gaps.", "Choose one that was trained for it.")
+        return self.gap.pieces(prompt.question, prompt.suffix)
 
     def begun(self, pieces: list[Piece]) -> bool:
         """Whether the answer to this begins inside the thinking."""

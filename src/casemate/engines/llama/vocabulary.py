@@ -27,7 +27,8 @@ class Vocabulary:
     """The tokens of a model. ``tokens``: as the weights write them, by id; ``types``: GGUF's.
 
     ``kind``: how text is split before it is merged ("tekken", "qwen2", …).
-    ``begins``: a conversation begins with the token ``begin`` whatever the template says.
+    ``begins``: a conversation begins with the token ``begin`` whatever the template says. ``gap``:
+    tokens before the begin, the end and the middle of what is to be filled in, if they are told.
     """
 
     kind: str
@@ -37,6 +38,7 @@ class Vocabulary:
     end: int | None = None
     begins: bool = False
     chat_template: str | None = None
+    gap: tuple[int, int, int] | None = None
 
     @classmethod
     def read(cls, weights: Path) -> Vocabulary:
@@ -60,6 +62,7 @@ class Vocabulary:
             end=said.eos_token_id if 0 <= said.eos_token_id < count else None,
             begins=said.add_bos_token,
             chat_template=said.chat_template,
+            gap=said.gap if all(0 <= id < count for id in said.gap) else None,
         )
 
     @property
@@ -102,6 +105,14 @@ class _Said(msgspec.Struct):
     eos_token_id: int = -1
     add_bos_token: bool = False
     chat_template: str | None = None
+    fim_pre_token_id: int = -1
+    fim_suf_token_id: int = -1
+    fim_mid_token_id: int = -1
+
+    @property
+    def gap(self) -> tuple[int, int, int]:
+        """The three marks of a gap; negative where they are not told."""
+        return self.fim_pre_token_id, self.fim_suf_token_id, self.fim_mid_token_id
 
 
 def _alphabet() -> dict[str, int]:

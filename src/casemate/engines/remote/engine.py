@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import msgspec
 
 from casemate.engines import question
-from casemate.engines.engine import Part, Prompt, Sampling, Scores, Token
+from casemate.engines.engine import Embeddings, Part, Prompt, Sampling, Scores, Token
 from casemate.engines.remote.exchange import Exchange
 from casemate.engines.remote.phases import Phases
 from casemate.engines.remote.replica import Health, Replica, Request
 from casemate.engines.remote.upstream import Upstream
-from casemate.engines.wire import Reading, broken, chat, choosing, drawing, no_events
+from casemate.engines.wire import Reading, broken, chat, choosing, drawing, gap, no_events
 from casemate.errors import Unsupported
 from casemate.models.profile import Profile
 
@@ -41,8 +41,8 @@ class RemoteEngine:
     """Asks the servers at ``addresses``, which all run one model and call it ``model``.
 
     ``perimeter`` refuses an address outside it or below the label of what is sent, and gives the
-    IPs that it checked; connections go to these and to no others. Raises Invalid if an address or
-    ``key`` cannot be used for HTTP.
+    IPs that it checked; connections go to these and to no others. ``fills``: its manifest says that
+    the model fills in gaps. Raises Invalid if an address or ``key`` cannot be used for HTTP.
     """
 
     def __init__(
@@ -55,10 +55,12 @@ class RemoteEngine:
         key: str = "",
         profile: Profile | None = None,
         phases: Phases = _USUAL,
+        fills: bool = False,
     ) -> None:
         self.name = name
         self._profile = profile or Profile()
         self._model = model
+        self._fills = fills
         self._upstream = Upstream(
             [
                 Replica(number, address, perimeter, phases, key)
@@ -84,7 +86,7 @@ class RemoteEngine:
     def capabilities(self) -> frozenset[str]:
         """See Engine. Which of them the server lacks, it says when it is asked."""
         able = {"generate", "thinking", "tools", "choice", "schema", "logprobs", "score", "embed"}
-        return frozenset(able)
+        return frozenset(able | {"fim"} if self._fills else able)
 
     @property
     def profile(self) -> Profile:
@@ -97,10 +99,14 @@ class RemoteEngine:
 
     async def generate(self, prompt: Prompt, sampling: Sampling) -> AsyncGenerator[Token, None]:
         """See Engine."""
-        body = {"model": self._model, "stream": True, **chat(prompt), **drawing(sampling)}
+        fills = prompt.suffix is not None
+        asked, place = (gap(prompt), "completions") if fills else (chat(prompt), "chat/completions")
+        body = {"model": self._model, "stream": True, **asked, **drawing(sampling)}
         body |= {"stream_options": {"include_usage": True}, **choosing(sampling)}
         encoded = msgspec.json.encode(body)
-        async with self.relay("/chat/completions", encoded, prompt.label, stream=True) as answer:
+        async with self.relay(f"/{place}", encoded, prompt.label, stream=True) as answer:
+            if fills and answer.status in (400, *_NOT_THERE):
+                raise _no_gaps()
             if answer.status != 200:
                 raise broken(f"answered with status {answer.status}")
             async for token in _tokens(answer):
@@ -125,11 +131,12 @@ class RemoteEngine:
             found |= zip(some, await self._scored(some, said.tokens, label), strict=True)
         return [Scores(words, found[one], _WAY) for one in ids]
 
-    async def embed(self, texts: Sequence[str], *, label: Label) -> list[list[float]]:
+    async def embed(self, texts: Sequence[str], *, label: Label) -> Embeddings:
         """See Engine."""
         if not texts:
-            return []
+            return Embeddings([], 0)
         found: list[list[float]] = []
+        read: int | None = 0
         for some in _batches(texts):
             body = {"model": self._model, "input": some, "encoding_format": "float"}
             answer = await self._ask("/embeddings", body, label, _Vectors, _no_vectors)
@@ -137,9 +144,11 @@ class RemoteEngine:
             if [one.index for one in vectors] != list(range(len(some))):
                 raise broken("gave other vectors than it was asked for")
             found += [one.embedding for one in vectors]
+            told = answer.usage.prompt_tokens if answer.usage else None
+            read = None if read is None or told is None else read + told
         if len({len(vector) for vector in found}) != 1 or not found[0]:
             raise broken("gave vectors of different lengths")
-        return found
+        return Embeddings(found, read)
 
     async def close(self) -> None:
         """See Engine."""
@@ -223,8 +232,13 @@ class _Vector(msgspec.Struct):
     embedding: list[float]
 
 
+class _Usage(msgspec.Struct):
+    prompt_tokens: int | None = None
+
+
 class _Vectors(msgspec.Struct):
     data: list[_Vector]
+    usage: _Usage | None = None
 
 
 def _read(choice: _Choice, prompt: Sequence[int], said: Sequence[int]) -> tuple[float, ...]:
@@ -274,6 +288,13 @@ def _no_scores() -> Unsupported:
     return Unsupported(
         "This model server gives no scores.",
         "Choose a model that runs here, or one whose server is vLLM.",
+    )
+
+
+def _no_gaps() -> Unsupported:
+    return Unsupported(
+        "This model server fills in no gaps.",
+        "Choose a model that runs here, or one whose server takes a suffix at …/completions.",
     )
 
 

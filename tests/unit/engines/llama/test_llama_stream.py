@@ -132,7 +132,7 @@ def test_how_words_arrive_makes_no_difference(text: str, size: int) -> None:
 
 
 def events(most: int = 10) -> Events:
-    return Events(Reading(CONTROLS, "text", str), None, most)
+    return Events(Reading(CONTROLS, "text", str), None, most, read=7)
 
 
 def an_event(**parts: Any) -> bytes:
@@ -144,12 +144,16 @@ def a_token(text: str, id: int = 100, logprob: float | None = -0.5) -> bytes:
     return an_event(content=text, tokens=[id], stop=False, completion_probabilities=known)
 
 
-END = an_event(stop_type="eos")
+END = an_event(stop_type="eos", tokens_predicted=6)
 
 
 def test_an_answer_stopped_at_its_bound_says_so_last() -> None:
-    stream = a_token("a") + an_event(stop_type="limit")
-    assert events().read(stream) == [Token("a", id=100, logprob=-0.5), Token("", "cut")]
+    stream = a_token("a") + an_event(stop_type="limit", tokens_predicted=1)
+    assert events().read(stream) == [
+        Token("a", id=100, logprob=-0.5),
+        Token("", "count", read=7, written=1),
+        Token("", "cut"),
+    ]
 
 
 @given(st.integers(1, 50))
@@ -160,7 +164,11 @@ def test_events_may_be_cut_anywhere(size: int) -> None:
     for at in range(0, len(stream), size):
         found += reading.read(stream[at : at + size])
     assert reading.over
-    assert found == [Token("é", id=100, logprob=-0.5), Token("🐕", id=100)]
+    assert found == [
+        Token("é", id=100, logprob=-0.5),
+        Token("🐕", id=100),
+        Token("", "count", read=7, written=6),
+    ]
 
 
 @pytest.mark.parametrize(
@@ -173,6 +181,8 @@ def test_events_may_be_cut_anywhere(size: int) -> None:
         b"data: \xff\n",
         b"x" * ((1 << 20) + 1),
         END + a_token("after the end"),
+        an_event(stop_type="eos", tokens_predicted=-1),
+        an_event(stop_type="eos", tokens_predicted=1 << 40),
         a_token("x") * 19,  # ten were asked for, and a character may take some more
     ],
 )

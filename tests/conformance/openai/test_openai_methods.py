@@ -1,0 +1,41 @@
+"""Every method of OpenAI's package has an answer here: it is offered, or refused by its name."""
+
+from __future__ import annotations
+
+import httpx2
+import openai
+from sdk_methods import answered, openai_requests
+
+OFFERED = {
+    "batches": "cancel create list retrieve",
+    "chat.completions": "create",
+    "completions": "create",
+    "embeddings": "create",
+    "files": "content create delete list retrieve",
+    "models": "list retrieve",
+    "responses": "cancel create delete retrieve input_items.list",
+    "vector_stores": "create list retrieve search",
+    "vector_stores.files": "content create delete list retrieve",
+}
+
+
+def test_no_method_of_the_package_is_unknown(dialects):
+    with (
+        openai.OpenAI(base_url=dialects.openai, api_key=dialects.key) as client,
+        httpx2.Client(headers={"Authorization": f"Bearer {dialects.key}"}) as http,
+    ):
+        requests = openai_requests(client)
+
+        def ask(method: str, path: str) -> tuple[int, str]:
+            answer = http.request(method, dialects.openai + path)
+            return answer.status_code, answer.text
+
+        told = answered(ask, requests)
+    assert len(requests) > 300
+    assert not told["unknown"]
+    offered = {name for name in told["offered"] if not name.startswith("beta.")}
+    assert offered >= {f"{of}.{one}" for of, names in OFFERED.items() for one in names.split()}
+    # Others do the same as one of these, under another name or in several steps.
+    assert {requests[name] for name in told["offered"]} == {
+        requests[f"{of}.{one}"] for of, names in OFFERED.items() for one in names.split()
+    } | {requests[name] for name in told["offered"] if name.startswith("beta.")}
