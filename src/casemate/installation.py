@@ -169,6 +169,7 @@ class Installation:
             new_id=_new_id,
             random=secrets.token_bytes,
         )
+        closing.callback(self.runs.settle)
         self.reviews = Reviews(self.database, self.gate, self.ledger, clock=_stamp, new_id=_new_id)
         self.holds = Holds(
             self.database,

@@ -41,9 +41,10 @@ def canonical(value: object) -> bytes:
     Source: RFC 8785.
     """
     try:
-        text = json.dumps(
-            _ordered(value), ensure_ascii=False, allow_nan=False, separators=(",", ":")
-        )
+        _check(value)
+        text = _ENCODER.encode(value)
+        if not _in_plane_zero(text):
+            text = _UNSORTED.encode(_ordered(value))
         return text.encode("utf-8")
     except UnicodeEncodeError:
         raise ReceiptError("a lone surrogate has no canonical form") from None
@@ -195,7 +196,9 @@ def _whole(digits: str) -> int:
 
 def _in_plane_zero(text: str) -> bool:
     """Whether every character is one UTF-16 unit: then both orders of keys are the same."""
-    return text.isascii() or len(text.encode("utf-16-le")) == 2 * len(text)
+    if text.isascii():
+        return True
+    return len(text.encode("utf-16-le", "surrogatepass")) == 2 * len(text)
 
 
 def _write(value: Json, plain: bool) -> str:
@@ -214,22 +217,36 @@ def _commitment(nonce: bytes, written: bytes) -> str:
     return "sha256:" + hashlib.sha256(nonce + written).hexdigest()
 
 
-def _ordered(value: object) -> Json:
+def _check(value: object) -> None:
+    """Raise ReceiptError for what has no canonical form, at any depth."""
     if value is None or isinstance(value, str | bool):
-        return value
+        return
     if isinstance(value, int):
         if abs(value) > MAX_INTEGER:
             raise ReceiptError("an integer beyond 2^53 - 1 has no canonical form")
-        return value
+    elif isinstance(value, list | tuple):
+        for one in value:
+            if type(one) is not str:  # most are: it spares a call for each
+                _check(one)
+    elif isinstance(value, dict):
+        for key, one in value.items():
+            if not isinstance(key, str):
+                raise ReceiptError("a key that is not a string has no canonical form")
+            if type(one) is not str:
+                _check(one)
+    else:
+        raise ReceiptError(f"a {type(value).__name__} has no canonical form here")
+
+
+def _ordered(value: Any) -> Any:
+    """What ``_check`` let pass, with its keys in order."""
     if isinstance(value, list | tuple):
         return [_ordered(one) for one in value]
     if isinstance(value, dict):
-        if not all(isinstance(key, str) for key in value):
-            raise ReceiptError("a key that is not a string has no canonical form")
         # RFC 8785, 3.2.3: UTF-16 order differs from code point order above U+FFFF
-        keys = sorted(value, key=lambda key: key.encode("utf-16-be"))
+        keys = sorted(value, key=lambda key: key.encode("utf-16-be", "surrogatepass"))
         return {key: _ordered(value[key]) for key in keys}
-    raise ReceiptError(f"a {type(value).__name__} has no canonical form here")
+    return value
 
 
 def _refuse_number(text: str) -> Json:
@@ -240,10 +257,11 @@ _DECODER = json.JSONDecoder(
     parse_int=_whole, parse_float=_refuse_number, parse_constant=_refuse_number
 )
 # It sorts keys by code points, which is RFC 8785's order where no character is above U+FFFF. Only
-# what _DECODER made goes in: no cycles, no floats, no keys but strings.
+# what _DECODER made or _check let pass goes in: no cycles, no floats, no keys but strings.
 _ENCODER = json.JSONEncoder(
     ensure_ascii=False, check_circular=False, sort_keys=True, separators=(",", ":")
 )
+_UNSORTED = json.JSONEncoder(ensure_ascii=False, check_circular=False, separators=(",", ":"))
 
 
 def _fields(value: Json, *names: str) -> dict[str, Json]:
