@@ -110,6 +110,22 @@ ROWS: dict[str, list[tuple[str, str, list[tuple[str, str]]]]] = {
             [("sum by (model) (rate(casemate_engine_failures_total[5m]))", "{{model}}")],
         ),
         (
+            "Exchanges under way with replicas",
+            "short",
+            [("casemate_replica_outstanding", "{{model}} {{replica}}")],
+        ),
+        (
+            "Replicas that fail, and what was asked elsewhere",
+            "short",
+            [
+                ('casemate_replica_state{state!="closed"} > 0', "{{model}} {{replica}} {{state}}"),
+                (
+                    "sum by (model, replica) (rate(casemate_replica_retries_total[5m]))",
+                    "{{model}} {{replica}} elsewhere",
+                ),
+            ],
+        ),
+        (
             "Estimated GPU-seconds and watt-hours, a day",
             "short",
             [

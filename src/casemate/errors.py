@@ -75,9 +75,28 @@ class Unsupported(CasemateError):
 
 
 class Unavailable(CasemateError):
-    """Something this depends on does not answer, or there is no room left."""
+    """Something this depends on does not answer, or there is no room left.
+
+    ``retry_after``: seconds after which it makes sense to ask again, if it is known.
+    """
 
     status = 503
+
+    def __init__(self, what: str, next: str = "", retry_after: int = 1) -> None:
+        super().__init__(what, next)
+        self.retry_after = retry_after
+
+
+class Broken(Unavailable):
+    """Something this depends on answered, and wrongly."""
+
+    status = 502
+
+
+class TooSlow(Unavailable):
+    """Something this depends on did not answer in its time."""
+
+    status = 504
 
 
 class Tampered(CasemateError):

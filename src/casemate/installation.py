@@ -22,6 +22,7 @@ from casemate import settings as settings_
 from casemate.engines.engine import Engine
 from casemate.engines.in_turn import CHARACTERS_PER_TOKEN, InTurn
 from casemate.engines.registry import Engines
+from casemate.engines.remote import Phases
 from casemate.engines.schedule import Flow
 from casemate.engines.turns import Turns
 from casemate.errors import CasemateError, Invalid, NotFound, Refused
@@ -129,6 +130,12 @@ class Installation:
             slots=settings.model_slots,
             alone=settings.repeatable_runs,
             waiting=settings.waiting_runs,
+            phases=Phases(
+                connect=settings.remote_connect_seconds,
+                first=settings.remote_first_token_seconds,
+                between=settings.remote_between_tokens_seconds,
+                whole=settings.remote_answer_seconds,
+            ),
         )
         index = TantivyIndex(folder.index)
         closing.callback(index.close)
@@ -336,9 +343,8 @@ class Installation:
         places = self.gate.perimeter
         found = self._chosen()
         for model in self.models.list(self.gate.owner()):
-            if model.manifest.address is not None and model.state != "withdrawn":
-                address, label = model.manifest.address, model.label
-                look = partial(places.declared, address, label)
+            for address in () if model.state == "withdrawn" else model.manifest.servers:
+                look = partial(places.declared, address, model.label)
                 found.append(Configured.of(f"model {model.manifest.name} at", address, look))
         return found
 

@@ -134,6 +134,23 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     model_slots: Annotated[
         int, Meta(ge=1, le=256, description="Answers one model that runs here writes at a time.")
     ] = 4
+    remote_connect_seconds: Annotated[
+        float, Meta(gt=0, le=60, description="Seconds until a model server is connected to.")
+    ] = 5.0
+    remote_first_token_seconds: Annotated[
+        float,
+        Meta(
+            gt=0,
+            le=3600,
+            description="Seconds from then until the first token of a stream: queue and prompt.",
+        ),
+    ] = 120.0
+    remote_between_tokens_seconds: Annotated[
+        float, Meta(gt=0, le=3600, description="Seconds for which it may fall silent after that.")
+    ] = 60.0
+    remote_answer_seconds: Annotated[
+        float, Meta(gt=0, le=86_400, description="Seconds that a model server's whole answer has.")
+    ] = 600.0
     repeatable_runs: Annotated[
         bool,
         Meta(

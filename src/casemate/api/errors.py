@@ -35,7 +35,9 @@ _OPENAI = {
     415: ("invalid_request_error", "unsupported_file"),
     429: ("requests", "rate_limit_exceeded"),
     501: ("invalid_request_error", "unsupported"),
+    502: ("server_error", "bad_gateway"),
     503: ("server_error", "unavailable"),
+    504: ("server_error", "timeout"),
 }
 _RETRY_SECONDS = 1  # where the error does not know when it makes sense
 _PATIENCE_SECONDS = 60  # after which no program should wait by itself
@@ -276,7 +278,7 @@ def _response(problem: CasemateError, body: bytes, media: str = "application/jso
     wait = getattr(problem, "retry_after", _RETRY_SECONDS)
     if problem.status in (429, 503):
         headers["Retry-After"] = str(wait)
-    if problem.status in (500, 501) or (problem.status == 429 and wait > _PATIENCE_SECONDS):
+    if problem.status in (500, 501, 504) or (problem.status == 429 and wait > _PATIENCE_SECONDS):
         # OpenAI's clients repeat every 5xx and 429; these would only fail again, as further runs.
         headers["X-Should-Retry"] = "false"
     if isinstance(problem, MethodNotAllowed):

@@ -18,11 +18,13 @@ from prometheus_client.core import (
 )
 
 from casemate import __version__
+from casemate.engines.remote import STATES
 from casemate.gate.limit import shown
 from casemate.gate.share import PRIORITIES
 from casemate.spread import BOUNDS, Spread
 
 if TYPE_CHECKING:
+    from casemate.engines.remote import Health
     from casemate.engines.turns import Turns
     from casemate.installation import Installation
 
@@ -30,6 +32,7 @@ if TYPE_CHECKING:
 def families(installation: Installation, door: Turns) -> Iterator[Metric]:
     """Everything, as it is now."""
     yield from _queues(installation.engines.queues())
+    yield from _replicas(installation.engines.replicas())
     yield from _used(installation)
     yield from _refused(installation, door)
     yield _histogram("casemate_search_seconds", "Seconds of a search.", installation.searches.works)
@@ -93,6 +96,36 @@ def _queues(queues: list[tuple[str, Turns]]) -> Iterator[Metric]:
         full.add_metric([model], turns.refused)
         _add(works, [model], turns.works)
     yield from (waiting, working, slots, waits, works, given_up, failures, full)
+
+
+def _replicas(models: list[tuple[str, tuple[Health, ...]]]) -> Iterator[Metric]:
+    """By the number of a replica in its model's manifest; addresses are nobody's business."""
+    labels = ["model", "replica"]
+    outstanding = GaugeMetricFamily(
+        "casemate_replica_outstanding", "Exchanges under way with a replica.", labels=labels
+    )
+    states = GaugeMetricFamily(
+        "casemate_replica_state",
+        "1 for the state that a replica's circuit breaker is in.",
+        labels=[*labels, "state"],
+    )
+    failures = CounterMetricFamily(
+        "casemate_replica_failures", "Exchanges that a replica failed.", labels=labels
+    )
+    retries = CounterMetricFamily(
+        "casemate_replica_retries",
+        "Exchanges begun again elsewhere after this replica failed them.",
+        labels=labels,
+    )
+    for model, replicas in models:
+        for replica in replicas:
+            which = [model, str(replica.number)]
+            outstanding.add_metric(which, replica.outstanding)
+            for state in STATES:
+                states.add_metric([*which, state], int(state == replica.state))
+            failures.add_metric(which, replica.failures)
+            retries.add_metric(which, replica.retries)
+    yield from (outstanding, states, failures, retries)
 
 
 def _used(installation: Installation) -> Iterator[Metric]:

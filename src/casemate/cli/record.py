@@ -30,7 +30,11 @@ def _model(model: Mapping[str, Any]) -> str:
     """A model and its queue, as people read them."""
     said = f"{model['model']} ({model['working']} of {model['slots']} slots at work"
     said += f", {model['waiting']} waiting" if model["waiting"] else ""
-    return said + (f", {model['failures']} failures)" if model["failures"] else ")")
+    said += f", {model['failures']} failures" if model["failures"] else ""
+    unwell = [one for one in model["replicas"] if one["state"] != "closed"]
+    for one in unwell:
+        said += f", replica {one['number']} of {len(model['replicas'])} fails"
+    return said + ")"
 
 
 @click.command()

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from casemate.engines.engine import Engine
 from casemate.engines.quote import QuoteEngine
-from casemate.engines.remote import RemoteEngine
+from casemate.engines.remote import Health, Phases, RemoteEngine
 from casemate.engines.turns import Turns
 from casemate.errors import Unsupported
 
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from casemate.models.manifest import Manifest
 
 _REMOTE_SLOTS = 32  # of a server of which nothing is declared
+_USUAL = Phases()
 
 
 class Engines:
@@ -35,7 +36,8 @@ class Engines:
     acts: where the start and the end of each model process are recorded. required_layers: of
     isolation, for information with a label. slots: how many answers one model computes side by
     side; alone: whether each is computed by itself all the same. waiting: runs that may wait for
-    one model. Models that lie here need files, acts and required_layers.
+    one model. phases: seconds for those of an exchange with a server. Models that lie here need
+    files, acts and required_layers.
     """
 
     def __init__(
@@ -48,6 +50,7 @@ class Engines:
         slots: int = 4,
         alone: bool = False,
         waiting: int = 256,
+        phases: Phases = _USUAL,
     ) -> None:
         self._perimeter = perimeter
         self._files = files
@@ -56,6 +59,7 @@ class Engines:
         self._slots = slots
         self._alone = alone
         self._waiting = waiting
+        self._phases = phases
         self._running: dict[str, Engine] = {}
         self._turns: dict[str, tuple[Manifest, Turns]] = {}
         self._starting = threading.Lock()
@@ -72,7 +76,9 @@ class Engines:
         """Answers that this model computes side by side, where nothing is declared."""
         if manifest.engine == "llama":
             return 1 if self._alone else self._slots
-        return self._slots if manifest.engine == "quote" else _REMOTE_SLOTS
+        if manifest.engine == "quote":
+            return self._slots
+        return _REMOTE_SLOTS * max(1, len(manifest.servers))
 
     def turns(self, manifest: Manifest) -> Turns:
         """Who has this model, and who waits for it."""
@@ -89,6 +95,12 @@ class Engines:
         with self._starting:
             return [(manifest.name, turns) for manifest, turns in self._turns.values()]
 
+    def replicas(self) -> list[tuple[str, tuple[Health, ...]]]:
+        """How the servers of each remote model are that was asked for, by its id."""
+        with self._starting:
+            running = list(self._running.values())
+        return [(one.name, one.health()) for one in running if isinstance(one, RemoteEngine)]
+
     async def close(self) -> None:
         """Stop them all."""
         running = list(self._running.values())
@@ -102,11 +114,13 @@ class Engines:
             return QuoteEngine()
         if manifest.engine == "remote":
             return RemoteEngine(
-                manifest.address or "",
+                manifest.name,
+                manifest.servers,
                 manifest.upstream or manifest.name,
-                self._perimeter.route,
+                self._perimeter,
                 key=os.environ.get(_key_variable(manifest.name), ""),
                 profile=manifest.profile,
+                phases=self._phases,
             )
         if manifest.engine == "llama":
             return self._start_llama(manifest)

@@ -11,8 +11,9 @@ from typing import Any
 import msgspec
 
 from casemate.engines.engine import Message, Prompt, Sampling, Token, Tool, ToolCall
-from casemate.errors import Invalid, Unavailable
+from casemate.errors import Broken, Invalid
 
+ADVICE = "Try again; if it stays so, tell whoever runs that server."
 _LONGEST_CALL = 1 << 20  # characters of arguments
 
 
@@ -60,13 +61,13 @@ class Reading:
         self._calls = 0
 
     def read(self, payload: bytes) -> list[Token]:
-        """What one event completes. Raises Unavailable if it is no event, or tells of an error."""
+        """What one event completes. Raises Broken if it is no event, or tells of an error."""
         try:
             event = msgspec.json.decode(payload, type=_Event)
         except msgspec.DecodeError as problem:
             raise no_events() from problem
         if event.error is not None:
-            raise unavailable("reported an error of its own")
+            raise broken("reported an error of its own")
         found: list[Token] = []
         for choice in event.choices[:1]:
             delta = choice.delta
@@ -97,7 +98,7 @@ class Reading:
         if call is None:
             return []
         if not call.name:
-            raise unavailable("called a tool and did not say which")
+            raise broken("called a tool and did not say which")
         made = ToolCall(call.id or f"call-{self._calls}", call.name, call.arguments or "{}")
         return [Token("", kind="call", call=made)]
 
@@ -192,16 +193,14 @@ def _probable(text: str, told: _Probabilities | None) -> list[Token]:
     ]
 
 
-def no_events() -> Unavailable:
+def no_events() -> Broken:
     """The error for a server that does not speak this language."""
-    return unavailable("sent something that is not a stream of events")
+    return broken("sent something that is not a stream of events")
 
 
-def unavailable(what: str) -> Unavailable:
+def broken(what: str) -> Broken:
     """The error for a server that does not do its work."""
-    return Unavailable(
-        f"The model server {what}.", "Try again; if it stays so, tell whoever runs that server."
-    )
+    return Broken(f"The model server {what}.", ADVICE)
 
 
 def _message(message: Message) -> dict[str, Any]:

@@ -20,6 +20,7 @@ ENGINES = ("quote", "llama", "remote", "cluster")
 FILES_UNKNOWN = "The files of a remote model are not seen from here; only its server is known."
 _LONGEST_TEXT = 4000
 _MOST_FILES = 4096
+_MOST_SERVERS = 256
 
 
 class Measure(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -55,6 +56,7 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     profile: Profile | None = None  # how it wants to be spoken to
     context_length: int | None = None  # tokens
     address: str | None = None  # of a remote server
+    addresses: tuple[str, ...] | None = None  # in its place, of several that run the same model
     upstream: str | None = None  # what a remote server calls it
     release: int | None = None  # grows with each release of its lineage
     lineage: str | None = None  # its name if it is not given
@@ -64,6 +66,11 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     def files_known(self) -> bool:
         """Whether the weights are pinned by digest."""
         return self.engine not in ("remote", "cluster")
+
+    @property
+    def servers(self) -> tuple[str, ...]:
+        """The addresses of a remote model's servers: one, or those of its replicas."""
+        return self.addresses or (() if self.address is None else (self.address,))
 
     @property
     def line(self) -> tuple[str, int]:
@@ -147,15 +154,21 @@ def _wrong(manifest: Manifest) -> str | None:
     if wrong:
         return wrong
     if manifest.files_known:
-        if manifest.address is not None or manifest.upstream is not None:
-            return "address and upstream belong to remote models only"
+        if manifest.servers or manifest.upstream is not None:
+            return "address, addresses and upstream belong to remote models only"
         return _wrong_files(manifest)
     if _named(manifest):
         return "weights, tokenizer, adapters and system_file belong to models whose files are here"
     if manifest.files:
         return "digests of a remote model's files cannot be vouched for from here: leave them out"
-    if not manifest.address or not manifest.upstream:
+    if manifest.address is not None and manifest.addresses is not None:
+        return "it has an address and addresses: give one, or several, not both"
+    if not all(manifest.servers) or not manifest.servers or not manifest.upstream:
         return "a remote model needs an address and the name its server gives it (upstream)"
+    if len(set(manifest.servers)) < len(manifest.servers):
+        return "it names one of its addresses twice"
+    if len(manifest.servers) > _MOST_SERVERS:
+        return f"it has more than {_MOST_SERVERS} addresses"
     return None
 
 

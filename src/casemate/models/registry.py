@@ -171,7 +171,7 @@ class Models:
     def approved(self, id: str) -> Manifest:
         """The manifest of a model that may be used now.
 
-        Raises NotFound; Refused if it is not approved or its address left the perimeter;
+        Raises NotFound; Refused if it is not approved or all its addresses left the perimeter;
         Tampered if its manifest is not the one that was approved.
         """
         found = self._gate.memory.recall(("model", id), lambda: self._one(id))
@@ -182,9 +182,7 @@ class Models:
                 if found.state == "proposed"
                 else "Choose another model.",
             )
-        if found.manifest.address is not None:
-            # What the name means now is looked up when somebody connects, not on every question.
-            self._gate.perimeter.declared(found.manifest.address, found.label)
+        self._check_declared(found)
         return found.manifest
 
     def approved_digest(self, id: str) -> str:
@@ -386,8 +384,24 @@ class Models:
         )
 
     def _check_address(self, manifest: Manifest, label: Label) -> None:
-        if manifest.address is not None:
-            self._gate.perimeter.check(manifest.address, label)
+        for address in manifest.servers:
+            self._gate.perimeter.check(address, label)
+
+    def _check_declared(self, found: Model) -> None:
+        """Raise Refused if none of its servers lies inside; the others are then left alone.
+
+        What a name means now is looked up when somebody connects, not on every question.
+        """
+        refused: Refused | None = None
+        for address in found.manifest.servers:
+            try:
+                self._gate.perimeter.declared(address, found.label)
+            except Refused as met:
+                refused = refused or met
+            else:
+                return
+        if refused is not None:
+            raise refused
 
 
 def quote() -> Manifest:

@@ -72,5 +72,5 @@ def test_labels_are_what_administrators_name_and_never_a_person(
     labels = set().union(*(those for name, those in given.items() if name.startswith("casemate_")))
     assert labels <= {
         *("route", "method", "status", "use_case", "model", "outcome", "priority", "kind"),
-        *("of", "measure", "window", "version", "le"),
+        *("of", "measure", "window", "version", "le", "replica", "state"),
     }

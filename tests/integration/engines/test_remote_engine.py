@@ -11,45 +11,25 @@ from urllib.parse import urlsplit
 
 import pytest
 from model_server import DONE, ModelServer, a_chunk, a_script
+from remote_builders import LOWEST, PROMPT, Everywhere, an_engine
 
-from casemate.engines.engine import Message, Prompt, Sampling, Token
-from casemate.engines.remote import RemoteEngine
+from casemate.engines.engine import Sampling, Token
 from casemate.errors import Refused, Unavailable
-from casemate.gate.country import Country
 from casemate.gate.label import Label
-from casemate.gate.perimeter import Route
 from casemate.gate.place import Place
 
-LOWEST = Country.load("lu").policy.lowest()
-PROMPT = Prompt(
-    question="How much?",
-    language="en",
-    label=LOWEST,
-    found=(),
-    evidence=(),
-    messages=(Message.of("system", "Be brief."), Message.of("user", "How much?")),
-)
-
-
 NO_SAMPLING = Sampling()
-
-
-def allowed(address: str, label: Label) -> Route:
-    """The whole world is inside."""
-    where = urlsplit(address)
-    place = Place("here", "127.0.0.1", (), "LU", label)
-    return Route(place, where.hostname or "", where.port, ("127.0.0.1",))
 
 
 def said(
     address: str,
     *,
     sampling: Sampling = NO_SAMPLING,
-    check: Any = allowed,
+    perimeter: Any = None,
     key: str = "",
 ) -> list[Token]:
     async def follow() -> list[Token]:
-        engine = RemoteEngine(address, "tiny", check, key=key)
+        engine = an_engine(address, perimeter=perimeter, key=key)
         try:
             async with aclosing(engine.generate(PROMPT, sampling)) as tokens:
                 return [token async for token in tokens]
@@ -190,7 +170,7 @@ def test_an_alternative_service_is_not_taken(model_server: ModelServer) -> None:
         model_server.headers = {"Alt-Svc": f'http/1.1="127.0.0.1:{port}"; h2=":{port}"; ma=86400'}
 
         async def twice() -> None:
-            engine = RemoteEngine(model_server.address, "tiny", allowed)
+            engine = an_engine(model_server.address)
             for _ in range(2):
                 async with aclosing(engine.generate(PROMPT, NO_SAMPLING)) as tokens:
                     assert [token async for token in tokens]
@@ -204,24 +184,49 @@ def test_an_alternative_service_is_not_taken(model_server: ModelServer) -> None:
 
 
 def test_an_address_outside_the_perimeter_is_never_connected_to(model_server: ModelServer) -> None:
-    def outside(address: str, label: Label) -> Route:
-        raise Refused("Outside.", "Declare it.")
+    class Nowhere(Everywhere):
+        def declared(self, url: str, label: Label) -> Place:
+            raise Refused("Outside.", "Declare it.")
 
     with pytest.raises(Refused):
-        said(model_server.address, check=outside)
+        said(model_server.address, perimeter=Nowhere())
     assert model_server.asked == []
 
 
-def test_the_perimeter_is_asked_again_for_every_question(model_server: ModelServer) -> None:
-    asked: list[tuple[str, Label]] = []
+def test_the_perimeter_is_asked_again_for_another_label_and_whenever_it_has_changed(
+    model_server: ModelServer,
+) -> None:
+    asked: list[Label] = []
 
-    def noted(address: str, label: Label) -> Route:
-        asked.append((address, label))
-        return allowed(address, label)
+    class Noted(Everywhere):
+        def declared(self, url: str, label: Label) -> Place:
+            asked.append(label)
+            return super().declared(url, label)
 
-    said(model_server.address, check=noted)
-    said(model_server.address, check=noted)
-    assert asked == [(model_server.address, LOWEST)] * 2
+    perimeter, higher = Noted(), LOWEST.policy.parse("restricted")
+    place = perimeter.declared("", LOWEST)
+    asked.clear()
+
+    async def ask() -> None:
+        engine = an_engine(model_server.address, perimeter=perimeter)
+        for label, places in (
+            (LOWEST, ()),
+            (LOWEST, ()),
+            (higher, ()),
+            (higher, (place,)),
+        ):
+            perimeter.places = places
+            assert len(await engine.embed(["x"], label=label)) == 1
+        await engine.close()
+
+    model_server.answers["/v1/embeddings"] = lambda body: {
+        "data": [{"index": 0, "embedding": [1.0]}]
+    }
+    asyncio.run(ask())
+    # once more for each of the two connections that were made
+    assert [str(label) for label in asked] == [
+        str(one) for one in (LOWEST, LOWEST, higher, higher, higher)
+    ]
 
 
 def test_only_the_addresses_that_the_perimeter_checked_are_connected_to(
@@ -254,7 +259,7 @@ def test_a_reader_who_leaves_early_leaves_no_open_connection(model_server: Model
     model_server.pieces = [a_chunk(content=f"{number} ") for number in range(500)]
 
     async def leave() -> list[str]:
-        engine = RemoteEngine(model_server.address, "tiny", allowed)
+        engine = an_engine(model_server.address)
         found = []
         async with aclosing(engine.generate(PROMPT, Sampling())) as tokens:
             async for token in tokens:
@@ -268,7 +273,7 @@ def test_a_reader_who_leaves_early_leaves_no_open_connection(model_server: Model
 
 
 def test_it_says_what_servers_of_this_kind_can_do() -> None:
-    engine = RemoteEngine("http://127.0.0.1:1/v1", "tiny", allowed)
+    engine = an_engine("http://127.0.0.1:1/v1")
     able = {"generate", "thinking", "tools", "choice", "schema", "logprobs", "score", "embed"}
     assert engine.capabilities == able
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from model_server import ModelServer
-from test_remote_engine import LOWEST, allowed
+from remote_builders import LOWEST, Everywhere, an_engine
 
 from casemate.engines.engine import Message, Prompt, Scores, Tool
 from casemate.engines.remote import RemoteEngine
@@ -51,7 +51,7 @@ def scoring(model_server: ModelServer) -> ModelServer:
 
 def asked(server: ModelServer, act: Callable[[RemoteEngine], Any]) -> Any:
     async def ask() -> Any:
-        engine = RemoteEngine(server.address, "tiny", allowed, key="k")
+        engine = an_engine(server.address, key="k")
         try:
             return await act(engine)
         finally:
@@ -167,10 +167,11 @@ def test_tokens_that_make_no_sense_are_not_taken(scoring: ModelServer, told: Any
 def test_every_label_among_the_prompts_is_checked_before_anything_is_sent(
     scoring: ModelServer,
 ) -> None:
-    def refuse(address: str, label: Any) -> Any:
-        raise Refused("Outside the perimeter.")
+    class Nowhere(Everywhere):
+        def declared(self, url: str, label: Any) -> Any:
+            raise Refused("Outside the perimeter.")
 
-    engine = RemoteEngine(scoring.address, "tiny", refuse)
+    engine = an_engine(scoring.address, perimeter=Nowhere())
     with pytest.raises(Refused):
         asyncio.run(engine.score([a_prompt("x")], SAID))
     with pytest.raises(Refused):

@@ -40,6 +40,7 @@ async def status(
 def _models(installation: Installation, caller: Caller) -> list[dict[str, Any]]:
     """The approved models, each with its slots and who has or wants one."""
     queues = dict(installation.engines.queues())
+    replicas = dict(installation.engines.replicas())
     found = []
     for model in installation.models.list(caller):
         if model.state != "approved":
@@ -54,6 +55,17 @@ def _models(installation: Installation, caller: Caller) -> list[dict[str, Any]]:
                 "working": 0 if turns is None else sum(map(turns.at_work, PRIORITIES)),
                 "waiting": 0 if turns is None else sum(map(turns.waiting, PRIORITIES)),
                 "failures": 0 if turns is None else turns.failures,
+                # of a server nothing is known before it is asked
+                "replicas": [
+                    {
+                        "number": one.number,
+                        "state": one.state,
+                        "outstanding": one.outstanding,
+                        "failures": one.failures,
+                        "retries": one.retries,
+                    }
+                    for one in replicas.get(model.id, ())
+                ],
             }
         )
     return found

@@ -6,29 +6,29 @@ Scores need what vLLM adds: ``/tokenize``, which stands beside ``/v1``, and ``pr
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Sequence
-from contextlib import asynccontextmanager
+from functools import reduce
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
 
 from casemate.engines import question
 from casemate.engines.engine import Part, Prompt, Sampling, Scores, Token
-from casemate.engines.wire import Reading, chat, choosing, drawing, no_events, unavailable
+from casemate.engines.remote.exchange import Exchange
+from casemate.engines.remote.phases import Phases
+from casemate.engines.remote.replica import Health, Replica, Request
+from casemate.engines.remote.upstream import Upstream
+from casemate.engines.wire import Reading, broken, chat, choosing, drawing, no_events
 from casemate.errors import Unsupported
-from casemate.gate.connection import Ways, session
 from casemate.models.profile import Profile
 
 if TYPE_CHECKING:
-    import aiohttp
-
     from casemate.gate.label import Label
-    from casemate.gate.perimeter import Route
+    from casemate.gate.perimeter import Perimeter
 
 _WAY = "prompt logprobs"
-_CONNECT_SECONDS = 5.0
-_SILENCE_SECONDS = 120.0  # between two pieces
+_EVENTS, _JSON = "text/event-stream", "application/json"
+_USUAL = Phases()
 _LONGEST_EVENT = 1 << 20
 _LONGEST_ANSWER = 1 << 28
 _AT_ONCE = 32  # prompts or texts in one request
@@ -38,28 +38,47 @@ _S = TypeVar("_S")
 
 
 class RemoteEngine:
-    """Asks one server.
+    """Asks the servers at ``addresses``, which all run one model and call it ``model``.
 
-    ``route`` refuses an address outside the perimeter or below the label of what is sent, and
-    gives the IPs that it checked; the connection goes to these and to no others.
+    ``perimeter`` refuses an address outside it or below the label of what is sent, and gives the
+    IPs that it checked; connections go to these and to no others. Raises Invalid if an address or
+    ``key`` cannot be used for HTTP.
     """
 
     def __init__(
         self,
-        address: str,
+        name: str,
+        addresses: Sequence[str],
         model: str,
-        route: Callable[[str, Label], Route],
+        perimeter: Perimeter,
         *,
         key: str = "",
         profile: Profile | None = None,
+        phases: Phases = _USUAL,
     ) -> None:
+        self.name = name
         self._profile = profile or Profile()
-        self._address = address.rstrip("/")
         self._model = model
-        self._route = route
-        self._ways = Ways()
-        self._key = key
-        self._client: aiohttp.ClientSession | None = None
+        self._upstream = Upstream(
+            [
+                Replica(number, address, perimeter, phases, key)
+                for number, address in enumerate(addresses, 1)
+            ],
+            phases,
+        )
+
+    def relay(self, path: str, body: bytes, label: Label, *, stream: bool) -> Exchange:
+        """POST ``body``, JSON, to ``path`` (such as /chat/completions) below an address.
+
+        label: of what is in ``body``. stream: whether ``body`` asks for a stream of events.
+        The exchange is to be entered with ``async with``; see there what it gives and raises.
+        """
+        accept, phase = (_EVENTS, "first") if stream else (_JSON, "whole")
+        return self._upstream.exchange(Request("POST", path, accept, body, label, phase))
+
+    def health(self) -> tuple[Health, ...]:
+        """How each replica is, in the order of their addresses."""
+        return self._upstream.health()
 
     @property
     def capabilities(self) -> frozenset[str]:
@@ -80,22 +99,21 @@ class RemoteEngine:
         """See Engine."""
         body = {"model": self._model, "stream": True, **chat(prompt), **drawing(sampling)}
         body |= {"stream_options": {"include_usage": True}, **choosing(sampling)}
-        await self._allow(prompt.label)
-        async with self._sent(f"{self._address}/chat/completions", body) as response:
-            if response.status != 200:
-                raise unavailable(f"answered with status {response.status}")
-            async for token in _tokens(response.content):
+        encoded = msgspec.json.encode(body)
+        async with self.relay("/chat/completions", encoded, prompt.label, stream=True) as answer:
+            if answer.status != 200:
+                raise broken(f"answered with status {answer.status}")
+            async for token in _tokens(answer):
                 yield token
+            await answer.ended()
 
     async def score(self, prompts: Sequence[Prompt], continuation: str) -> list[Scores]:
         """See Engine. Equal prompts are asked once."""
         if not prompts:
             return []
-        for label in {prompt.label for prompt in prompts}:
-            await self._allow(label)
-        said = await self._tokenized(
-            {"prompt": continuation, "add_special_tokens": False, "return_token_strs": True}
-        )
+        label = reduce(type(prompts[0].label).join, (prompt.label for prompt in prompts))
+        asked = {"prompt": continuation, "add_special_tokens": False, "return_token_strs": True}
+        said = await self._tokenized(asked, label)
         words = tuple(said.token_strs or ())
         if len(words) != len(said.tokens):
             raise _no_scores()
@@ -104,49 +122,47 @@ class RemoteEngine:
             return [Scores((), (), _WAY) for _ in prompts]
         found: dict[tuple[int, ...], tuple[float, ...]] = {}
         for some in _batches(list(dict.fromkeys(ids))):
-            found |= zip(some, await self._scored(some, said.tokens), strict=True)
+            found |= zip(some, await self._scored(some, said.tokens, label), strict=True)
         return [Scores(words, found[one], _WAY) for one in ids]
 
     async def embed(self, texts: Sequence[str], *, label: Label) -> list[list[float]]:
         """See Engine."""
         if not texts:
             return []
-        await self._allow(label)
         found: list[list[float]] = []
         for some in _batches(texts):
             body = {"model": self._model, "input": some, "encoding_format": "float"}
-            answer = await self._ask(f"{self._address}/embeddings", body, _Vectors, _no_vectors)
+            answer = await self._ask("/embeddings", body, label, _Vectors, _no_vectors)
             vectors = sorted(answer.data, key=lambda one: one.index)
             if [one.index for one in vectors] != list(range(len(some))):
-                raise unavailable("gave other vectors than it was asked for")
+                raise broken("gave other vectors than it was asked for")
             found += [one.embedding for one in vectors]
         if len({len(vector) for vector in found}) != 1 or not found[0]:
-            raise unavailable("gave vectors of different lengths")
+            raise broken("gave vectors of different lengths")
         return found
 
     async def close(self) -> None:
         """See Engine."""
-        if self._client is not None:
-            await self._client.close()
-            self._client = None
+        await self._upstream.close()
 
     async def _ids(self, prompt: Prompt) -> tuple[int, ...]:
-        told = await self._tokenized({**chat(prompt), "add_generation_prompt": True})
+        asked = {**chat(prompt), "add_generation_prompt": True}
+        told = await self._tokenized(asked, prompt.label)
         if not told.tokens:
-            raise unavailable("made nothing of a prompt")
+            raise broken("made nothing of a prompt")
         return tuple(told.tokens)
 
-    async def _tokenized(self, what: dict[str, Any]) -> _Tokenized:
-        address = f"{self._address.removesuffix('/v1')}/tokenize"
-        told = await self._ask(address, {"model": self._model, **what}, _Tokenized, _no_scores)
+    async def _tokenized(self, what: dict[str, Any], label: Label) -> _Tokenized:
+        body = {"model": self._model, **what}
+        told = await self._ask("/tokenize", body, label, _Tokenized, _no_scores)
         if told.count is None:  # llama.cpp has a /tokenize of another kind
             raise _no_scores()
         if told.count != len(told.tokens):
-            raise unavailable("miscounted the tokens of a text")
+            raise broken("miscounted the tokens of a text")
         return told
 
     async def _scored(
-        self, prompts: Sequence[tuple[int, ...]], said: Sequence[int]
+        self, prompts: Sequence[tuple[int, ...]], said: Sequence[int], label: Label
     ) -> list[tuple[float, ...]]:
         body = {
             "model": self._model,
@@ -155,61 +171,32 @@ class RemoteEngine:
             "temperature": 0.0,
             "prompt_logprobs": 1,  # the token that stands there is told beside the likeliest
         }
-        answer = await self._ask(f"{self._address}/completions", body, _Completed, _no_scores)
+        answer = await self._ask("/completions", body, label, _Completed, _no_scores)
         choices = sorted(answer.choices, key=lambda choice: choice.index)
         if [choice.index for choice in choices] != list(range(len(prompts))):
-            raise unavailable("gave other scores than it was asked for")
+            raise broken("gave other scores than it was asked for")
         return [
             _read(choice, prompt, said) for choice, prompt in zip(choices, prompts, strict=True)
         ]
 
-    async def _allow(self, label: Label) -> None:
-        self._ways.allow(await asyncio.to_thread(self._route, self._address, label))
-
     async def _ask(
-        self, address: str, body: dict[str, Any], kind: type[_T], missing: Callable[[], Unsupported]
+        self,
+        path: str,
+        body: dict[str, Any],
+        label: Label,
+        kind: type[_T],
+        missing: Callable[[], Unsupported],
     ) -> _T:
-        async with self._sent(address, body) as response:
-            if response.status in _NOT_THERE:
+        async with self.relay(path, msgspec.json.encode(body), label, stream=False) as answer:
+            if answer.status in _NOT_THERE:
                 raise missing()
-            if response.status != 200:
-                raise unavailable(f"answered with status {response.status}")
-            content = bytearray()
-            async for piece in response.content.iter_any():
-                content += piece
-                if len(content) > _LONGEST_ANSWER:
-                    raise unavailable("sent more than anybody can read")
+            if answer.status != 200:
+                raise broken(f"answered with status {answer.status}")
+            content = await answer.whole(_LONGEST_ANSWER)
         try:
             return msgspec.json.decode(content, type=kind)
         except msgspec.DecodeError as problem:
-            raise unavailable("sent something that is no answer") from problem
-
-    @asynccontextmanager
-    async def _sent(
-        self, address: str, body: dict[str, Any]
-    ) -> AsyncIterator[aiohttp.ClientResponse]:
-        import aiohttp  # a quarter of a second, and only this engine needs it
-
-        try:
-            async with self._session().post(
-                address,
-                data=msgspec.json.encode(body),
-                headers={"content-type": "application/json", "accept": _accepted(body)},
-                allow_redirects=False,  # a redirect could lead outside the perimeter
-            ) as response:
-                yield response
-        except (aiohttp.ClientError, TimeoutError, asyncio.IncompleteReadError) as problem:
-            raise unavailable("does not answer") from problem
-
-    def _session(self) -> aiohttp.ClientSession:
-        if self._client is None or self._client.closed:
-            self._client = session(
-                self._ways,
-                connect_seconds=_CONNECT_SECONDS,
-                silence_seconds=_SILENCE_SECONDS,
-                headers={"authorization": f"Bearer {self._key}"} if self._key else None,
-            )
-        return self._client
+            raise broken("sent something that is no answer") from problem
 
 
 class _Tokenized(msgspec.Struct):
@@ -246,20 +233,20 @@ def _read(choice: _Choice, prompt: Sequence[int], said: Sequence[int]) -> tuple[
     if told is None:
         raise _no_scores()
     if len(told) != len(prompt) + len(said):
-        raise unavailable("gave other scores than it was asked for")
+        raise broken("gave other scores than it was asked for")
     found = []
     for token, place in zip(said, told[len(prompt) :], strict=True):
         if place is None or token not in place:
-            raise unavailable("gave other scores than it was asked for")
+            raise broken("gave other scores than it was asked for")
         found.append(place[token].logprob)
     return tuple(found)
 
 
-async def _tokens(stream: aiohttp.StreamReader) -> AsyncIterator[Token]:
+async def _tokens(stream: AsyncIterator[bytes]) -> AsyncIterator[Token]:
     """Parse server-sent events; a stream that ends without ``[DONE]`` was cut off."""
     reading = Reading()
     pending = b""
-    async for piece in stream.iter_any():
+    async for piece in stream:
         pending += piece
         *lines, pending = pending.split(b"\n")
         if len(pending) > _LONGEST_EVENT:
@@ -275,11 +262,7 @@ async def _tokens(stream: aiohttp.StreamReader) -> AsyncIterator[Token]:
                 return
             for token in reading.read(payload):
                 yield token
-    raise unavailable("stopped in the middle of its answer")
-
-
-def _accepted(body: dict[str, Any]) -> str:
-    return "text/event-stream" if body.get("stream") else "application/json"
+    raise broken("stopped in the middle of its answer")
 
 
 def _batches(these: Sequence[_S]) -> Iterator[Sequence[_S]]:
