@@ -14,6 +14,7 @@ from datetime import timedelta
 
 import sqlalchemy as sa
 
+from casemate.at_hand import waits
 from casemate.errors import Invalid, NotFound, Refused, Unauthenticated, Unavailable
 from casemate.gate.acts import stamp
 from casemate.gate.caller import Caller
@@ -192,6 +193,7 @@ class Keys:
         minute = now[:16]
         if self._noted.get(id) == minute:
             return
+        waits()
         if len(self._noted) > _MOST_NOTED:
             self._noted.clear()
         self._noted[id] = minute

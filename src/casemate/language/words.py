@@ -142,19 +142,23 @@ def text_grams(text: str) -> frozenset[str]:
     return frozenset().union(*map(grams, words(text)))
 
 
+# A word that several languages share says less about which one this is.
+_TELLING: dict[str, dict[str, float]] = {
+    language: {
+        word: 1.0 / sum(word in others for others in FUNCTION_WORDS.values()) for word in known
+    }
+    for language, known in FUNCTION_WORDS.items()
+}
+
+
 def language_of(text: str, among: Iterable[str] = ("en", "fr", "de", "lb")) -> str:
     """The language whose function words ``text`` uses most; the first of ``among`` if none."""
     tokens = [token.lower() for token in _WORD.findall(text.replace("’", "'"))]
     parts = [part for token in tokens for part in (token, *token.split("'")) if part]
     best, most = "", 0.0
     for language in among:
-        known = FUNCTION_WORDS[language]
-        # A word that several languages share says less about which one this is.
-        score = sum(
-            1.0 / sum(part in others for others in FUNCTION_WORDS.values())
-            for part in parts
-            if part in known
-        )
+        known = _TELLING[language]
+        score = sum(known[part] for part in parts if part in known)
         if score > most:
             best, most = language, score
     return best or next(iter(among))

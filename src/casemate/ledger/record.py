@@ -12,6 +12,7 @@ from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Protocol
 
+from casemate.at_hand import waits
 from casemate.errors import CasemateError
 from casemate.ledger import receipt
 from casemate.ledger.log import Log
@@ -69,6 +70,7 @@ class Ledger:
         Raises ReceiptError if the entry has no canonical form; TooLarge above 65,535 bytes;
         Unavailable if it cannot be recorded: then nothing may be answered.
         """
+        waits()
         began = time.perf_counter()
         written, future = self._append(entry)
         index = future.result()

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
 
+from casemate.at_hand import waits
 from casemate.errors import Unavailable
 from casemate.ledger.record import Recorded
 from casemate.store.database import Database
@@ -82,6 +83,7 @@ class Recorder:
 
         Raises NotFound if its subject was forgotten; Unavailable if it cannot be recorded.
         """
+        waits()
         future: Future[Recorded] = Future()
         self._put(_Waiting(record, future))
         return future.result()

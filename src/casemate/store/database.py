@@ -18,6 +18,7 @@ import sqlalchemy as sa
 from sqlalchemy import event
 from sqlalchemy.exc import DatabaseError, OperationalError
 
+from casemate.at_hand import waits
 from casemate.errors import CasemateError, Invalid, Tampered, Unavailable
 from casemate.store.tables import REVISION, RIGHTS_TABLES
 
@@ -64,6 +65,7 @@ class Database:
     @contextmanager
     def read(self) -> Iterator[sa.Connection]:
         """A consistent snapshot. Raises Unavailable or Tampered if the disk fails."""
+        waits()
         try:
             with self._engine.connect() as connection, connection.begin():
                 yield connection
@@ -73,6 +75,7 @@ class Database:
     @contextmanager
     def write(self) -> Iterator[sa.Connection]:
         """All or nothing, durable when the block ends. Raises like ``read``."""
+        waits()
         try:
             with (
                 self._writing,
@@ -89,6 +92,7 @@ class Database:
 
         For what is known from elsewhere too and found again after a crash. Raises like ``read``.
         """
+        waits()
         try:
             with (
                 self._writing,
