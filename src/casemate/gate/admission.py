@@ -16,6 +16,7 @@ from typing import Self
 
 import sqlalchemy as sa
 
+from casemate.at_hand import once
 from casemate.errors import Invalid, NotFound, Refused, Unauthenticated, Unavailable
 from casemate.gate import pack, perimeter
 from casemate.gate.acts import Acts, Clock, Recorder
@@ -273,7 +274,7 @@ class Gate:
         if action not in RUNS:
             # Only these are refused under a use case that is not approved: see limits.cedar.
             raise Invalid(f"A run cannot {action[:40]!r}.", "It can ask or search.")
-        as_of = self.database.rights_changes()
+        as_of = once(self.database.rights_changes)
         caller = self._now(caller)
         principal = caller.principal
         chosen = self._use_case(caller, use_case)

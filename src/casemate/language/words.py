@@ -151,10 +151,17 @@ _TELLING: dict[str, dict[str, float]] = {
 }
 
 
+_ANY_FUNCTION_WORD = frozenset().union(*FUNCTION_WORDS.values())
+
+
 def language_of(text: str, among: Iterable[str] = ("en", "fr", "de", "lb")) -> str:
     """The language whose function words ``text`` uses most; the first of ``among`` if none."""
-    tokens = [token.lower() for token in _WORD.findall(text.replace("’", "'"))]
-    parts = [part for token in tokens for part in (token, *token.split("'")) if part]
+    parts = [
+        part
+        for token in map(str.lower, _WORD.findall(text.replace("’", "'")))
+        for part in ((token, *token.split("'")) if "'" in token else (token, token))
+        if part in _ANY_FUNCTION_WORD
+    ]
     best, most = "", 0.0
     for language in among:
         known = _TELLING[language]

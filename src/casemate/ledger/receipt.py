@@ -69,7 +69,14 @@ def commit(nonce: bytes, content: object) -> str:
 
     Raises ReceiptError if the nonce has not 32 bytes or the content has no canonical form.
     """
-    return _commitment(nonce, canonical(content))
+    return commit_written(nonce, canonical(content))
+
+
+def commit_written(nonce: bytes, written: bytes) -> str:
+    """As ``commit``, to content that is canonical JSON already."""
+    if len(nonce) != NONCE_SIZE:
+        raise ReceiptError(f"a nonce has {NONCE_SIZE} bytes")
+    return "sha256:" + hashlib.sha256(nonce + written).hexdigest()
 
 
 @dataclass(frozen=True)
@@ -90,7 +97,7 @@ class Opening:
     @property
     def commitment(self) -> str:
         """What the entry has to have committed to. Raises ReceiptError as ``commit`` does."""
-        return _commitment(self.nonce, self.written.encode())
+        return commit_written(self.nonce, self.written.encode())
 
 
 @dataclass(frozen=True)
@@ -209,12 +216,6 @@ def _write(value: Json, plain: bool) -> str:
         return canonical(value).decode()
     except RecursionError:
         raise ReceiptError("the value is nested too deeply") from None
-
-
-def _commitment(nonce: bytes, written: bytes) -> str:
-    if len(nonce) != NONCE_SIZE:
-        raise ReceiptError(f"a nonce has {NONCE_SIZE} bytes")
-    return "sha256:" + hashlib.sha256(nonce + written).hexdigest()
 
 
 def _check(value: object) -> None:

@@ -17,7 +17,7 @@ import sqlalchemy as sa
 
 from casemate.errors import NotFound
 from casemate.ledger.merkle import leaf_hash
-from casemate.ledger.receipt import ENTRIES, Opening, canonical, commit
+from casemate.ledger.receipt import ENTRIES, Opening, canonical, commit_written
 from casemate.reasoning import recorder
 from casemate.reasoning.content import question_content
 from casemate.reasoning.event import Answer, Request, Source, Step
@@ -428,16 +428,17 @@ class Runs:
         self, run: str, subject: str, entry: str, contents: Mapping[str, object]
     ) -> tuple[Sequence[dict[str, object]], dict[str, str]]:
         """Rows of sealed ``contents``, and the commitment to each by field."""
-        rows: list[dict[str, object]] = []
-        commitments = {}
+        if not contents:
+            return [], {}
+        commitments, opened = {}, []
         for field, content in contents.items():
-            nonce = self._random(_NONCE_BYTES)
-            about = f"{run}/{entry}/{field}"
-            sealed = self._keyring.seal(subject, nonce + canonical(content), about=about)
-            commitments[field] = commit(nonce, content)
-            rows.append(
-                {"run": run, "entry": entry, "field": field, "subject": subject, "sealed": sealed}
-            )
+            nonce, written = self._random(_NONCE_BYTES), canonical(content)
+            commitments[field] = commit_written(nonce, written)
+            opened.append((nonce + written, f"{run}/{entry}/{field}"))
+        rows: list[dict[str, object]] = [
+            {"run": run, "entry": entry, "field": field, "subject": subject, "sealed": sealed}
+            for field, sealed in zip(contents, self._keyring.seal_all(subject, opened), strict=True)
+        ]
         return rows, commitments
 
     def _entries_of(

@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterable
 from pathlib import Path
 
 import sqlalchemy as sa
@@ -46,8 +46,17 @@ class Keyring:
 
         Raises NotFound if the subject was retired.
         """
-        nonce = self._random(_NONCE_BYTES)
-        return nonce + self._data_key(subject, make=True).encrypt(nonce, content, about.encode())
+        (sealed,) = self.seal_all(subject, [(content, about)])
+        return sealed
+
+    def seal_all(self, subject: str, contents: Iterable[tuple[bytes, str]]) -> list[bytes]:
+        """As ``seal``, for several contents, each with what it is about."""
+        key = self._data_key(subject, make=True)
+        sealed = []
+        for content, about in contents:
+            nonce = self._random(_NONCE_BYTES)
+            sealed.append(nonce + key.encrypt(nonce, content, about.encode()))
+        return sealed
 
     def open(self, subject: str, sealed: bytes, *, about: str) -> bytes:
         """Decrypt what ``seal`` made for the same ``subject`` and ``about``.
