@@ -22,8 +22,9 @@ class Direct:
         self._app = app
         self._ways: dict[str, tuple[Route, Resource]] = {}
         for route in routes:
-            direct = isinstance(route, Route) and "{" not in route.path
-            if direct and isinstance(route.app, Resource):
+            if not isinstance(route, Route) or "{" in route.path:
+                continue
+            if isinstance(route.app, Resource):
                 self._ways.setdefault(route.path, (route, route.app))  # the first one wins
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

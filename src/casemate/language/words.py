@@ -165,7 +165,7 @@ def language_of(text: str, among: Iterable[str] = ("en", "fr", "de", "lb")) -> s
     best, most = "", 0.0
     for language in among:
         known = _TELLING[language]
-        score = sum(known[part] for part in parts if part in known)
+        score = sum([known[part] for part in parts if part in known])
         if score > most:
             best, most = language, score
     return best or next(iter(among))

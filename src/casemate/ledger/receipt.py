@@ -220,22 +220,20 @@ def _write(value: Json, plain: bool) -> str:
 
 def _check(value: object) -> None:
     """Raise ReceiptError for what has no canonical form, at any depth."""
-    if value is None or isinstance(value, str | bool):
-        return
-    if isinstance(value, int):
-        if abs(value) > MAX_INTEGER:
-            raise ReceiptError("an integer beyond 2^53 - 1 has no canonical form")
-    elif isinstance(value, list | tuple):
-        for one in value:
-            if type(one) is not str:  # most are: it spares a call for each
-                _check(one)
-    elif isinstance(value, dict):
+    if isinstance(value, dict):
         for key, one in value.items():
             if not isinstance(key, str):
                 raise ReceiptError("a key that is not a string has no canonical form")
+            if type(one) is not str:  # most are: it spares a call for each
+                _check(one)
+    elif isinstance(value, (list, tuple)):
+        for one in value:
             if type(one) is not str:
                 _check(one)
-    else:
+    elif isinstance(value, int):  # a truth value is one too
+        if abs(value) > MAX_INTEGER:
+            raise ReceiptError("an integer beyond 2^53 - 1 has no canonical form")
+    elif value is not None and not isinstance(value, str):
         raise ReceiptError(f"a {type(value).__name__} has no canonical form here")
 
 
