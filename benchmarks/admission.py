@@ -7,16 +7,19 @@ no rights). A tenant with 200 collections of several labels and readers.
 
 from __future__ import annotations
 
+import asyncio
 import json
 import sys
 import tempfile
 import time
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 
 import sqlalchemy as sa
 from figures import line
 
+from casemate.gate.budget import Use
 from casemate.installation import Installation
 from casemate.store.tables import collections, runs
 
@@ -36,7 +39,9 @@ def cpu(times: int, action: Callable[[], object], between: Callable[[], object])
 
 def main() -> None:
     times = int(sys.argv[1]) if len(sys.argv) > 1 else TIMES
-    with tempfile.TemporaryDirectory() as folder, Installation.open(Path(folder) / "d") as house:
+    with ExitStack() as stack:
+        folder = stack.enter_context(tempfile.TemporaryDirectory())
+        house = stack.enter_context(Installation.open(Path(folder) / "d"))
         gate, owner = house.gate, house.gate.owner()
         for number in range(COLLECTIONS):
             readers = None if number % 3 else ("role:auditor", owner.principal.name)
@@ -44,11 +49,16 @@ def main() -> None:
         _, text = gate.keys.create(owner, owner.principal.name)
         header = f"Bearer {text}"
 
-        def admit() -> None:
+        async def admitted() -> None:
             caller = gate.caller_from_authorization(header)
             admission = gate.admit(caller, use_case="documents")
-            with gate.quota.run(admission.principal):
+            async with gate.budgets.run(admission.asker, Use(tokens=1000)):
                 pass
+
+        runner = stack.enter_context(asyncio.Runner())
+
+        def admit() -> None:
+            runner.run(admitted())
 
         def change_rights() -> None:
             with house.database.write() as connection:

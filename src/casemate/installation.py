@@ -19,6 +19,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from casemate import settings as settings_
+from casemate.at_hand import promptly
 from casemate.engines.engine import Engine
 from casemate.engines.in_turn import CHARACTERS_PER_TOKEN, InTurn
 from casemate.engines.registry import Engines
@@ -64,6 +65,7 @@ from casemate.reasoning.event import Admitted, Event, Request
 from casemate.reasoning.explain import Explanation, explain
 from casemate.reasoning.high_water import high_water
 from casemate.reasoning.record import Runs, recorded
+from casemate.reasoning.relay import Relay, Tell, relays
 from casemate.reasoning.replay import Replay, replay
 from casemate.reasoning.run import Reasoner
 from casemate.settings import Settings
@@ -178,6 +180,7 @@ class Installation:
             new_id=_new_id,
             random=secrets.token_bytes,
         )
+        closing.callback(self.runs.settle)
         self.reviews = Reviews(self.database, self.gate, self.ledger, clock=_stamp, new_id=_new_id)
         self.holds = Holds(
             self.database,
@@ -263,23 +266,10 @@ class Installation:
         ``priority``: lower than that of the use case, for work that nobody waits for. Raises what
         the gate refuses before the first event.
         """
-        admission = await asyncio.to_thread(
-            self.gate.admit,
-            caller,
-            use_case=request.use_case,
-            collections=request.collections,
-            model=request.model,
-        )
-        standing = admission.standing.under(priority)
-        admission = replace(admission, standing=standing)
+        admission = await self._admitted(caller, request, priority)
         size = sum(map(len, request.texts))
         async with self._served(admission, size, request.max_tokens) as (manifest, engine, watch):
-            policy = self.gate.country.policy
-            asked = policy.parse(request.label) if request.label else policy.lowest()
-            label = asked.join(policy.parse(manifest.label))
-            label = await asyncio.to_thread(
-                high_water, self.runs, admission, request.history, label
-            )
+            label = await self._label(admission, request, manifest)
             events = self._reasoner.run(admission, request, engine, manifest.digest(), label)
             run = ""
             try:
@@ -291,6 +281,61 @@ class Installation:
                 if run and problem is watch.problem:
                     await asyncio.to_thread(self._stopped, admission, run)
                 raise
+
+    async def tell(
+        self, caller: Caller, request: Request, tell: Tell, priority: str | None = None
+    ) -> None:
+        """As ``ask``, with the events given to ``tell``: several at once where they come so.
+
+        What can be relayed is, which is the shortest way that there is. What ``tell`` raises ends
+        the run.
+        """
+        admission = await self._admitted(caller, request, priority)
+        size = sum(map(len, request.texts))
+        async with self._served(admission, size, request.max_tokens) as (manifest, engine, watch):
+            label = await self._label(admission, request, manifest)
+            run = ""
+
+            async def told(events: Sequence[Event]) -> None:
+                nonlocal run
+                run = run or (events[0].run if isinstance(events[0], Admitted) else "")
+                await tell(events)
+
+            try:
+                async with watch.held():
+                    if relays(admission, request, engine):
+                        relay = Relay(self._reasoner, admission, request, engine, manifest, told)
+                        await relay.run(label)
+                        return
+                    digest = manifest.digest()
+                    events = self._reasoner.run(admission, request, engine, digest, label)
+                    async with aclosing(events):
+                        async for event in events:
+                            await told((event,))
+            except CasemateError as problem:
+                if run and problem is watch.problem:
+                    await asyncio.to_thread(self._stopped, admission, run)
+                raise
+
+    async def _admitted(self, caller: Caller, request: Request, priority: str | None) -> Admission:
+        admission = await promptly(
+            self.gate.admit,
+            caller,
+            use_case=request.use_case,
+            collections=request.collections,
+            model=request.model,
+        )
+        standing = admission.standing.under(priority)
+        return (
+            admission if standing is admission.standing else replace(admission, standing=standing)
+        )
+
+    async def _label(self, admission: Admission, request: Request, manifest: Manifest) -> Label:
+        """Of the question, its conversation and the model."""
+        policy = self.gate.country.policy
+        asked = policy.parse(request.label) if request.label else policy.lowest()
+        label = asked.join(policy.parse(manifest.label))
+        return await promptly(high_water, self.runs, admission, request.history, label)
 
     async def embed(
         self,
@@ -455,13 +500,13 @@ class Installation:
     @asynccontextmanager
     async def _served(
         self, admission: Admission, size: int, most: int | None = None
-    ) -> AsyncIterator[tuple[Manifest, Engine, Watch]]:
+    ) -> AsyncIterator[tuple[Manifest, InTurn, Watch]]:
         """The model of an admission, for one run: within its quotas, and in its turn.
 
         ``size``: characters that the model will read, beside passages; ``most``: tokens that it
         may write. The watch ends what is no longer permitted. Raises TooMany.
         """
-        manifest, engine, capacity = await asyncio.to_thread(self._model, admission.model)
+        manifest, engine, capacity = await promptly(self._model, admission.model)
         turns, flow = self.engines.turns(manifest), Flow.of(admission)
         turns.slots = capacity.slots
         written = min(most or _USUAL_ANSWER, engine.profile.answer_tokens)

@@ -47,12 +47,13 @@ def application(installation: Installation) -> api.Surroundings:
             return api.errors.response(request, error)
         return web.errors.response(request, error)
 
+    ways = api.routes(installation)
     app = Starlette(
-        routes=[*api.routes(installation), *web.routes(installation)],
+        routes=[*ways, *web.routes(installation)],
         exception_handlers={CasemateError: problem, 404: problem, 405: problem, 500: problem},
     )
     app.state.installation = installation
-    return api.Surroundings(app, installation)
+    return api.Surroundings(api.Direct(app, ways), installation)
 
 
 def serve(path: Path, host: str | None, port: int | None, say: Callable[[str], None]) -> None:

@@ -12,6 +12,7 @@ from starlette.routing import BaseRoute
 
 from casemate.api import connection, errors, health, ledger, mistral, openai, platform, scim, tls
 from casemate.api.batching import work
+from casemate.api.direct import Direct
 from casemate.api.elsewhere import not_offered
 from casemate.api.resource import Face, nothing_else, routes_of
 from casemate.api.surroundings import Surroundings
@@ -19,7 +20,7 @@ from casemate.api.surroundings import Surroundings
 if TYPE_CHECKING:
     from casemate.installation import Installation
 
-__all__ = ["Surroundings", "connection", "errors", "routes", "tls", "work"]
+__all__ = ["Direct", "Surroundings", "connection", "errors", "routes", "tls", "work"]
 
 
 def routes(installation: Installation) -> list[BaseRoute]:

@@ -10,6 +10,7 @@ from starlette.requests import Request
 
 from casemate.api.certificate import presented
 from casemate.api.door import recognise
+from casemate.at_hand import promptly
 from casemate.errors import Refused
 
 if TYPE_CHECKING:
@@ -29,9 +30,9 @@ async def bearer(installation: Installation, request: Request) -> Caller:
     if header is None and (shown := presented(request, installation.settings)) is not None:
         if request.method not in _SAFE and _from_page(request) and not _same_origin(request):
             raise _elsewhere()
-        caller = await asyncio.to_thread(installation.gate.certificates.caller, shown)
+        caller = await promptly(installation.gate.certificates.caller, shown)
     else:
-        caller = await asyncio.to_thread(installation.gate.caller_from_authorization, header)
+        caller = await promptly(installation.gate.caller_from_authorization, header)
     recognise(request.scope, caller)
     return caller
 

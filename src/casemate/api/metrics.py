@@ -6,7 +6,15 @@ Each application has its own registry, so two in one process do not share their 
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Iterator
+from collections.abc import (
+    AsyncGenerator,
+    AsyncIterator,
+    Awaitable,
+    Callable,
+    Iterable,
+    Iterator,
+    Sequence,
+)
 from dataclasses import dataclass
 
 from prometheus_client import (
@@ -23,6 +31,7 @@ from starlette.types import Scope
 
 from casemate.api.tracing import Tracing
 from casemate.reasoning.event import Admitted, Event, Finished
+from casemate.reasoning.relay import Tell
 
 KEY = "casemate.metrics"  # in the ASGI scope: the counts of the application
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
@@ -85,6 +94,38 @@ class Metrics:
         # An invented method must not make a new series.
         self._requests.labels(route, method if method in _METHODS else "other", status).inc()
 
+    async def counted(self, run: Callable[[Tell], Awaitable[None]], tell: Tell) -> None:
+        """Let ``run`` tell its events to ``tell``, and count it."""
+        began = self._clock()
+        trace = None if self._tracing is None else self._tracing.follow()
+        admitted: Admitted | None = None
+        outcome = "cancelled"
+
+        async def seen(events: Sequence[Event]) -> None:
+            nonlocal admitted, outcome
+            first, last = events[0], events[-1]
+            if isinstance(first, Admitted):
+                admitted = first
+            if isinstance(last, Finished):
+                outcome = last.outcome
+            if trace is not None:
+                for event in events:
+                    trace.tell(event)
+            await tell(events)
+
+        try:
+            await run(seen)
+        except BaseException as problem:
+            if trace is not None:
+                trace.fail(problem)
+            if isinstance(problem, Exception):
+                outcome = "failed"
+            raise
+        finally:
+            if trace is not None:
+                trace.end()
+            self._ran(admitted, outcome, self._clock() - began)
+
     async def observed(self, events: AsyncIterator[Event]) -> AsyncGenerator[Event, None]:
         """The same events, counted. Closing this closes ``events``."""
         if self._tracing is not None:
@@ -105,12 +146,13 @@ class Metrics:
         finally:
             if isinstance(events, AsyncGenerator):
                 await events.aclose()
-            # A question that was not admitted is no run; the request counter has it.
-            if admitted is not None:
-                self._runs.labels(admitted.use_case, admitted.model, outcome).inc()
-                self._seconds.labels(admitted.use_case, admitted.model).observe(
-                    self._clock() - began
-                )
+            self._ran(admitted, outcome, self._clock() - began)
+
+    def _ran(self, admitted: Admitted | None, outcome: str, seconds: float) -> None:
+        # A question that was not admitted is no run; the request counter has it.
+        if admitted is not None:
+            self._runs.labels(admitted.use_case, admitted.model, outcome).inc()
+            self._seconds.labels(admitted.use_case, admitted.model).observe(seconds)
 
     def text(self, *, ledger_entries: int, documents: int, more: Iterable[Metric]) -> bytes:
         """Everything in Prometheus' text format, with these gauges as they are now."""

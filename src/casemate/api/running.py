@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine
+from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Sequence
 from contextlib import aclosing, suppress
 from dataclasses import dataclass
 from functools import partial
@@ -20,6 +20,7 @@ from casemate.api.resource import RUN, Face
 from casemate.errors import CasemateError
 from casemate.reasoning.event import Admitted, Event, Finished
 from casemate.reasoning.event import Request as Asked
+from casemate.reasoning.relay import Tell
 
 if TYPE_CHECKING:
     from casemate.gate.caller import Caller
@@ -36,7 +37,7 @@ class Desk:
     """Where a program's questions are put: who asks, and who waits for the answer.
 
     ``label``: that questions put here have at least, because of where they come from. ``priority``:
-    lower than that of the use case, where nobody waits.
+    lower than that of the use case, where nobody waits. ``request``: of whoever waits.
     """
 
     face: Face
@@ -45,11 +46,13 @@ class Desk:
     follow: Callable[[Events], Awaitable[tuple[Admitted, Finished]]]
     label: str | None = None
     priority: str | None = None
+    request: Request | None = None
 
     @classmethod
     def of(cls, face: Face, request: Request, caller: Caller) -> Self:
         """For one HTTP request: its runs end when the client goes away."""
-        return cls(face, caller, metrics_of(request.scope), partial(concluded, request))
+        metrics, follow = metrics_of(request.scope), partial(concluded, request)
+        return cls(face, caller, metrics, follow, request=request)
 
     @property
     def site(self) -> str:
@@ -68,7 +71,21 @@ class Desk:
 
     async def answer(self, asked: Asked) -> tuple[Admitted, Finished]:
         """The first and the last event of the run of a question. Raises what the run raises."""
-        return await self.follow(self.events(asked))
+        heard = _Heard(None if self.request is None else self.request.scope)
+        telling = self.tell(asked, heard.tell)
+        if self.request is None:
+            await telling
+        else:
+            await _while_there(self.request.receive, telling)
+        return heard.told
+
+    async def tell(self, asked: Asked, tell: Tell) -> None:
+        """The run of a question, counted, with its events given to ``tell``. Raises like it."""
+        installation, labelled = self.face.installation, self.labelled(asked)
+        await self.metrics.counted(
+            lambda counting: installation.tell(self.caller, labelled, counting, self.priority),
+            tell,
+        )
 
     def labelled(self, asked: Asked, *more: str | None) -> Asked:
         """``asked`` with at least the label of this desk, and of what ``more`` entered it."""
@@ -117,10 +134,7 @@ class EventStream:
     async def _tell(self, scope: Scope, send: Send) -> None:
         async with aclosing(self._events) as events:
             first = await anext(events)
-            if not isinstance(first, Admitted):
-                raise RuntimeError("a run began without being admitted")
-            scope[RUN] = first.run
-            leave(scope)
+            _admitted(first, scope)
             await _start(send)
             await _write(send, self._render(first))
             try:
@@ -129,15 +143,96 @@ class EventStream:
             except ClientDisconnect:
                 raise
             except asyncio.CancelledError:
-                # The server stops. (Or the client is gone, and nothing of this is sent.)
-                with suppress(TimeoutError):
-                    async with asyncio.timeout(_FAREWELL_SECONDS):
-                        await _write(send, self._render_error(stopping()))
-                        await send({"type": "http.response.body", "body": b""})
+                await _farewell(send, self._render_error)
                 raise
             except Exception as problem:
                 await _write(send, self._render_error(known(problem)))
         await send({"type": "http.response.body", "body": b""})
+
+
+class ToldStream:
+    """As ``EventStream``, of runs that tell what happens: ``run`` is given whom to tell."""
+
+    def __init__(
+        self,
+        run: Callable[[Tell], Awaitable[None]],
+        render: Callable[[Event], bytes],
+        render_error: Callable[[CasemateError], bytes],
+    ) -> None:
+        self._run = run
+        self._render = render
+        self._render_error = render_error
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send the runs while the client is there."""
+        await _while_there(receive, self._send(scope, send))
+
+    async def _send(self, scope: Scope, send: Send) -> None:
+        begun = False
+
+        async def tell(events: Sequence[Event]) -> None:
+            nonlocal begun
+            if not begun:
+                _admitted(events[0], scope)
+                await _start(send)
+                begun = True
+            await _write(send, b"".join(map(self._render, events)))
+
+        try:
+            await self._run(tell)
+        except ClientDisconnect:
+            raise
+        except asyncio.CancelledError:
+            if begun:
+                await _farewell(send, self._render_error)
+            raise
+        except Exception as problem:
+            if not begun:
+                raise
+            await _write(send, self._render_error(known(problem)))
+        await send({"type": "http.response.body", "body": b""})
+
+
+class _Heard:
+    """The first and the last event of a run that is told to nobody else."""
+
+    def __init__(self, scope: Scope | None) -> None:
+        self._scope = scope
+        self._admitted: Admitted | None = None
+        self._finished: Finished | None = None
+
+    async def tell(self, events: Sequence[Event]) -> None:
+        """Take events in."""
+        first, last = events[0], events[-1]
+        if isinstance(first, Admitted):
+            self._admitted = first
+            if self._scope is not None:
+                _admitted(first, self._scope)
+        if isinstance(last, Finished):
+            self._finished = last
+
+    @property
+    def told(self) -> tuple[Admitted, Finished]:
+        """Both, once the run is over."""
+        if self._admitted is None or self._finished is None:
+            raise RuntimeError("a run ended without its first or last event")
+        return self._admitted, self._finished
+
+
+def _admitted(first: Event, scope: Scope) -> None:
+    """Let the response name the run, and the next request come in."""
+    if not isinstance(first, Admitted):
+        raise RuntimeError("a run began without being admitted")
+    scope[RUN] = first.run
+    leave(scope)
+
+
+async def _farewell(send: Send, render_error: Callable[[CasemateError], bytes]) -> None:
+    # The server stops. (Or the client is gone, and nothing of this is sent.)
+    with suppress(TimeoutError):
+        async with asyncio.timeout(_FAREWELL_SECONDS):
+            await _write(send, render_error(stopping()))
+            await send({"type": "http.response.body", "body": b""})
 
 
 async def drained(events: Events, scope: Scope | None = None) -> tuple[Admitted, Finished]:
@@ -158,19 +253,25 @@ async def drained(events: Events, scope: Scope | None = None) -> tuple[Admitted,
 
 
 async def _while_there(receive: Receive, work: Coroutine[Any, Any, T]) -> T:
-    # The whole run lives in one task: cancelling that reaches whatever it waits for.
-    working = asyncio.create_task(work)
+    # The whole run lives in this task: what ends it reaches whatever it waits for, and its end is
+    # recorded before anything goes on here.
     leaving = asyncio.create_task(_left(receive))
     try:
-        await asyncio.wait({working, leaving}, return_when=asyncio.FIRST_COMPLETED)
-        if not working.done():
-            raise ClientDisconnect
-        return working.result()
+        async with asyncio.timeout(None) as deadline:
+            leaving.add_done_callback(partial(_end, deadline))
+            return await work
+    except TimeoutError:
+        if not leaving.done():
+            raise
+        raise ClientDisconnect from None
     finally:
-        working.cancel()
         leaving.cancel()
-        # Wait for the run to have recorded its end.
-        await asyncio.gather(working, leaving, return_exceptions=True)
+
+
+def _end(deadline: asyncio.Timeout, leaving: asyncio.Task[None]) -> None:
+    if not leaving.cancelled():
+        leaving.exception()  # looked at: a client that went too far is as good as gone
+        deadline.reschedule(asyncio.get_running_loop().time())
 
 
 async def _left(receive: Receive) -> None:

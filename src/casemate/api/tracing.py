@@ -89,27 +89,51 @@ class Tracing:
 
     async def observed(self, events: AsyncIterator[Event]) -> AsyncGenerator[Event, None]:
         """The same events, as spans: one of the run, and in it one of each step."""
-        run: _Run | None = None
+        trace = self.follow()
         try:
             async for event in events:
-                if isinstance(event, Admitted):
-                    run = _Run(self._tracer, event)
-                elif run is not None:
-                    run.tell(event)
+                trace.tell(event)
                 yield event
         except BaseException as problem:
-            if run is not None:
-                run.fail(problem)
+            trace.fail(problem)
             raise
         finally:
             if isinstance(events, AsyncGenerator):
                 await events.aclose()
-            if run is not None:
-                run.end()
+            trace.end()
+
+    def follow(self) -> Trace:
+        """The spans of a run that is about to begin."""
+        return Trace(self._tracer)
 
     def close(self) -> None:
         """Send what is left."""
         self._provider.shutdown()
+
+
+class Trace:
+    """The spans of one run, from its being admitted on: tell each event, then how it ended."""
+
+    def __init__(self, tracer: Any) -> None:
+        self._tracer = tracer
+        self._run: _Run | None = None
+
+    def tell(self, event: Event) -> None:
+        """Follow one event."""
+        if isinstance(event, Admitted):
+            self._run = _Run(self._tracer, event)
+        elif self._run is not None:
+            self._run.tell(event)
+
+    def fail(self, problem: BaseException) -> None:
+        """The run breaks off."""
+        if self._run is not None:
+            self._run.fail(problem)
+
+    def end(self) -> None:
+        """Close what is open."""
+        if self._run is not None:
+            self._run.end()
 
 
 class _Run:

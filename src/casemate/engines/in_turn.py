@@ -7,13 +7,14 @@ others go in between while the run searches.
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncGenerator, Callable, Sequence
-from contextlib import aclosing
+from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
+from contextlib import aclosing, contextmanager
 from typing import TYPE_CHECKING
 
 from casemate.engines.engine import Embeddings, Engine, Part, Prompt, Sampling, Scores, Token
 from casemate.engines.schedule import Flow
-from casemate.engines.turns import Turns
+from casemate.engines.turns import Turn, Turns
+from casemate.errors import CasemateError
 from casemate.gate.budget import Use
 from casemate.gate.capacity import Capacity
 
@@ -61,30 +62,36 @@ class InTurn:
 
     async def generate(self, prompt: Prompt, sampling: Sampling) -> AsyncGenerator[Token, None]:
         """See Engine. Tells the position while others go first."""
-        read, written, counted = tokens_in(prompt), 0, False
+        with self.work(prompt, sampling) as work:
+            async for position in work.waiting():
+                yield Token("", kind="waiting", position=position)
+            async with aclosing(self._engine.generate(prompt, sampling)) as tokens:
+                async for token in tokens:
+                    work.count(token)
+                    yield token
+
+    @property
+    def engine(self) -> Engine:
+        """The engine itself; whoever uses it does so within ``work``."""
+        return self._engine
+
+    @contextmanager
+    def work(self, prompt: Prompt, sampling: Sampling) -> Iterator[Work]:
+        """A turn in which ``prompt`` is answered: wait for it, then count what comes."""
+        read = tokens_in(prompt)
         expected = min(sampling.max_tokens or _USUAL_ANSWER, self.profile.answer_tokens)
         with self._turns.turn(self._flow, read + expected) as turn:
-            told = False
-            async for position in turn.waiting():
-                told = True
-                yield Token("", kind="waiting", position=position)
-            if told:
-                yield Token("", kind="waiting", position=0)
-            began = self._clock()
+            work = Work(turn, read)
             try:
-                async with aclosing(self._engine.generate(prompt, sampling)) as tokens:
-                    async for token in tokens:
-                        if token.read is not None:
-                            read, written, counted = token.read, token.written or 0, True
-                        elif not counted:
-                            written += tokens_of(token)
-                        yield token
-            except Exception:
-                self._turns.failures += 1
+                yield work
+            except CasemateError:
+                if work.came:
+                    self._turns.failures += 1
                 raise
             finally:
-                turn.cost = read + written
-                self._count(read, written, self._clock() - began)
+                if work.came and turn.began is not None:
+                    turn.cost = work.read + work.written
+                    self._count(work.read, work.written, self._clock() - turn.began)
 
     async def score(self, prompts: Sequence[Prompt], continuation: str) -> list[Scores]:
         """See Engine."""
@@ -119,6 +126,34 @@ class InTurn:
         self._used.written += written
         self._used.gpu_seconds += self._capacity.gpu_milliseconds(seconds)
         self._used.watt_hours += self._capacity.joules(seconds)
+
+
+class Work:
+    """One turn of an engine: when it comes, and what was read and written in it."""
+
+    def __init__(self, turn: Turn, read: int) -> None:
+        self._turn = turn
+        self._counted = False
+        self.came = False
+        self.read = read
+        self.written = 0
+
+    async def waiting(self) -> AsyncGenerator[int, None]:
+        """Positions while others go first, and 0 if anybody did; ends when the turn has come."""
+        told = False
+        async for position in self._turn.waiting():
+            told = True
+            yield position
+        if told:
+            yield 0
+        self.came = True
+
+    def count(self, token: Token) -> None:
+        """Add a token, or take the engine's own count in place of an estimate."""
+        if token.read is not None:
+            self.read, self.written, self._counted = token.read, token.written or 0, True
+        elif not self._counted:
+            self.written += tokens_of(token)
 
 
 def tokens_in(prompt: Prompt) -> int:

@@ -15,6 +15,7 @@ from casemate.errors import Broken, Invalid
 
 ADVICE = "Try again; if it stays so, tell whoever runs that server."
 _LONGEST_CALL = 1 << 20  # characters of arguments
+LONGEST_EVENT = 1 << 20
 
 
 def chat(prompt: Prompt) -> dict[str, Any]:
@@ -56,6 +57,33 @@ def drawing(sampling: Sampling) -> dict[str, Any]:
             "json_schema": {"name": "answer", "schema": schema, "strict": True},
         }
     return {name: value for name, value in body.items() if value is not None}
+
+
+class Lines:
+    """Cuts a body into the payloads of its server-sent events, whatever pieces it comes in.
+
+    ``done``: whether ``[DONE]`` has come; what follows it is not looked at.
+    """
+
+    def __init__(self) -> None:
+        self._pending = b""
+        self.done = False
+
+    def feed(self, piece: bytes) -> list[bytes]:
+        """The payloads that ``piece`` completes. Raises Broken if a line has no end."""
+        *lines, self._pending = (self._pending + piece).split(b"\n")
+        if len(self._pending) > LONGEST_EVENT:
+            raise no_events()
+        found = []
+        for line in lines:
+            if not line.startswith(b"data:") and not line.strip().startswith(b"data:"):
+                continue
+            payload = line.strip()[5:].strip()
+            if payload == b"[DONE]":
+                self.done = True
+                break
+            found.append(payload)
+        return found
 
 
 class Reading:

@@ -16,6 +16,7 @@ from typing import Self
 
 import sqlalchemy as sa
 
+from casemate.at_hand import once
 from casemate.errors import Invalid, NotFound, Refused, Unauthenticated, Unavailable
 from casemate.gate import pack, perimeter
 from casemate.gate.acts import Acts, Clock, Recorder
@@ -81,6 +82,7 @@ class Admission:
     decision: Decision
     model_digest: str  # of the approved manifest
     standing: Standing = NO_STANDING  # among those who wait for an engine
+    as_of: int | None = None  # the count of rights' changes before it was given
 
     @property
     def asker(self) -> Asker:
@@ -274,6 +276,7 @@ class Gate:
         if action not in RUNS:
             # Only these are refused under a use case that is not approved: see limits.cedar.
             raise Invalid(f"A run cannot {action[:40]!r}.", "It can ask or search.")
+        as_of = once(self.database.rights_changes)
         caller = self._now(caller)
         principal = caller.principal
         chosen = self._use_case(caller, use_case)
@@ -291,6 +294,7 @@ class Gate:
             decision,
             digest,
             self.shares.standing(principal.tenant, principal.id, chosen.id),
+            as_of,
         )
 
     def refresh_directory(self, actor: Caller | None = None) -> Refreshed:
@@ -312,7 +316,7 @@ class Gate:
     @contextmanager
     def watching(self, admission: Admission) -> Iterator[Watch]:
         """Ask again whether ``admission`` would be given, as long as the block lasts."""
-        with self.watches.watching(lambda: self._confirm(admission)) as watch:
+        with self.watches.watching(lambda: self._confirm(admission), admission.as_of) as watch:
             yield watch
 
     def _confirm(self, admission: Admission) -> None:

@@ -12,6 +12,8 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable
 from typing import TypeVar
 
+from casemate.at_hand import once
+
 T = TypeVar("T")
 
 _MOST = 16_384  # values; about 1 kB each
@@ -33,7 +35,7 @@ class Memory:
         """
         # Counted before it is read: a change that comes in between makes the value newer than its
         # count, never older, and the next call reads it again.
-        count = self._changes()
+        count = once(self._changes)
         held, values = self._held
         if held != count:
             values = {}

@@ -33,6 +33,7 @@ __all__ = ["FILE", "Perimeter", "Place", "Resolver", "Route", "system_resolver"]
 LOCAL_NAMES = frozenset({"localhost"})
 KNOWN = "perimeter.digest"  # of the places as the ledger last learned of them
 _MOST_ADDRESSES = 64
+_MOST_DECLARED = 4096  # decisions in advance that are remembered
 
 Resolver = Callable[[str, int], Sequence[str]]
 
@@ -73,6 +74,11 @@ class Perimeter:
         self._rights = rights
         self._resolve = resolve
         self._changing = threading.Lock()
+        # What was decided in advance, as long as these are the places.
+        self._declared: tuple[tuple[Place, ...], dict[tuple[str, Label], Place]] = (
+            self._places,
+            {},
+        )
 
     @classmethod
     def load(
@@ -117,7 +123,15 @@ class Perimeter:
 
         Who connects asks ``route`` again.
         """
-        return self._allowed(Address.parse(url), label)
+        places, known = self._declared
+        if places is not self._places:
+            places, known = self._declared = (self._places, {})
+        found = known.get((url, label))
+        if found is None:
+            if len(known) >= _MOST_DECLARED:
+                known.clear()
+            found = known[url, label] = self._allowed(Address.parse(url), label)
+        return found
 
     def route(self, url: str, label: Label, bucket: str = "") -> Route:
         """Like ``check``, with the addresses that were checked, for who connects.

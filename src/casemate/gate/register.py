@@ -190,12 +190,15 @@ class UseCases:
     def list(self, actor: Caller) -> list[UseCase]:
         """Those of the actor's tenant, by id; for a bound key, its own. Raises Refused."""
         self._rights.require(actor, "read", installation(actor.principal))
-        query = version.SELECT.where(use_cases.c.tenant == actor.principal.tenant)
-        if actor.use_case is not None:
-            query = query.where(use_cases.c.id == actor.use_case)
+        tenant = actor.principal.tenant
+        found = self._memory.recall(("use cases", tenant), lambda: self._of_tenant(tenant))
+        return [one for one in found if actor.use_case in (None, one.id)]
+
+    def _of_tenant(self, tenant: str) -> tuple[UseCase, ...]:
+        query = version.SELECT.where(use_cases.c.tenant == tenant).order_by(use_cases.c.id)
         with self._database.read() as connection:
-            rows = connection.execute(query.order_by(use_cases.c.id)).all()
-        return [version.value(self._country, row) for row in rows]
+            rows = connection.execute(query).all()
+        return tuple(version.value(self._country, row) for row in rows)
 
     def get(self, actor: Caller, id: str) -> UseCase:
         """One of the actor's tenant. Raises Refused, NotFound (also if it is another tenant's)."""

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
 
+from casemate.at_hand import waits
 from casemate.errors import Unavailable
 
 if TYPE_CHECKING:
@@ -36,6 +37,7 @@ class Uses:
         minute = now[:16]
         if self._noted.get(id) == minute:
             return
+        waits()
         if len(self._noted) > _MOST:
             self._noted.clear()
         self._noted[id] = minute

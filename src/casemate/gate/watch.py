@@ -17,15 +17,19 @@ from typing import TypeVar
 from casemate.errors import CasemateError, Unavailable
 
 _SECONDS = 0.5  # between two looks; with the asking again, an end comes within a second
+_IDLE_LOOKS = 20  # with nothing open, after which nobody looks any more
 T = TypeVar("T")
 
 
 class Watch:
-    """One thing that is open, in one event loop. ``check`` raises once it may not be any more."""
+    """One thing that is open, in one event loop. ``check`` raises once it may not be any more.
 
-    def __init__(self, check: Callable[[], None]) -> None:
+    ``asked_at``: the version that was known when it was asked last; None: it was not asked yet.
+    """
+
+    def __init__(self, check: Callable[[], None], asked_at: int | None = None) -> None:
         self.problem: CasemateError | None = None  # why this ended
-        self.asked_at: int | None = None  # the version that was known when it was asked last
+        self.asked_at = asked_at
         self._check = check
         self._loop = asyncio.get_running_loop()
         self._deadline: asyncio.Timeout | None = None
@@ -85,15 +89,17 @@ class Watches:
         self._changing = threading.Condition()
         self._open: set[Watch] = set()
         self._looking = False
+        self._closing = False
         self._thread: threading.Thread | None = None
 
     @contextmanager
-    def watching(self, check: Callable[[], None]) -> Iterator[Watch]:
+    def watching(self, check: Callable[[], None], asked_at: int | None = None) -> Iterator[Watch]:
         """Something that is open in this block. ``check``: see ``Watch``; it runs in a thread.
 
-        Asked once in any case, because its right may go between permission and watch.
+        ``asked_at``: the version before it was permitted. Without it, it is asked once in any
+        case, because its right may go between permission and watch.
         """
-        watch = Watch(check)
+        watch = Watch(check, asked_at)
         with self._changing:
             self._open.add(watch)
             if not self._looking:
@@ -105,27 +111,32 @@ class Watches:
         finally:
             with self._changing:
                 self._open.discard(watch)
-                if not self._open:
-                    self._changing.notify()
 
     def close(self) -> None:
         """Look no more, at nothing; returns once nobody does."""
         with self._changing:
             self._open.clear()
+            self._closing = True
             self._changing.notify()
         if self._thread is not None:
             self._thread.join()
+        self._closing = False
 
     def _look(self) -> None:
-        """Look twice a second, in a thread of its own: uploads that fill a pool delay nothing."""
+        """Look twice a second, in a thread of its own: uploads that fill a pool delay nothing.
+
+        It goes on for a while with nothing open: a thread for each short run would cost more.
+        """
+        idle = 0
         while True:
             with self._changing:
-                if not self._open:
+                idle = 0 if self._open else idle + 1
+                if self._closing or idle > _IDLE_LOOKS:
                     self._looking = False
                     return
                 watches = tuple(self._open)
             try:
-                version = self._version()
+                version = self._version() if watches else None
                 for watch in watches:
                     if watch.asked_at != version:
                         watch.ask_again()
@@ -135,7 +146,7 @@ class Watches:
                 for watch in watches:
                     watch.end(_unknown())
             with self._changing:
-                if self._open:
+                if not self._closing:
                     self._changing.wait(self._seconds)
 
 

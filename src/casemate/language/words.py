@@ -142,19 +142,30 @@ def text_grams(text: str) -> frozenset[str]:
     return frozenset().union(*map(grams, words(text)))
 
 
+# A word that several languages share says less about which one this is.
+_TELLING: dict[str, dict[str, float]] = {
+    language: {
+        word: 1.0 / sum(word in others for others in FUNCTION_WORDS.values()) for word in known
+    }
+    for language, known in FUNCTION_WORDS.items()
+}
+
+
+_ANY_FUNCTION_WORD = frozenset().union(*FUNCTION_WORDS.values())
+
+
 def language_of(text: str, among: Iterable[str] = ("en", "fr", "de", "lb")) -> str:
     """The language whose function words ``text`` uses most; the first of ``among`` if none."""
-    tokens = [token.lower() for token in _WORD.findall(text.replace("’", "'"))]
-    parts = [part for token in tokens for part in (token, *token.split("'")) if part]
+    parts = [
+        part
+        for token in map(str.lower, _WORD.findall(text.replace("’", "'")))
+        for part in ((token, *token.split("'")) if "'" in token else (token, token))
+        if part in _ANY_FUNCTION_WORD
+    ]
     best, most = "", 0.0
     for language in among:
-        known = FUNCTION_WORDS[language]
-        # A word that several languages share says less about which one this is.
-        score = sum(
-            1.0 / sum(part in others for others in FUNCTION_WORDS.values())
-            for part in parts
-            if part in known
-        )
+        known = _TELLING[language]
+        score = sum([known[part] for part in parts if part in known])
         if score > most:
             best, most = language, score
     return best or next(iter(among))

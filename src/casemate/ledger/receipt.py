@@ -42,10 +42,11 @@ def canonical(value: object) -> bytes:
     Source: RFC 8785.
     """
     try:
-        text = json.dumps(
-            _ordered(value), ensure_ascii=False, allow_nan=False, separators=(",", ":")
-        )
-        return text.encode("utf-8")
+        _check(value)
+        written = _ENCODER.encode(value).encode("utf-8")
+        if not _in_plane_zero(written):
+            written = _UNSORTED.encode(_ordered(value)).encode("utf-8")
+        return written
     except UnicodeEncodeError:
         raise ReceiptError("a lone surrogate has no canonical form") from None
     except RecursionError:
@@ -69,7 +70,14 @@ def commit(nonce: bytes, content: object) -> str:
 
     Raises ReceiptError if the nonce has not 32 bytes or the content has no canonical form.
     """
-    return _commitment(nonce, canonical(content))
+    return commit_written(nonce, canonical(content))
+
+
+def commit_written(nonce: bytes, written: bytes) -> str:
+    """As ``commit``, to content that is canonical JSON already."""
+    if len(nonce) != NONCE_SIZE:
+        raise ReceiptError(f"a nonce has {NONCE_SIZE} bytes")
+    return "sha256:" + hashlib.sha256(nonce + written).hexdigest()
 
 
 @dataclass(frozen=True)
@@ -90,7 +98,7 @@ class Opening:
     @property
     def commitment(self) -> str:
         """What the entry has to have committed to. Raises ReceiptError as ``commit`` does."""
-        return _commitment(self.nonce, self.written.encode())
+        return commit_written(self.nonce, self.written.encode())
 
 
 @dataclass(frozen=True)
@@ -212,28 +220,34 @@ def _write(value: Json, plain: bool) -> str:
         raise ReceiptError("the value is nested too deeply") from None
 
 
-def _commitment(nonce: bytes, written: bytes) -> str:
-    if len(nonce) != NONCE_SIZE:
-        raise ReceiptError(f"a nonce has {NONCE_SIZE} bytes")
-    return "sha256:" + hashlib.sha256(nonce + written).hexdigest()
-
-
-def _ordered(value: object) -> Json:
-    if value is None or isinstance(value, str | bool):
-        return value
-    if isinstance(value, int):
+def _check(value: object) -> None:
+    """Raise ReceiptError for what has no canonical form, at any depth."""
+    if isinstance(value, dict):
+        for key, one in value.items():
+            if not isinstance(key, str):
+                raise ReceiptError("a key that is not a string has no canonical form")
+            if type(one) is not str:  # most are: it spares a call for each
+                _check(one)
+    elif isinstance(value, (list, tuple)):
+        for one in value:
+            if type(one) is not str:
+                _check(one)
+    elif isinstance(value, int):  # a truth value is one too
         if abs(value) > MAX_INTEGER:
             raise ReceiptError("an integer beyond 2^53 - 1 has no canonical form")
-        return value
+    elif value is not None and not isinstance(value, str):
+        raise ReceiptError(f"a {type(value).__name__} has no canonical form here")
+
+
+def _ordered(value: Any) -> Any:
+    """What ``_check`` let pass, with its keys in order."""
     if isinstance(value, list | tuple):
         return [_ordered(one) for one in value]
     if isinstance(value, dict):
-        if not all(isinstance(key, str) for key in value):
-            raise ReceiptError("a key that is not a string has no canonical form")
         # RFC 8785, 3.2.3: UTF-16 order differs from code point order above U+FFFF
         keys = sorted(value, key=lambda key: key.encode("utf-16-be"))
         return {key: _ordered(value[key]) for key in keys}
-    raise ReceiptError(f"a {type(value).__name__} has no canonical form here")
+    return value
 
 
 def _refuse_number(text: str) -> Json:
@@ -244,10 +258,11 @@ _DECODER = json.JSONDecoder(
     parse_int=_whole, parse_float=_refuse_number, parse_constant=_refuse_number
 )
 # It sorts keys by code points, which is RFC 8785's order where no character is above U+FFFF. Only
-# what _DECODER made goes in: no cycles, no floats, no keys but strings.
+# what _DECODER made or _check let pass goes in: no cycles, no floats, no keys but strings.
 _ENCODER = json.JSONEncoder(
     ensure_ascii=False, check_circular=False, sort_keys=True, separators=(",", ":")
 )
+_UNSORTED = json.JSONEncoder(ensure_ascii=False, check_circular=False, separators=(",", ":"))
 
 
 def _fields(value: Json, *names: str) -> dict[str, Json]:

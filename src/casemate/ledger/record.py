@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Protocol
 
+from casemate.at_hand import waits
+from casemate.errors import CasemateError
 from casemate.ledger import receipt
 from casemate.ledger.log import Log
 from casemate.ledger.merkle import leaf_hash
@@ -68,11 +70,29 @@ class Ledger:
         Raises ReceiptError if the entry has no canonical form; TooLarge above 65,535 bytes;
         Unavailable if it cannot be recorded: then nothing may be answered.
         """
+        waits()
         began = time.perf_counter()
         written, future = self._append(entry)
         index = future.result()
         self.times.add(time.perf_counter() - began)
         return _recorded(index, written)
+
+    def record_together(self, entries: Sequence[bytes]) -> list[Recorded | Exception]:
+        """Record entries in their canonical bytes side by side: for each, where it is, or why not.
+
+        Returns once each of them is durable or refused.
+        """
+        began = time.perf_counter()
+        waiting = [self._begun(written) for written in entries]
+        found: list[Recorded | Exception] = []
+        for written, future in zip(entries, waiting, strict=True):
+            try:
+                found.append(_recorded(future.result(), written))
+            except Exception as problem:
+                found.append(problem)
+            else:
+                self.times.add(time.perf_counter() - began)
+        return found
 
     async def record_async(self, entry: Mapping[str, object]) -> Recorded:
         """As ``record``, without holding up the event loop while the disk works."""
@@ -100,6 +120,14 @@ class Ledger:
         entries = [self.log.entry(index) for index in (admitted_index, finished_index)]
         admitted, finished = map(receipt.Recorded, entries, proofs)
         return Receipt(admitted, finished, tuple(openings))
+
+    def _begun(self, written: bytes) -> Future[int]:
+        try:
+            return self.log.append(written)
+        except CasemateError as problem:
+            failed: Future[int] = Future()
+            failed.set_exception(problem)
+            return failed
 
     def _append(self, entry: Mapping[str, object]) -> tuple[bytes, Future[int]]:
         written = canonical(dict(entry))

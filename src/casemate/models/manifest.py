@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+from functools import cached_property
 from typing import Any
 
 import msgspec
@@ -31,7 +32,7 @@ class Measure(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     of: str | None = None  # on which part of what: a data set, a language
 
 
-class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, dict=True):
     """One model. Cannot exist with a missing or contradictory part: made by ``parse`` or ``new``.
 
     ``files`` maps paths to "sha256:…". A remote model has none, and says so: ``files_known``.
@@ -89,6 +90,10 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
 
     def digest(self) -> str:
         """ "sha256:…" of its canonical JSON."""
+        return self._digest
+
+    @cached_property
+    def _digest(self) -> str:
         return "sha256:" + hashlib.sha256(self.canonical()).hexdigest()
 
     @classmethod

@@ -7,6 +7,7 @@ encrypted under the asker's data key.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -16,9 +17,11 @@ import sqlalchemy as sa
 
 from casemate.errors import NotFound
 from casemate.ledger.merkle import leaf_hash
-from casemate.ledger.receipt import ENTRIES, Opening, canonical, commit
+from casemate.ledger.receipt import ENTRIES, Opening, canonical, commit_written
+from casemate.reasoning import recorder
 from casemate.reasoning.content import question_content
 from casemate.reasoning.event import Answer, Request, Source, Step
+from casemate.reasoning.recorder import Recorder
 from casemate.store.database import Database
 from casemate.store.keyring import Keyring
 from casemate.store.tables import openings, runs
@@ -70,6 +73,20 @@ class Opened:
     subject: str
 
 
+@dataclass(frozen=True)
+class _Begins:
+    """A run that is about to be recorded."""
+
+    id: str
+    head: Mapping[str, object]
+    subject: str
+    record: recorder.Opening
+
+    def opened(self, admitted: Recorded) -> Opened:
+        """The run, once it is."""
+        return Opened(self.id, self.head, admitted, self.subject)
+
+
 def recorded(database: Database) -> int:
     """How many entries the ledger held at least when the newest run was recorded."""
     with database.read() as connection:
@@ -104,6 +121,7 @@ class Runs:
         self._clock = clock
         self._new_id = new_id
         self._random = random
+        self._recorder = Recorder(database, keyring, ledger)
 
     # Writing
 
@@ -118,41 +136,24 @@ class Runs:
 
         ``request``: the question, or the content of what is asked where it is none.
         """
-        run, subject = self._new_id("r"), admission.principal.id
-        now = self._clock()
-        head: dict[str, object] = {
-            "v": 1,
-            "run": run,
-            "tenant": admission.tenant,
-            "principal": admission.principal.pseudonym,
-            "use_case": admission.use_case.id,
-            "label": str(label),
-            "model": {"id": admission.model, "digest": model_digest},
-            "policy": {
-                "decision": "allow",
-                "deciding": list(admission.decision.deciding),
-                "digest": admission.decision.digest,
-            },
-        }
-        question = question_content(request) if isinstance(request, Request) else request
-        rows, commitments = self._seal(run, subject, "admitted", {"question": question})
-        with self._database.write() as connection:
-            self._keyring.require(connection, subject)
-            connection.execute(
-                runs.insert().values(
-                    id=run,
-                    tenant=admission.tenant,
-                    principal=subject,
-                    use_case=admission.use_case.id,
-                    model=admission.model,
-                    label=str(label),
-                    since=self._ledger.log.size,
-                    created=now,
-                )
-            )
-            connection.execute(openings.insert(), rows)
-        admitted = self._ledger.record({**head, "kind": "run.admitted", "time": now, **commitments})
-        return Opened(run, head, admitted, subject)
+        begins = self._begins(admission, request, model_digest, label)
+        return begins.opened(self._recorder.write(begins.record))
+
+    async def open_soon(
+        self, admission: Admission, request: Request, model_digest: str, label: Label
+    ) -> Opened:
+        """As ``open``, for a task; the record is made also if that is cancelled meanwhile.
+
+        Then what was opened is closed as failed before CancelledError goes on.
+        """
+        begins = self._begins(admission, request, model_digest, label)
+        writing = self._recorder.write_soon(begins.record)
+        try:
+            return begins.opened(await asyncio.shield(writing))
+        except asyncio.CancelledError:
+            opened = begins.opened(await writing)
+            await self.close_soon(opened, "failed", label, {})
+            raise
 
     def close(
         self,
@@ -162,44 +163,78 @@ class Runs:
         contents: Mapping[str, object],
     ) -> Recorded:
         """Record how a run ended, with commitments to ``contents``; durable when it returns."""
+        return self._recorder.write(self._ends(opened, outcome, label, contents))
+
+    def close_soon(
+        self, opened: Opened, outcome: str, label: Label, contents: Mapping[str, object]
+    ) -> asyncio.Future[Recorded]:
+        """As ``close``, for a task. Whoever stops waiting does not stop the writing."""
+        return self._recorder.write_soon(self._ends(opened, outcome, label, contents))
+
+    def settle(self) -> None:
+        """Write what waits; nothing can be recorded any more."""
+        self._recorder.close()
+
+    def _begins(
+        self,
+        admission: Admission,
+        request: Request | Mapping[str, object],
+        model_digest: str,
+        label: Label,
+    ) -> _Begins:
+        run, subject = self._new_id("r"), admission.principal.id
+        now, written = self._clock(), str(label)
+        head: dict[str, object] = {
+            "v": 1,
+            "run": run,
+            "tenant": admission.tenant,
+            "principal": admission.principal.pseudonym,
+            "use_case": admission.use_case.id,
+            "label": written,
+            "model": {"id": admission.model, "digest": model_digest},
+            "policy": {
+                "decision": "allow",
+                "deciding": list(admission.decision.deciding),
+                "digest": admission.decision.digest,
+            },
+        }
+        question = question_content(request) if isinstance(request, Request) else request
+        rows, commitments = self._seal(run, subject, "admitted", {"question": question})
+        entry = canonical({**head, "kind": "run.admitted", "time": now, **commitments})
+        row: dict[str, object] = {
+            "id": run,
+            "tenant": admission.tenant,
+            "principal": subject,
+            "use_case": admission.use_case.id,
+            "model": admission.model,
+            "label": written,
+            "created": now,
+        }
+        return _Begins(run, head, subject, recorder.Opening(subject, row, rows, entry))
+
+    def _ends(
+        self, opened: Opened, outcome: str, label: Label, contents: Mapping[str, object]
+    ) -> recorder.Ending:
         rows, commitments = self._seal(opened.id, opened.subject, "finished", contents)
-        with self._database.write() as connection:
-            # A first attempt to end this run may have left content that no entry commits to.
-            connection.execute(
-                sa.delete(openings).where(
-                    openings.c.run == opened.id, openings.c.entry == "finished"
-                )
-            )
-            if rows:
-                # Of somebody forgotten while the run went on, nothing is kept any more.
-                self._keyring.require(connection, opened.subject)
-                connection.execute(openings.insert(), rows)
-            # The label with the content: at no moment does it lie there under a lower one.
-            connection.execute(
-                sa.update(runs)
-                .where(runs.c.id == opened.id)
-                .values(admitted=opened.admitted.index, label=str(label))
-            )
-        now = self._clock()
-        finished = self._ledger.record(
-            {
-                **opened.head,
-                "kind": "run.finished",
-                "time": now,
-                "label": str(label),
-                "outcome": outcome,
-                "admitted": {"index": opened.admitted.index, "leaf": opened.admitted.leaf},
-                **self._witnesses(),
-                **commitments,
-            }
+        now, written = self._clock(), str(label)
+        entry = {
+            **opened.head,
+            "kind": "run.finished",
+            "time": now,
+            "label": written,
+            "outcome": outcome,
+            "admitted": {"index": opened.admitted.index, "leaf": opened.admitted.leaf},
+            **self._witnesses(),
+            **commitments,
+        }
+        return recorder.Ending(
+            opened.subject,
+            opened.id,
+            {"admitted": opened.admitted.index, "label": written},
+            rows,
+            canonical(entry),
+            {"outcome": outcome, "label": written, "ended": now},
         )
-        with self._database.write() as connection:
-            connection.execute(
-                sa.update(runs)
-                .where(runs.c.id == opened.id)
-                .values(outcome=outcome, label=str(label), finished=finished.index, ended=now)
-            )
-        return finished
 
     def _witnesses(self) -> dict[str, object]:
         """What the entry says of who is asked to cosign, so that a receipt says it."""
@@ -393,16 +428,17 @@ class Runs:
         self, run: str, subject: str, entry: str, contents: Mapping[str, object]
     ) -> tuple[Sequence[dict[str, object]], dict[str, str]]:
         """Rows of sealed ``contents``, and the commitment to each by field."""
-        rows: list[dict[str, object]] = []
-        commitments = {}
+        if not contents:
+            return [], {}
+        commitments, opened = {}, []
         for field, content in contents.items():
-            nonce = self._random(_NONCE_BYTES)
-            about = f"{run}/{entry}/{field}"
-            sealed = self._keyring.seal(subject, nonce + canonical(content), about=about)
-            commitments[field] = commit(nonce, content)
-            rows.append(
-                {"run": run, "entry": entry, "field": field, "subject": subject, "sealed": sealed}
-            )
+            nonce, written = self._random(_NONCE_BYTES), canonical(content)
+            commitments[field] = commit_written(nonce, written)
+            opened.append((nonce + written, f"{run}/{entry}/{field}"))
+        rows: list[dict[str, object]] = [
+            {"run": run, "entry": entry, "field": field, "subject": subject, "sealed": sealed}
+            for field, sealed in zip(contents, self._keyring.seal_all(subject, opened), strict=True)
+        ]
         return rows, commitments
 
     def _entries_of(

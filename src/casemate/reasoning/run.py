@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import AbstractContextManager, aclosing, nullcontext
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Self
 
 from casemate.engines import turns
 from casemate.engines.engine import Engine, Found, Sampling, Token
@@ -24,6 +25,7 @@ from casemate.reasoning.content import steps_content
 from casemate.reasoning.draft import Draft, Looked
 from casemate.reasoning.event import (
     Admitted,
+    Answer,
     Call,
     Called,
     Event,
@@ -36,10 +38,12 @@ from casemate.reasoning.event import (
 )
 from casemate.reasoning.record import Opened, Runs, answer_content, source_content
 from casemate.reasoning.rounds import Asked, Budget, Queued, Stopped, Theirs, rounds
+from casemate.reasoning.steps import Steps
 
 if TYPE_CHECKING:
     from casemate.gate.admission import Admission
     from casemate.gate.label import Label
+    from casemate.ledger.record import Recorded
     from casemate.library.document import Hit
     from casemate.library.library import Library
 
@@ -65,6 +69,40 @@ class CannotFill(Unsupported):
     param = "suffix"
 
 
+@dataclass(frozen=True)
+class Ended:
+    """How a run ended: what its last entry commits to, and its last event."""
+
+    answer: Answer
+    outcome: str
+    contents: Mapping[str, object]
+
+    @classmethod
+    def of(cls, draft: Draft, sampling: Sampling, rounds: int) -> Self:
+        """What has become of ``draft``."""
+        answer = draft.answer()
+        contents = {
+            "answer": answer_content(answer),
+            "sources": [source_content(source) for source in draft.sources],
+            "steps": steps_content(draft, sampling, rounds),
+        }
+        # Words that rest on no verified passage are shown, but they do not count as an answer.
+        return cls(answer, "answered" if answer.citations else "unanswered", contents)
+
+    def finished(self, opened: Opened, recorded: Recorded, draft: Draft) -> Finished:
+        """The last event, once the entry is durable."""
+        return Finished(
+            run=opened.id,
+            outcome=self.outcome,
+            label=str(draft.label),
+            entry=recorded.index,
+            answer=self.answer,
+            steps=tuple(draft.steps),
+            tokens=tuple(draft.tokens),
+            counted=draft.counted,
+        )
+
+
 class Reasoner:
     """Runs questions.
 
@@ -88,14 +126,14 @@ class Reasoner:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._library = library
-        self._runs = runs
+        self.runs = runs
         self._most_characters = most_characters
-        self._rounds = rounds
-        self._seconds = seconds
+        self.rounds = rounds
+        self.seconds = seconds
         self._new_seed = new_seed
         self._repeatable = repeatable
         self._searches = searches
-        self._clock = clock
+        self.clock = clock
 
     async def run(
         self,
@@ -110,19 +148,11 @@ class Reasoner:
         Raises Invalid, NotHonoured, TooLarge or Refused before anything is recorded; what the
         engine or the library raises, after the run's end was recorded as failed.
         """
-        self._check(request)
-        _able(admission, request, engine)
-        if not admission.label.dominates(label):
-            raise Refused(
-                "The label of the question, the conversation or the model is above what you may "
-                "use here.",
-                "Begin a new conversation, choose another use case or model, or ask whoever gave "
-                "you access.",
-            )
+        self.check(admission, request, engine, label)
         opened = await self._open(admission, request, model_digest, label)
-        language = _language(request)
+        language = language_for(request)
         draft = Draft(language, label)
-        sampling = self._sampling(request, engine)
+        sampling = self.sampling(request, engine)
         ended = False
         try:
             yield Admitted(
@@ -154,7 +184,7 @@ class Reasoner:
             if not ended:
                 # Shielded: a reader who goes away cancels the run, never its record.
                 await asyncio.shield(
-                    asyncio.to_thread(self._runs.close, opened, "failed", draft.label, {})
+                    asyncio.to_thread(self.runs.close, opened, "failed", draft.label, {})
                 )
 
     async def _open(
@@ -162,14 +192,26 @@ class Reasoner:
     ) -> Opened:
         """Record that the run begins; for a reader who goes away meanwhile, that it ends."""
         opening = asyncio.ensure_future(
-            asyncio.to_thread(self._runs.open, admission, request, model_digest, label)
+            asyncio.to_thread(self.runs.open, admission, request, model_digest, label)
         )
         try:
             return await asyncio.shield(opening)
         except asyncio.CancelledError:
             opened = await opening
-            await asyncio.to_thread(self._runs.close, opened, "failed", label, {})
+            await asyncio.to_thread(self.runs.close, opened, "failed", label, {})
             raise
+
+    def check(self, admission: Admission, request: Request, engine: Engine, label: Label) -> None:
+        """Raise what ``run`` raises before anything is recorded."""
+        self._check(request)
+        _able(admission, request, engine)
+        if not admission.label.dominates(label):
+            raise Refused(
+                "The label of the question, the conversation or the model is above what you may "
+                "use here.",
+                "Begin a new conversation, choose another use case or model, or ask whoever gave "
+                "you access.",
+            )
 
     def _check(self, request: Request) -> None:
         if request.seed is not None and abs(request.seed) > _LARGEST_SEED:
@@ -177,8 +219,10 @@ class Reasoner:
                 "The seed is too large.", f"Take one between -{_LARGEST_SEED} and {_LARGEST_SEED}."
             )
         for text in request.texts:
-            if any("\ud800" <= char <= "\udfff" for char in text):
-                raise Invalid("The question is not valid text.", "Write it in UTF-8.")
+            try:
+                text.encode()  # fails for half of a surrogate pair, and is quicker than looking
+            except UnicodeEncodeError:
+                raise Invalid("The question is not valid text.", "Write it in UTF-8.") from None
         if not request.question.strip() and not request.suffix:
             raise Invalid("The question is empty.", "Write what you want to know.")
         if len(request.question) > self._most_characters:
@@ -187,7 +231,7 @@ class Reasoner:
                 "Shorten it, or add the long text as a document and ask about it.",
             )
 
-    def _sampling(self, request: Request, engine: Engine) -> Sampling:
+    def sampling(self, request: Request, engine: Engine) -> Sampling:
         """How tokens are drawn; with a seed, so that the run can be run again."""
         seed = request.seed
         if seed is None and "quotes" not in engine.capabilities:
@@ -208,7 +252,7 @@ class Reasoner:
     async def _search(
         self, admission: Admission, request: Request, engine: Engine, draft: Draft
     ) -> AsyncGenerator[Event, None]:
-        if _without_documents(admission):
+        if without_documents(admission):
             return
         parts = engine.plan(request.question)[:_MOST_PARTS]
         passages = await asyncio.to_thread(self._library.readable, admission)
@@ -264,32 +308,25 @@ class Reasoner:
             draft.label,
             engine.profile,
         )
-        budget = Budget(self._rounds, sampling.max_tokens, self._seconds)
+        budget = Budget(self.rounds, sampling.max_tokens, self.seconds)
         binder = None if sampling.schema or not draft.found else Binder(draft.sources)
-        # The step that is under way, and what there was when it began. A model that can think is
-        # taken to do so until its first word.
-        doing, since = "think" if "thinking" in engine.capabilities else writes, 0
-        yield draft.begin(doing)
-        told = rounds(engine, prompt, sampling, budget, self._clock)
+        # A model that can think is taken to do so until its first word.
+        steps = Steps(draft, "think" if "thinking" in engine.capabilities else writes)
+        yield steps.begin()
+        told = rounds(engine, prompt, sampling, budget, self.clock)
         async with aclosing(told) as pieces:
             async for piece in pieces:
                 if isinstance(piece, Queued):
                     yield Waiting(position=piece.position)
                     continue
-                kind = _step_of(piece, writes, doing)
-                if kind != doing:
-                    if done := _count(doing, draft) - since:
-                        yield draft.end(doing, count=done)
-                    doing = kind
-                    if kind:
-                        since = _count(kind, draft)
-                        yield draft.begin(kind)
+                for event in steps.turn_to(_step_of(piece, writes, steps.kind)):
+                    yield event
                 if isinstance(piece, Asked):
                     async for event in self._look(admission, engine, opened, draft, piece):
                         yield event
                 elif isinstance(piece, Stopped):
-                    yield draft.begin("limit", piece.bound)
-                    yield draft.end("limit", piece.bound)
+                    for event in steps.limit(piece.bound):
+                        yield event
                 elif isinstance(piece, Theirs):
                     for one in piece.calls:
                         call = Call(id=one.id, name=one.name, arguments=one.arguments)
@@ -312,11 +349,8 @@ class Reasoner:
         for bound in () if binder is None else binder.finish():
             for event in draft.show(bound):
                 yield event
-        if done := _count(doing, draft) - since:
-            yield draft.end(doing, count=done)
-        draft.close()
-        yield draft.begin("verify")
-        yield draft.end("verify", count=len(draft.citations))
+        for event in steps.close():
+            yield event
 
     async def _look(
         self,
@@ -350,25 +384,11 @@ class Reasoner:
         ]
 
     async def _finish(self, opened: Opened, draft: Draft, sampling: Sampling) -> Finished:
-        answer = draft.answer()
-        # Words that rest on no verified passage are shown, but they do not count as an answer.
-        outcome = "answered" if answer.citations else "unanswered"
-        contents = {
-            "answer": answer_content(answer),
-            "sources": [source_content(source) for source in draft.sources],
-            "steps": steps_content(draft, sampling, self._rounds),
-        }
-        finished = await asyncio.to_thread(self._runs.close, opened, outcome, draft.label, contents)
-        return Finished(
-            run=opened.id,
-            outcome=outcome,
-            label=str(draft.label),
-            entry=finished.index,
-            answer=answer,
-            steps=tuple(draft.steps),
-            tokens=tuple(draft.tokens),
-            counted=draft.counted,
+        ended = Ended.of(draft, sampling, self.rounds)
+        finished = await asyncio.to_thread(
+            self.runs.close, opened, ended.outcome, draft.label, ended.contents
         )
+        return ended.finished(opened, finished, draft)
 
 
 def _able(admission: Admission, request: Request, engine: Engine) -> None:
@@ -379,7 +399,7 @@ def _able(admission: Admission, request: Request, engine: Engine) -> None:
             "The model of this use case fills in no gaps.",
             "Choose one whose manifest says that it fills; code models are trained for it.",
         )
-    if request.suffix is not None and not _without_documents(admission):
+    if request.suffix is not None and not without_documents(admission):
         raise CannotFill(
             "What a use case with documents answers rests on these, and fills in no gaps.",
             "Choose a use case without documents.",
@@ -402,14 +422,14 @@ def _able(admission: Admission, request: Request, engine: Engine) -> None:
             raise NotHonoured("logprobs", "The model of this use case gives no probabilities.")
         if request.suffix is not None:
             raise NotHonoured("logprobs", "What fills a gap is told without probabilities.")
-        if not (_without_documents(admission) or request.schema is not None):
+        if not (without_documents(admission) or request.schema is not None):
             raise NotHonoured(
                 "logprobs",
                 "An answer from documents is bound sentence by sentence, without probabilities.",
             )
 
 
-def _without_documents(admission: Admission) -> bool:
+def without_documents(admission: Admission) -> bool:
     """Whether the use case is one that uses no documents at all."""
     return admission.use_case.collections == ()
 
@@ -438,15 +458,7 @@ def _step_of(piece: Token | Asked | Theirs | Stopped, writes: str, doing: str) -
     return ""
 
 
-def _count(kind: str, draft: Draft) -> int:
-    """What a step of this kind adds to: characters thought, or sentences; nothing without one."""
-    if kind == "think":
-        return sum(map(len, draft.thinking))
-    # Text that nothing is bound in has no sentences while it is written.
-    return (len(draft.sentences) or len(draft.text)) if kind else 0
-
-
-def _language(request: Request) -> str:
+def language_for(request: Request) -> str:
     """The language to answer in: the reader's if it is spoken here, else the question's."""
     wanted = (request.language or "").lower().split("-")[0]
     return wanted if wanted in words.FUNCTION_WORDS else words.language_of(request.question)

@@ -18,6 +18,7 @@ import sqlalchemy as sa
 from sqlalchemy import event
 from sqlalchemy.exc import DatabaseError, OperationalError
 
+from casemate.at_hand import waits
 from casemate.errors import CasemateError, Invalid, Tampered, Unavailable
 from casemate.store.tables import REVISION, RIGHTS_TABLES
 
@@ -64,6 +65,7 @@ class Database:
     @contextmanager
     def read(self) -> Iterator[sa.Connection]:
         """A consistent snapshot. Raises Unavailable or Tampered if the disk fails."""
+        waits()
         try:
             with self._engine.connect() as connection, connection.begin():
                 yield connection
@@ -73,6 +75,7 @@ class Database:
     @contextmanager
     def write(self) -> Iterator[sa.Connection]:
         """All or nothing, durable when the block ends. Raises like ``read``."""
+        waits()
         try:
             with (
                 self._writing,
@@ -83,11 +86,37 @@ class Database:
         except DatabaseError as problem:
             raise _plain(problem) from problem
 
+    @contextmanager
+    def write_along(self) -> Iterator[sa.Connection]:
+        """As ``write``, but not durable by itself: it becomes so with the next ``write``.
+
+        For what is known from elsewhere too and found again after a crash. Raises like ``read``.
+        """
+        waits()
+        try:
+            with (
+                self._writing,
+                self._engine.connect().execution_options(casemate_write=True) as connection,
+                _unsynced(connection),
+                connection.begin(),
+            ):
+                yield connection
+        except DatabaseError as problem:
+            raise _plain(problem) from problem
+
     def rights_changes(self) -> int:
         """A number that rises with every committed change of what rights depend on.
 
         Whichever process makes the change: what was read before is good as long as this number
-        stays. One short read, a few microseconds. Raises like ``read``.
+        stays. One short read, as ``glance``. Raises like ``read``.
+        """
+        ((number,),) = self.glance(_CHANGES)
+        return int(number)
+
+    def glance(self, query: str, *values: str) -> list[tuple[Any, ...]]:
+        """The rows of one short read, as of now: a few microseconds, which no writer holds up.
+
+        Raises like ``read``.
         """
         with self._counting:
             try:
@@ -101,10 +130,9 @@ class Database:
                     )
                     self._counter.execute("PRAGMA query_only=ON")
                 # To its end, so that no read is left open and holds up a checkpoint.
-                ((number,),) = self._counter.execute(_CHANGES).fetchall()
+                return self._counter.execute(query, values).fetchall()
             except sqlite3.Error as problem:
                 raise _plain(OperationalError(None, None, problem)) from problem
-            return int(number)
 
     def check(self) -> None:
         """Read every page. Raises Tampered if SQLite finds damage."""
@@ -214,6 +242,17 @@ def _configure(connection: Any, _record: object) -> None:
     ):
         cursor.execute(f"PRAGMA {pragma}")
     cursor.close()
+
+
+@contextmanager
+def _unsynced(connection: sa.Connection) -> Iterator[None]:
+    """Let commits of ``connection`` wait for no sync (SQLite, PRAGMA synchronous, in WAL mode)."""
+    raw: Any = connection.connection.driver_connection
+    raw.execute("PRAGMA synchronous=NORMAL")
+    try:
+        yield
+    finally:
+        raw.execute("PRAGMA synchronous=FULL")
 
 
 def _begin(connection: sa.Connection) -> None:

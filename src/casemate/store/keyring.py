@@ -8,7 +8,9 @@ belongs to is bound in as associated data: it cannot be moved to another place u
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Collection, Iterable
 from pathlib import Path
 
 import sqlalchemy as sa
@@ -22,6 +24,7 @@ from casemate.store.tables import data_keys
 
 _KEY_BYTES = 32
 _NONCE_BYTES = 12
+_KEPT = 1024  # unwrapped keys
 
 
 class Keyring:
@@ -33,14 +36,27 @@ class Keyring:
         self._master = AESGCM(master)
         self._database = database
         self._random = random
+        # Unwrapped keys, each with what it was unwrapped from: one counts only as long as that
+        # stands in the database.
+        self._unwrapped: OrderedDict[str, tuple[bytes, AESGCM]] = OrderedDict()
+        self._keeping = threading.Lock()
 
     def seal(self, subject: str, content: bytes, *, about: str) -> bytes:
         """Encrypt ``content`` under the data key of ``subject``, made on first use.
 
         Raises NotFound if the subject was retired.
         """
-        nonce = self._random(_NONCE_BYTES)
-        return nonce + self._data_key(subject, make=True).encrypt(nonce, content, about.encode())
+        (sealed,) = self.seal_all(subject, [(content, about)])
+        return sealed
+
+    def seal_all(self, subject: str, contents: Iterable[tuple[bytes, str]]) -> list[bytes]:
+        """As ``seal``, for several contents, each with what it is about."""
+        key = self._data_key(subject, make=True)
+        sealed = []
+        for content, about in contents:
+            nonce = self._random(_NONCE_BYTES)
+            sealed.append(nonce + key.encrypt(nonce, content, about.encode()))
+        return sealed
 
     def open(self, subject: str, sealed: bytes, *, about: str) -> bytes:
         """Decrypt what ``seal`` made for the same ``subject`` and ``about``.
@@ -59,6 +75,7 @@ class Keyring:
 
     def destroy(self, subject: str) -> bool:
         """Destroy the data key of ``subject``; what it sealed can never be read again."""
+        self._forget(subject)
         with self._database.write() as connection:
             gone = connection.execute(sa.delete(data_keys).where(data_keys.c.subject == subject))
         return gone.rowcount > 0
@@ -68,6 +85,7 @@ class Keyring:
 
         In the caller's transaction, so that it happens together with what else is erased.
         """
+        self._forget(subject)
         mine = data_keys.c.subject == subject
         known = connection.execute(sa.select(data_keys.c.wrapped).where(mine)).scalar()
         if known is None:
@@ -83,17 +101,39 @@ class Keyring:
         """
         mine = data_keys.c.subject == subject
         if connection.execute(sa.select(data_keys.c.wrapped).where(mine)).scalar() == b"":
-            raise _erased()
+            raise erased()
+
+    def retired(self, connection: sa.Connection, subjects: Collection[str]) -> frozenset[str]:
+        """Those of ``subjects`` that were retired; see ``require``."""
+        wanted = data_keys.c.subject.in_(subjects), data_keys.c.wrapped == b""
+        return frozenset(
+            connection.execute(sa.select(data_keys.c.subject).where(*wanted)).scalars()
+        )
 
     def _data_key(self, subject: str, *, make: bool) -> AESGCM:
-        with self._database.read() as connection:
-            wrapped = connection.execute(
-                sa.select(data_keys.c.wrapped).where(data_keys.c.subject == subject)
-            ).scalar()
+        found = self._database.glance(_WRAPPED, subject)
+        wrapped: bytes | None = found[0][0] if found else None
         if wrapped is None and make:
             wrapped = self._make(subject)
         if not wrapped:
-            raise _erased()
+            raise erased()
+        with self._keeping:
+            known = self._unwrapped.get(subject)
+            if known is not None and known[0] == wrapped:
+                self._unwrapped.move_to_end(subject)
+                return known[1]
+        key = self._unwrap(subject, wrapped)
+        with self._keeping:
+            self._unwrapped[subject] = (wrapped, key)
+            if len(self._unwrapped) > _KEPT:
+                self._unwrapped.popitem(last=False)
+        return key
+
+    def _forget(self, subject: str) -> None:
+        with self._keeping:
+            self._unwrapped.pop(subject, None)
+
+    def _unwrap(self, subject: str, wrapped: bytes) -> AESGCM:
         try:
             key = self._master.decrypt(
                 wrapped[:_NONCE_BYTES], wrapped[_NONCE_BYTES:], subject.encode()
@@ -119,7 +159,11 @@ class Keyring:
         return fresh
 
 
-def _erased() -> NotFound:
+_WRAPPED = "SELECT wrapped FROM data_keys WHERE subject = ?"
+
+
+def erased() -> NotFound:
+    """The error for content whose key was destroyed."""
     return NotFound("This content was erased.", "It cannot be brought back.")
 
 

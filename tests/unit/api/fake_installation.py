@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
+from contextlib import aclosing
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import SimpleNamespace
@@ -100,6 +101,11 @@ class FakeInstallation:
     async def explain(self, caller, run):
         self.runs.get(caller, run)
         return Explanation(["depends on 1"])
+
+    async def tell(self, caller, request, tell, priority=None):
+        async with aclosing(self.ask(caller, request, priority)) as events:
+            async for event in events:
+                await tell((event,))
 
     async def ask(self, caller, request, priority=None):
         self.asked.append(request)

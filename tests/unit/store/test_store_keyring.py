@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -112,7 +113,7 @@ def test_a_wrapped_key_cannot_be_given_to_another_subject(database: Database) ->
 def test_any_content_under_any_name_comes_back_as_it_was(
     content: bytes, about: str, subject: str
 ) -> None:
-    keyring = Keyring(MASTER, _in_memory())
+    keyring = Keyring(MASTER, _one_for_all())
     assert keyring.open(subject, keyring.seal(subject, content, about=about), about=about) == (
         content
     )
@@ -121,12 +122,37 @@ def test_any_content_under_any_name_comes_back_as_it_was(
 _kept: list[Database] = []
 
 
-def _in_memory() -> Database:
+def _one_for_all() -> Database:
     if not _kept:
-        engine = sa.create_engine("sqlite://", poolclass=sa.StaticPool)
+        path = Path(tempfile.mkdtemp()) / "keys.sqlite"
+        engine = sa.create_engine(f"sqlite:///{path}")
         data_keys.create(engine)
         _kept.append(Database(engine))
     return _kept[0]
+
+
+def test_a_key_that_was_retired_is_forgotten_where_it_was_unwrapped(
+    keyring: Keyring, database: Database
+) -> None:
+    sealed = keyring.seal("anne", b"x", about="a")
+    with database.write() as connection:
+        keyring.retire(connection, "anne")
+    with pytest.raises(NotFound):
+        keyring.open("anne", sealed, about="a")
+    with pytest.raises(NotFound):
+        keyring.seal("anne", b"x", about="a")
+
+
+def test_a_key_that_another_process_replaced_is_not_taken_from_memory(
+    keyring: Keyring, database: Database
+) -> None:
+    first = keyring.seal("anne", b"x", about="a")
+    with database.write() as connection:
+        connection.execute(sa.delete(data_keys))
+    Keyring(MASTER, database).seal("anne", b"y", about="a")
+    with pytest.raises(Tampered):
+        keyring.open("anne", first, about="a")
+    assert keyring.open("anne", keyring.seal("anne", b"z", about="a"), about="a") == b"z"
 
 
 # The master key

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any, Literal
 
 from msgspec import UNSET, UnsetType
@@ -17,7 +18,7 @@ from casemate.api.mistral.models import offered
 from casemate.api.mistral.request import ChatRequest
 from casemate.api.openai.response import FinishReason, finish_reason
 from casemate.api.resource import Face, json_response
-from casemate.api.running import Desk, EventStream
+from casemate.api.running import Desk, ToldStream
 from casemate.errors import CasemateError
 from casemate.reasoning import event as run
 
@@ -37,7 +38,7 @@ async def told(desk: Desk, chat: ChatRequest, asked: run.Request) -> ASGIApp:
     """The answer, whole or as a stream."""
     if chat.stream:
         stream = ChunkStream(named(chat), asked, created=desk.created, site=desk.site)
-        return EventStream(desk.events(asked), stream.render, stream.broken)
+        return ToldStream(partial(desk.tell, asked), stream.render, stream.broken)
     return json_response(shapes.encode(await answered(desk, chat, asked)))
 
 

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
-from contextlib import aclosing
+from functools import partial
 from typing import Any
 
 from msgspec import UNSET, UnsetType
@@ -19,9 +18,10 @@ from casemate.api.openai import response as shapes
 from casemate.api.openai.models import offered
 from casemate.api.openai.request import ChatRequest
 from casemate.api.resource import Face, json_response
-from casemate.api.running import Desk, Events, EventStream
+from casemate.api.running import Desk, ToldStream
 from casemate.errors import CasemateError
 from casemate.reasoning import event as run
+from casemate.reasoning.relay import Tell
 
 DONE = b"data: [DONE]\n\n"
 
@@ -34,7 +34,7 @@ async def completions(face: Face, request: Request) -> ASGIApp:
     chat, asked = await asking(desk, body)
     if chat.stream:
         stream = ChunkStream(chat, asked, created=desk.created, site=desk.site)
-        return EventStream(stream.followed(desk), stream.render, broken)
+        return ToldStream(partial(stream.follow, desk), stream.render, broken)
     return json_response(shapes.encode(await answered(desk, chat, asked)))
 
 
@@ -85,13 +85,10 @@ class ChunkStream:
         self._told = False  # whether any text of this choice has been sent
         self._calls = 0
 
-    async def followed(self, desk: Desk) -> AsyncGenerator[run.Event, None]:
-        """The events of all runs."""
+    async def follow(self, desk: Desk, tell: Tell) -> None:
+        """Tell the events of all runs."""
         for number in range(self._chat.choices):
-            events: Events = desk.events(again(self._asked, number))
-            async with aclosing(events):
-                async for event in events:
-                    yield event
+            await desk.tell(again(self._asked, number), tell)
 
     def render(self, event: run.Event) -> bytes:
         """The chunks for one event, or nothing."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
@@ -14,6 +13,7 @@ from starlette.responses import Response
 from casemate.api.caller import bearer
 from casemate.api.errors import UnknownModel
 from casemate.api.resource import Face, json_response
+from casemate.at_hand import promptly
 
 if TYPE_CHECKING:
     from casemate.gate.caller import Caller
@@ -72,7 +72,7 @@ async def offers(face: Face, caller: Caller) -> list[Offer]:
 
     Then other names for these, as the setting ``model_aliases`` gives them.
     """
-    use_cases = await asyncio.to_thread(face.installation.gate.use_cases.list, caller)
+    use_cases = await promptly(face.installation.gate.use_cases.list, caller)
     found = []
     for use_case in use_cases:
         if use_case.state != "approved" or caller.use_case not in (None, use_case.id):

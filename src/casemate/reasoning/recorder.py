@@ -1,0 +1,235 @@
+"""The recorder: what several runs have to record becomes durable together.
+
+One thread takes whatever waits and commits it in this order: the content and rows of all, in one
+transaction; the entries that commit to the content, in one batch of the ledger; and then, in a
+transaction that waits for no sync, where the entries lie. So no entry commits to content that could
+be lost, and what a crash takes of the last part is found again in the ledger (``Runs.recover``).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections import deque
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import sqlalchemy as sa
+
+from casemate.at_hand import waits
+from casemate.errors import Unavailable
+from casemate.ledger.record import Recorded
+from casemate.store.database import Database
+from casemate.store.keyring import Keyring, erased
+from casemate.store.tables import openings, runs
+
+if TYPE_CHECKING:
+    from casemate.ledger.record import Ledger
+
+_MOST = 256  # records in one transaction
+
+Row = dict[str, object]
+
+
+@dataclass(frozen=True)
+class Opening:
+    """That a run begins: its row, its sealed content, its entry in canonical bytes."""
+
+    subject: str
+    row: Row
+    contents: Sequence[Row]
+    entry: bytes
+
+
+@dataclass(frozen=True)
+class Ending:
+    """How a run ends. ``before`` stands in its row with the content, ``after`` with the entry."""
+
+    subject: str
+    run: str
+    before: Row
+    contents: Sequence[Row]
+    entry: bytes
+    after: Row
+
+
+@dataclass
+class _Waiting:
+    """One record, and whoever waits for it: a thread, or a task of an event loop."""
+
+    record: Opening | Ending
+    future: Future[Recorded] | asyncio.Future[Recorded]
+    loop: asyncio.AbstractEventLoop | None = None
+    found: Recorded | Exception | None = field(default=None)
+
+
+class Recorder:
+    """Writes records of runs. ``close`` ends it, once what waits is written."""
+
+    def __init__(self, database: Database, keyring: Keyring, ledger: Ledger) -> None:
+        self._database = database
+        self._keyring = keyring
+        self._ledger = ledger
+        self._waiting: deque[_Waiting] = deque()
+        self._filled = threading.Condition()
+        self._closed = False
+        self._thread: threading.Thread | None = None
+
+    def write(self, record: Opening | Ending) -> Recorded:
+        """Where the entry of ``record`` lies, once all of it is durable; for threads.
+
+        Raises NotFound if its subject was forgotten; Unavailable if it cannot be recorded.
+        """
+        waits()
+        future: Future[Recorded] = Future()
+        self._put(_Waiting(record, future))
+        return future.result()
+
+    def write_soon(self, record: Opening | Ending) -> asyncio.Future[Recorded]:
+        """As ``write``, for tasks. Whoever stops waiting does not stop the writing."""
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[Recorded] = loop.create_future()
+        self._put(_Waiting(record, future, loop))
+        return future
+
+    def close(self) -> None:
+        """Write what waits, then stop."""
+        with self._filled:
+            self._closed = True
+            self._filled.notify()
+            thread = self._thread
+        if thread is not None:
+            thread.join()
+
+    def _put(self, waiting: _Waiting) -> None:
+        with self._filled:
+            if self._closed:
+                raise Unavailable("The ledger is closed.", "Start again.")
+            self._waiting.append(waiting)
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._run, name="recorder", daemon=True)
+                self._thread.start()
+            self._filled.notify()
+
+    def _run(self) -> None:
+        while batch := self._take():
+            stored = self._each(batch, self._store)
+            entries = self._ledger.record_together([one.record.entry for one in stored])
+            for one, found in zip(stored, entries, strict=True):
+                one.found = found
+            ended = [
+                one
+                for one in stored
+                if isinstance(one.record, Ending) and isinstance(one.found, Recorded)
+            ]
+            self._each(ended, self._note)
+            _tell(batch)
+
+    def _take(self) -> list[_Waiting]:
+        with self._filled:
+            while not self._waiting and not self._closed:
+                self._filled.wait()
+            return [self._waiting.popleft() for _ in range(min(_MOST, len(self._waiting)))]
+
+    def _each(
+        self, batch: Sequence[_Waiting], write: Callable[[Sequence[_Waiting]], None]
+    ) -> list[_Waiting]:
+        """Write all together; if that fails, each by itself: nobody fails for another's sake."""
+        if not batch:
+            return []
+        try:
+            write(batch)
+        except Exception as problem:
+            if len(batch) > 1:
+                for one in batch:
+                    self._each([one], write)
+            else:
+                batch[0].found = problem
+        return [one for one in batch if not isinstance(one.found, Exception)]
+
+    def _store(self, batch: Sequence[_Waiting]) -> None:
+        records = [one.record for one in batch]
+        with self._database.write() as connection:
+            # Of somebody forgotten while the run went on, nothing is kept any more.
+            subjects = {record.subject for record in records if record.contents}
+            if subjects and self._keyring.retired(connection, subjects):
+                if len(records) == 1:
+                    raise erased()
+                raise _NotTogether
+            begun = [record for record in records if isinstance(record, Opening)]
+            ended = [record for record in records if isinstance(record, Ending)]
+            if begun:
+                since = self._ledger.log.size
+                connection.execute(runs.insert(), [one.row | {"since": since} for one in begun])
+            if ended:
+                # A first attempt to end this run may have left content that no entry commits to.
+                connection.execute(_LEFT, [{"id_": one.run} for one in ended])
+            contents = [row for record in records for row in record.contents]
+            if contents:
+                connection.execute(openings.insert(), contents)
+            if ended:
+                # The label with the content: at no moment does it lie there under a lower one.
+                connection.execute(_BEFORE, [{"id_": one.run, **one.before} for one in ended])
+
+    def _note(self, batch: Sequence[_Waiting]) -> None:
+        rows = [
+            {"id_": one.record.run, **one.record.after, "finished": one.found.index}
+            for one in batch
+            if isinstance(one.record, Ending) and isinstance(one.found, Recorded)
+        ]
+        with self._database.write_along() as connection:
+            connection.execute(_AFTER, rows)
+
+
+class _NotTogether(Exception):
+    """One of a batch cannot be stored; each is tried by itself."""
+
+
+_LEFT = sa.delete(openings).where(
+    openings.c.run == sa.bindparam("id_"), openings.c.entry == "finished"
+)
+_BEFORE = (
+    sa.update(runs)
+    .where(runs.c.id == sa.bindparam("id_"))
+    .values(admitted=sa.bindparam("admitted"), label=sa.bindparam("label"))
+)
+_AFTER = (
+    sa.update(runs)
+    .where(runs.c.id == sa.bindparam("id_"))
+    .values(
+        outcome=sa.bindparam("outcome"),
+        label=sa.bindparam("label"),
+        finished=sa.bindparam("finished"),
+        ended=sa.bindparam("ended"),
+    )
+)
+
+
+def _tell(batch: Sequence[_Waiting]) -> None:
+    """Wake whoever waits: each event loop once."""
+    by_loop: dict[asyncio.AbstractEventLoop, list[_Waiting]] = {}
+    for one in batch:
+        if one.loop is None:
+            _resolve(one)
+        else:
+            by_loop.setdefault(one.loop, []).append(one)
+    for loop, waiting in by_loop.items():
+        with suppress(RuntimeError):  # it has closed, and whoever waited in it is gone
+            loop.call_soon_threadsafe(_resolve_all, waiting)
+
+
+def _resolve_all(batch: Sequence[_Waiting]) -> None:
+    for one in batch:
+        _resolve(one)
+
+
+def _resolve(one: _Waiting) -> None:
+    if one.future.done():  # nobody waits any more
+        return
+    if isinstance(one.found, Exception):
+        one.future.set_exception(one.found)
+    elif one.found is not None:
+        one.future.set_result(one.found)
