@@ -51,7 +51,7 @@ async def relay(engine: RemoteEngine) -> bytes:
 
 
 async def embed(engine: RemoteEngine) -> list[list[float]]:
-    return await engine.embed(["x"], label=LOWEST)
+    return (await engine.embed(["x"], label=LOWEST)).vectors
 
 
 def meet(script: Script, ask: Asking, phases: Phases = Phases(), times: int = 1) -> Any:  # noqa: B008
