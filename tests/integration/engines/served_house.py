@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import socket
+import struct
 from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -57,6 +58,18 @@ class Served:
         if b"chunked" in fields.get(b"transfer-encoding", b""):
             body = _joined(body)
         return int(head[9:12]), fields.get(b"x-casemate-run", b"").decode(), body
+
+    async def leave_after(self, dialect: str, position: int) -> int:
+        """Read so many bytes of a stream, or up to its third word, then break the connection."""
+        reader, writer = await asyncio.open_connection("127.0.0.1", self.port)
+        writer.write(self.request(dialect, stream=True))
+        got = b""
+        while len(got) < position and got.count(b"word") < 3:
+            got += await reader.read(position - len(got))
+        linger = struct.pack("ii", 1, 0)
+        writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
+        writer.transport.abort()
+        return len(got)
 
     def entries(self, kind: str) -> list[dict[str, Any]]:
         return [one for one in self.house.entries() if one["kind"] == kind]
