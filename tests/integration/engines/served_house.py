@@ -7,8 +7,9 @@ import json
 import socket
 import struct
 from collections.abc import AsyncIterator, Iterable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing
 from dataclasses import dataclass
+from http.client import HTTPConnection
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -70,6 +71,12 @@ class Served:
         writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
         writer.transport.abort()
         return len(got)
+
+    def get(self, path: str) -> str:
+        """The body of a response; from another thread, since the server is in this one."""
+        with closing(HTTPConnection("127.0.0.1", self.port)) as connection:
+            connection.request("GET", path)
+            return connection.getresponse().read().decode()
 
     def entries(self, kind: str) -> list[dict[str, Any]]:
         return [one for one in self.house.entries() if one["kind"] == kind]

@@ -27,6 +27,9 @@ from faulty_server import (
 )
 from served_house import PATHS, served
 
+from casemate.cli.acts import named
+from casemate.cli.record import model_line
+
 WORD = a_chunk(an_event(content="word "))
 SHORT = {"remote_first_token_seconds": 0.2, "remote_between_tokens_seconds": 0.2}
 FAULTS: dict[str, tuple[Script, int]] = {
@@ -208,5 +211,38 @@ def test_a_client_that_leaves_at_any_byte_ends_the_run_and_reaches_the_model_ser
                 await asyncio.wait(left)  # each ends by itself
             ((_, (replica,)),) = house.house.installation.engines.replicas()
             assert (replica.outstanding, replica.failures) == (0, 0)
+
+    asyncio.run(met())
+
+
+def test_metrics_and_status_tell_how_replicas_are_by_their_numbers(tmp_path: Path) -> None:
+    async def met() -> None:
+        async with (
+            FaultyServer(says(a_stream(["well"]))) as dying,
+            FaultyServer(says_and_stalls(EVENTS, WORD)) as living,
+            served(tmp_path / "data", [dying, living]) as house,
+        ):
+            await dying.stop()
+            asking = asyncio.create_task(house.ask("openai", stream=True))
+            while not living.heads:  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
+            told = await asyncio.to_thread(house.get, "/metrics")
+            for line in (
+                'casemate_replica_outstanding{model="tiny",replica="1"} 0.0',
+                'casemate_replica_outstanding{model="tiny",replica="2"} 1.0',
+                'casemate_replica_state{model="tiny",replica="1",state="closed"} 0.0',
+                'casemate_replica_state{model="tiny",replica="2",state="closed"} 1.0',
+                'casemate_replica_failures_total{model="tiny",replica="1"} 1.0',
+                'casemate_replica_retries_total{model="tiny",replica="1"} 1.0',
+            ):
+                assert line in told
+            assert str(living.port) not in told
+            installation = house.house.installation
+            (status,) = [one async for one in named("status")(installation, house.house.owner, {})]
+            (model,) = [one for one in status["models"] if one["model"] == "tiny"]
+            assert [one["failures"] for one in model["replicas"]] == [1, 0]
+            assert "replica 1 of 2 fails" in model_line(model)
+            asking.cancel()
+            await asyncio.wait({asking})
 
     asyncio.run(met())

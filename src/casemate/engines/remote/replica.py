@@ -211,6 +211,13 @@ class Replica:
             raise Elsewhere(self._phases.exceeded("connect"), was_sent=False) from problem
         except CasemateError as problem:  # what its name means now
             raise Elsewhere(problem, was_sent=False) from problem
+        except ssl.CertificateError as problem:
+            unverified = Unavailable(
+                "The certificate of the model server cannot be verified.",
+                "Whoever runs it compares its names with the address, and has its authority "
+                "believed here (SSL_CERT_FILE).",
+            )
+            raise Elsewhere(unverified, was_sent=False) from problem
         except OSError as problem:
             unreached = Unavailable("The model server does not answer.", ADVICE)
             raise Elsewhere(unreached, was_sent=False) from problem
