@@ -1,14 +1,15 @@
 """Ask model servers that fail at random, leave streams at random moments, and weigh what remains.
 
     python campaigns/upstream_faults.py [--requests 100000] [--cancelled 10000]
-        [--through engine|house] [--askers 32] [--seed 1]
+        [--through engine|house|bytes] [--askers 32] [--seed 1]
 
 Three replicas in a process of their own answer well most of the time; else they reset, stall,
 break off, lie about lengths, compress, turn away or talk nonsense, and now and then one dies for a
 moment. Through the engine, this process asks and is weighed; through the house, a `casemate up` is
-asked over HTTP and weighed, and each run must have its two entries. Prints the weight in ten steps
-and the figures; exit 1 if memory grew, if a descriptor, a task or an exchange was left, or if an
-answer was neither whole nor a proper error.
+asked over HTTP and weighed, and each run must have its two entries. Through bytes, clients leave a
+stream after its first byte, its second, and so on to its last, in both dialects. Prints the weight
+in ten steps and the figures; exit 1 if memory grew, if a socket, a task or an exchange was left, if
+a run has no end, or if an answer was neither whole nor a proper error.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
@@ -42,7 +43,6 @@ from faulty_server import (
     Peer,
     Script,
     a_chunk,
-    a_stream,
     an_answer,
     an_event,
     says,
@@ -52,14 +52,14 @@ from faulty_server import (
 )
 from house_builders import Server, a_house, a_server
 from remote_builders import LOWEST, an_engine
-from served_house import Served, furnish
+from served_house import PATHS, Served, furnish, served
 
 from casemate.engines.remote import Phases, RemoteEngine
 from casemate.errors import Unavailable
 
 REPLICAS = 3
 WORD = a_chunk(an_event(content="word "))
-WELL = says(a_stream(["word "] * 8))
+WELL = says(EVENTS, WORD, *[WORD] * 7, a_chunk(DONE) + LAST)
 FAULTS: tuple[Script, ...] = (
     says_and_resets(),
     says_and_closes(EVENTS),
@@ -144,8 +144,13 @@ class Report:
             self.findings.append(f"memory grew from {settled >> 20} to {last >> 20} MiB")
 
 
-def descriptors(process: int) -> int:
-    return len(os.listdir(f"/proc/{process}/fd"))
+def sockets(process: int) -> int:
+    """How many are open. Files differ: each thread that reads the database has its own."""
+    found = 0
+    for name in os.listdir(f"/proc/{process}/fd"):
+        with suppress(FileNotFoundError):  # closed meanwhile
+            found += os.readlink(f"/proc/{process}/fd/{name}").startswith("socket:")
+    return found
 
 
 Ask = Callable[[random.Random, bool], Awaitable[str]]
@@ -175,19 +180,24 @@ async def ask_all(
 
 async def through_engine(addresses: list[str], report: Report, **sizes: int) -> None:
     engine = an_engine(*addresses, phases=PHASES)
-    before = descriptors(os.getpid())
+    before = sockets(os.getpid())
 
     async def ask(dice: random.Random, leaves: bool) -> str:
-        asking = asyncio.ensure_future(_stream(engine))
-        if leaves:
-            for _ in range(dice.randrange(40)):
+        # Half leave at a moment of their own, half once they have so many bytes.
+        most = dice.randrange(1, 600) if leaves and dice.random() < 0.5 else None
+        asking = asyncio.ensure_future(_stream(engine, most))
+        if leaves and most is None:
+            for _ in range(dice.randrange(12)):
                 await asyncio.sleep(0)
-            if asking.cancel():
-                await asyncio.wait({asking})
+            asking.cancel()
+            await asyncio.wait({asking})
         try:
-            return await asking
+            outcome = await asking
         except asyncio.CancelledError:
             return "cancelled"
+        if outcome == "503":  # nobody can be asked, or all are busy
+            await asyncio.sleep(0.02)
+        return outcome
 
     await ask_all(report, ask, weighed=os.getpid(), **sizes)
     if any(one.outstanding for one in engine.health()):
@@ -196,14 +206,18 @@ async def through_engine(addresses: list[str], report: Report, **sizes: int) -> 
     await asyncio.sleep(0.1)
     if len(left := asyncio.all_tasks()) > 1:
         report.findings.append(f"tasks are left: {left}")
-    if (after := descriptors(os.getpid())) > before:
-        report.findings.append(f"descriptors are left: {before} before, {after} after")
+    if (after := sockets(os.getpid())) > before:
+        report.findings.append(f"sockets are left: {before} before, {after} after")
 
 
-async def _stream(engine: RemoteEngine) -> str:
+async def _stream(engine: RemoteEngine, most: int | None) -> str:
+    body = b""
     try:
         async with engine.relay("/chat/completions", b"{}", LOWEST, stream=True) as answer:
-            body = await answer.whole(1 << 24)
+            async for piece in answer:
+                body += piece
+                if most is not None and len(body) >= most:
+                    return "left"
     except Unavailable as problem:
         return f"{problem.status}"
     if answer.status == 500:
@@ -226,14 +240,14 @@ async def through_house(server: Server, key: str, report: Report, **sizes: int) 
 
     for _ in range(64):  # whoever is known has a queue of their own
         await house.ask("openai", stream=False)
-    before = descriptors(process)
+    before = sockets(process)
     await ask_all(report, ask, weighed=process, **sizes)
     deadline = time.monotonic() + 60
     # Idle connections to the replicas may stay a few seconds.
-    while (after := descriptors(process)) > before and time.monotonic() < deadline:  # noqa: ASYNC110
+    while (after := sockets(process)) > before and time.monotonic() < deadline:  # noqa: ASYNC110
         await asyncio.sleep(0.5)
     if after > before:
-        report.findings.append(f"descriptors are left: {before} before, {after} after")
+        report.findings.append(f"sockets are left: {before} before, {after} after")
     told = server.http("GET", "/metrics").body.decode()
     for line in told.splitlines():
         if line.startswith("casemate_replica_outstanding{") and not line.endswith(" 0.0"):
@@ -253,6 +267,34 @@ async def _leave(house: Served, dialect: str, dice: random.Random) -> str:
     return "left"
 
 
+async def through_bytes(folder: Path, report: Report, askers: int) -> None:
+    """Leave a stream that goes on after its first byte, its second, and so on to its last."""
+    async with (
+        FaultyServer(says_and_stalls(EVENTS, WORD * 3)) as server,
+        served(folder, [server], concurrent_runs=9999, waiting_runs=9999) as house,
+    ):
+        for dialect in PATHS:
+            length = await house.leave_after(dialect, 1 << 20)
+            left = iter(range(1, length + 1))
+
+            async def asker(dialect: str, left: Iterator[int]) -> None:
+                for position in left:
+                    await house.leave_after(dialect, position)
+                    report.outcomes[dialect] += 1
+
+            await asyncio.gather(*(asker(dialect, left) for _ in range(askers)))
+        await server.settled()
+        runs = [entry["run"] for entry in house.entries("run.admitted")]
+        ended = await house.all_ended(runs)
+        if len(ended) != len(runs) or len(runs) < sum(map(report.outcomes.get, PATHS)):
+            report.findings.append(f"{len(runs)} runs were admitted and {len(ended)} ended")
+        if odd := {entry["outcome"] for entry in ended} - {"failed"}:
+            report.findings.append(f"runs that nobody waited for ended as {odd}")
+        ((_, (replica,)),) = house.house.installation.engines.replicas()
+        if replica.outstanding or replica.failures:
+            report.findings.append(f"exchanges are left or were blamed on the server: {replica}")
+
+
 def runs_without_end(folder: Path) -> int:
     """How many runs in the ledger of this folder were admitted and never finished."""
     with a_house(folder) as house:
@@ -263,6 +305,10 @@ def runs_without_end(folder: Path) -> int:
 def run(through: str, **sizes: int) -> Report:
     """The campaign, in a process or two of its own."""
     report = Report()
+    if through == "bytes":
+        with tempfile.TemporaryDirectory() as temporary:
+            asyncio.run(through_bytes(Path(temporary) / "data", report, sizes["askers"]))
+        return report
     spawning = multiprocessing.get_context("spawn")
     here, there = spawning.Pipe()
     upstream = spawning.Process(target=serve_faults, args=(there, sizes["seed"]), daemon=True)
@@ -294,7 +340,7 @@ def main() -> int:
     )
     parser.add_argument("--requests", type=int, default=100_000)
     parser.add_argument("--cancelled", type=int, default=10_000)
-    parser.add_argument("--through", choices=("engine", "house"), default="engine")
+    parser.add_argument("--through", choices=("engine", "house", "bytes"), default="engine")
     parser.add_argument("--askers", type=int, default=32)
     parser.add_argument("--seed", type=int, default=1)
     chosen = vars(parser.parse_args())
@@ -302,7 +348,8 @@ def main() -> int:
     report = run(**chosen)
     seconds = time.monotonic() - began
     print("outcomes:", ", ".join(f"{name} {n:,}" for name, n in report.outcomes.most_common()))
-    print("resident MiB:", " ".join(f"{weight / (1 << 20):.1f}" for weight in report.weights))
+    if report.weights:
+        print("resident MiB:", " ".join(f"{weight / (1 << 20):.1f}" for weight in report.weights))
     print(f"{sum(report.outcomes.values()):,} requests in {seconds:.0f} s")
     for finding in report.findings:
         print("FOUND:", finding)

@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import json
 import socket
+import struct
 from collections.abc import AsyncIterator, Iterable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing
 from dataclasses import dataclass
+from http.client import HTTPConnection
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -57,6 +59,24 @@ class Served:
         if b"chunked" in fields.get(b"transfer-encoding", b""):
             body = _joined(body)
         return int(head[9:12]), fields.get(b"x-casemate-run", b"").decode(), body
+
+    async def leave_after(self, dialect: str, position: int) -> int:
+        """Read so many bytes of a stream, or up to its third word, then break the connection."""
+        reader, writer = await asyncio.open_connection("127.0.0.1", self.port)
+        writer.write(self.request(dialect, stream=True))
+        got = b""
+        while len(got) < position and got.count(b"word") < 3:
+            got += await reader.read(position - len(got))
+        linger = struct.pack("ii", 1, 0)
+        writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
+        writer.transport.abort()
+        return len(got)
+
+    def get(self, path: str) -> str:
+        """The body of a response; from another thread, since the server is in this one."""
+        with closing(HTTPConnection("127.0.0.1", self.port)) as connection:
+            connection.request("GET", path)
+            return connection.getresponse().read().decode()
 
     def entries(self, kind: str) -> list[dict[str, Any]]:
         return [one for one in self.house.entries() if one["kind"] == kind]

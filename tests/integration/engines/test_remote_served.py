@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import socket
-import struct
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -27,7 +25,10 @@ from faulty_server import (
     says_and_resets,
     says_and_stalls,
 )
-from served_house import PATHS, Served, served
+from served_house import PATHS, served
+
+from casemate.cli.acts import named
+from casemate.cli.record import model_line
 
 WORD = a_chunk(an_event(content="word "))
 SHORT = {"remote_first_token_seconds": 0.2, "remote_between_tokens_seconds": 0.2}
@@ -195,11 +196,11 @@ def test_a_client_that_leaves_at_any_byte_ends_the_run_and_reaches_the_model_ser
             FaultyServer(says_and_stalls(EVENTS, WORD * 3)) as server,
             served(tmp_path / "data", [server], concurrent_runs=999) as house,
         ):
-            length = await _leave_after(house, dialect, 1 << 20)
+            length = await house.leave_after(dialect, 1 << 20)
             await house.all_ended(one["run"] for one in house.entries("run.admitted"))
             tasks = asyncio.all_tasks()
             for position in [*range(20), *range(20, length, length // 12), length]:
-                await _leave_after(house, dialect, position)
+                await house.leave_after(dialect, position)
             await server.settled()
             admitted = [one["run"] for one in house.entries("run.admitted")]
             assert len(admitted) >= 32  # a byte of the response says that the run is admitted
@@ -214,15 +215,34 @@ def test_a_client_that_leaves_at_any_byte_ends_the_run_and_reaches_the_model_ser
     asyncio.run(met())
 
 
-async def _leave_after(house: Served, dialect: str, position: int) -> int:
-    """Read so many bytes of a stream, or all there are, then break the connection."""
-    reader, writer = await asyncio.open_connection("127.0.0.1", house.port)
-    writer.write(house.request(dialect, stream=True))
-    got = b""
-    while len(got) < position and got.count(b"word") < 3:
-        got += await reader.read(position - len(got))
-    writer.get_extra_info("socket").setsockopt(
-        socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0)
-    )
-    writer.transport.abort()
-    return len(got)
+def test_metrics_and_status_tell_how_replicas_are_by_their_numbers(tmp_path: Path) -> None:
+    async def met() -> None:
+        async with (
+            FaultyServer(says(a_stream(["well"]))) as dying,
+            FaultyServer(says_and_stalls(EVENTS, WORD)) as living,
+            served(tmp_path / "data", [dying, living]) as house,
+        ):
+            await dying.stop()
+            asking = asyncio.create_task(house.ask("openai", stream=True))
+            while not living.heads:  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
+            told = await asyncio.to_thread(house.get, "/metrics")
+            for line in (
+                'casemate_replica_outstanding{model="tiny",replica="1"} 0.0',
+                'casemate_replica_outstanding{model="tiny",replica="2"} 1.0',
+                'casemate_replica_state{model="tiny",replica="1",state="closed"} 0.0',
+                'casemate_replica_state{model="tiny",replica="2",state="closed"} 1.0',
+                'casemate_replica_failures_total{model="tiny",replica="1"} 1.0',
+                'casemate_replica_retries_total{model="tiny",replica="1"} 1.0',
+            ):
+                assert line in told
+            assert str(living.port) not in told
+            installation = house.house.installation
+            (status,) = [one async for one in named("status")(installation, house.house.owner, {})]
+            (model,) = [one for one in status["models"] if one["model"] == "tiny"]
+            assert [one["failures"] for one in model["replicas"]] == [1, 0]
+            assert "replica 1 of 2 fails" in model_line(model)
+            asking.cancel()
+            await asyncio.wait({asking})
+
+    asyncio.run(met())

@@ -246,7 +246,7 @@ def test_use_cases_of_an_older_casemate_become_their_own_first_version(tmp_path:
         command.upgrade(config, "0003")
         for statement in (
             "INSERT INTO tenants VALUES ('t1', 'home')",
-            "INSERT INTO principals (id, tenant, name, kind, roles, clearance, pseudonym, failures,"
+            "INSERT INTO principals (id, tenant, name, kind, roles, clearance, pseudonym,"
             " created) VALUES ('u1', 't1', 'Anne', 'person', 'owner', 'lu:unclassified', 'p1', 0,"
             " '2026-01-01T00:00:00Z')",
             "INSERT INTO use_cases (id, tenant, owner, purpose, legal_basis, risk, models, ceiling,"
