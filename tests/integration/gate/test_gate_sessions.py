@@ -160,6 +160,19 @@ def test_unknown_names_wrong_passwords_and_closed_names_get_one_answer(world: Wo
     assert len(answers) == 1
 
 
+def test_each_failure_is_a_line_of_the_log_without_a_name(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    with_password(world)
+    for name in ("Bob", "Nobody"):
+        answer(world, name, "wrong wrong wrong")
+    lines = [one for one in caplog.records if one.getMessage() == "a sign-in failed"]
+    facts = [getattr(one, "casemate") for one in lines]  # noqa: B009
+    assert facts[0]["subject"] == world.gate.principals.named("Bob").pseudonym
+    assert [sorted(one) for one in facts] == [["open", "subject"]] * 2
+    assert not [one for one in facts if {"Bob", "Nobody"} & set(map(str, one.values()))]
+
+
 def test_an_unknown_name_costs_the_same_verification(world: World) -> None:
     with_password(world)
     passwords = world.gate.sessions._passwords
