@@ -1,5 +1,7 @@
 """One's own account: which sessions are open, ending them, and changing one's password.
 
+Ending those of others, for who administers, is here too.
+
 Who changes a password shows the one of before, so that a browser left open gives nobody a way in
 that lasts; guesses at it are counted like those at the sign-in page. OWASP ASVS 5.0, 6.2.3, 7.5.
 """
@@ -12,7 +14,7 @@ from typing import TYPE_CHECKING
 import sqlalchemy as sa
 
 from casemate.errors import Refused, Unauthenticated
-from casemate.store.tables import principals, session_uses, sessions
+from casemate.store.tables import principals, session_uses, sessions, sign_in_steps
 
 if TYPE_CHECKING:
     from casemate.gate.attempts import Attempts
@@ -102,6 +104,32 @@ class OwnAccounts:
                 self._rights.acts.record(
                     "session.ended", caller.principal, subject=caller.principal.pseudonym
                 )
+        return ended
+
+    def sign_out(self, actor: Caller, name: str | None) -> int:
+        """End every session of the colleague called ``name``, or of everybody in the tenant.
+
+        For who administers; how many there were. What is half open ends too. Raises Refused,
+        NotFound.
+        """
+        self._rights.administer(actor)
+        whose = sa.select(principals.c.id).where(principals.c.tenant == actor.principal.tenant)
+        if name is not None:
+            target = self._principals.colleague(actor, name)
+            whose = whose.where(principals.c.id == target.id)
+        with self._database.write() as connection:
+            theirs = (
+                sa.select(principals.c.pseudonym)
+                .join(sessions)
+                .where(sessions.c.principal.in_(whose))
+            )
+            pseudonyms = connection.execute(theirs.distinct()).scalars().all()
+            ended = connection.execute(
+                sessions.delete().where(sessions.c.principal.in_(whose))
+            ).rowcount
+            connection.execute(sign_in_steps.delete().where(sign_in_steps.c.principal.in_(whose)))
+            for pseudonym in pseudonyms:
+                self._rights.acts.record("session.ended", actor.principal, subject=pseudonym)
         return ended
 
     def change_password(self, caller: Caller, before: str, after: str, address: str = "") -> None:

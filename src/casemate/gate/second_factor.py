@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 ISSUER = "Casemate"
 _CODES = 10
-_CODE_LENGTH = 20  # characters of five bits each
+_CODE_LENGTH = 25  # characters of five bits each: a plain hash keeps 112 bits or more (ASVS 6.5.2)
 
 
 @dataclass(frozen=True)
@@ -153,7 +153,7 @@ def _about(principal: str) -> str:
 
 
 def _kept(code: str) -> str:
-    return fingerprint(code)  # 100 random bits: see ``token``
+    return fingerprint(code)  # 125 random bits: see ``token``
 
 
 def _shown(code: str) -> str:

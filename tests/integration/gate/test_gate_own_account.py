@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from gate_builders import PASSWORD, World
 
-from casemate.errors import Invalid, Refused, Unauthenticated
+from casemate.errors import Invalid, NotFound, Refused, Unauthenticated
 from casemate.gate.caller import Caller
 from casemate.gate.own_account import WrongPassword
 
@@ -46,6 +46,23 @@ def test_all_other_sessions_end_at_once_and_on_record(world: World, bob: Caller)
     assert world.gate.sessions.stands(bob.credential)
     assert world.ledger.kinds()[-1] == "session.ended"
     assert world.gate.own_accounts.end_others(bob) == 0
+
+
+def test_who_administers_ends_the_sessions_of_one_or_of_all(world: World, bob: Caller) -> None:
+    world.person("Anna")
+    world.gate.principals.set_password(world.owner, "Anna", PASSWORD)
+    _, anna = signed_in(world, "Anna")
+    with pytest.raises(Refused):
+        world.gate.own_accounts.sign_out(bob, "Anna")
+    assert world.gate.own_accounts.sign_out(world.owner, "Anna") == 1
+    assert [world.gate.sessions.stands(one.credential) for one in (anna, bob)] == [False, True]
+    ended = world.ledger.entries[-1]
+    assert (ended["kind"], ended["subject"]) == ("session.ended", anna.principal.pseudonym)
+    _, again = signed_in(world, "Anna")
+    assert world.gate.own_accounts.sign_out(world.owner, None) == 2
+    assert not world.gate.sessions.stands(again.credential)
+    with pytest.raises(NotFound):
+        world.gate.own_accounts.sign_out(world.owner, "Nobody")
 
 
 def test_a_new_password_needs_the_one_of_before_and_ends_every_session(
