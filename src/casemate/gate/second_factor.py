@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import sqlalchemy as sa
 
 from casemate.errors import NotFound, Refused, Unavailable
-from casemate.gate import totp
+from casemate.gate import access, totp
 from casemate.gate.principal import Principals
 from casemate.gate.right import Rights
 from casemate.gate.token import Random, fingerprint, identifier
@@ -80,7 +80,7 @@ class SecondFactors:
                 recovery_codes.insert(),
                 [{"hash": _kept(code), "principal": target.id} for code in codes],
             )
-            self._principals.end_sessions(connection, target.id)
+            access.end_sessions(connection, target.id)
             self._rights.acts.record(
                 "second_factor.enrolled", actor.principal, subject=target.pseudonym
             )
@@ -93,7 +93,7 @@ class SecondFactors:
         with self._database.write() as connection:
             if not self._forget(connection, target.id):
                 raise NotFound("There is no second factor to remove.", "Nothing has to be done.")
-            self._principals.end_sessions(connection, target.id)
+            access.end_sessions(connection, target.id)
             self._rights.acts.record(
                 "second_factor.removed", actor.principal, subject=target.pseudonym
             )
