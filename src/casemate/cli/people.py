@@ -14,7 +14,7 @@ _ROLES = click.Choice(["owner", "admin", "auditor", "user", "provisioner"])
 
 @click.group()
 def user() -> None:
-    """People and services: create, list, change, disable, password, totp, link, refresh."""
+    """People and services: create, list, change, disable, password, totp, link, sign-out."""
 
 
 @user.command("create")
@@ -147,6 +147,20 @@ def user_link(obj: dict[str, Any], name: str | None, as_json: bool) -> None:
     else:
         click.echo(f"Works once, within {made['minutes']} minutes, for {made['name']}:")
         click.echo(made["link"])
+
+
+@user.command("sign-out")
+@show.data_option
+@click.argument("name", required=False)
+@click.option("--everybody", is_flag=True, help="Of all people of the tenant.")
+@show.json_option
+@click.pass_obj
+def user_sign_out(obj: dict[str, Any], name: str | None, everybody: bool, as_json: bool) -> None:
+    """End every open session of NAME; keys stay, and who can may sign in again."""
+    if (name is None) != everybody:
+        raise click.UsageError("Say whose: NAME, or --everybody.")
+    (found,) = line.act(obj["data"], "user.sign_out", {"name": name})
+    show.one(found, as_json=as_json)
 
 
 @user.command("refresh")

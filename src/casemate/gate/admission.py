@@ -20,6 +20,7 @@ from casemate.at_hand import once
 from casemate.errors import Invalid, NotFound, Refused, Unauthenticated, Unavailable
 from casemate.gate import pack, perimeter
 from casemate.gate.acts import Acts, Clock, Recorder
+from casemate.gate.attempts import Attempts
 from casemate.gate.budget import Asker, Budgets
 from casemate.gate.caller import Caller
 from casemate.gate.capacity import Capacities
@@ -36,6 +37,7 @@ from casemate.gate.label import Label
 from casemate.gate.ldap import Ldap
 from casemate.gate.memory import Memory
 from casemate.gate.oidc.sign_ins import SignIns
+from casemate.gate.own_account import OwnAccounts
 from casemate.gate.pack import Pack
 from casemate.gate.password import Passwords
 from casemate.gate.perimeter import Perimeter
@@ -131,6 +133,9 @@ class Gate:
             link_minutes=settings.link_minutes,
             session_hours=settings.session_hours,
             idle_minutes=settings.session_idle_minutes,
+        )
+        self.own_accounts = OwnAccounts(
+            database, self.principals, rights, passwords, Attempts(database, rights.acts, random)
         )
         means = meaning(directory or Declared(), country)
         self.people = People(database, self.principals, rights, means, random)

@@ -8,6 +8,7 @@ speaks of both alike: whether an account exists cannot be told from what happens
 from __future__ import annotations
 
 import ipaddress
+import logging
 import unicodedata
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -18,9 +19,11 @@ import sqlalchemy as sa
 from casemate.gate.acts import Acts, stamp
 from casemate.gate.name import known_name
 from casemate.gate.token import Random, fingerprint, identifier
+from casemate.log import FIELDS
 from casemate.store.database import Database
 from casemate.store.tables import attempts
 
+_log = logging.getLogger("casemate.gate.sign_in")
 _FREE_FOR_A_NAME = 5  # then one minute, two, four, … between attempts
 _FREE_FROM_AN_ADDRESS = 20  # a whole office may stand behind one
 _LONGEST_PAUSE = timedelta(minutes=15)
@@ -34,6 +37,7 @@ class Attempt:
     open_now: bool
     closes: tuple[tuple[str, str, int], ...]  # "account" or "address", stand-in, failures
     subjects: tuple[str, ...]
+    stand_in: str  # for the name, in logs: the same for each attempt of a day
 
 
 def account(name: str) -> str:
@@ -85,10 +89,19 @@ class Attempts:
                 )
                 if open_now and until is not None:
                     closes.append((of, row.stand_in, failures))
-        return Attempt(open_now, tuple(closes), tuple(rows))
+        stand_in = rows[counted[0][1]].stand_in
+        return Attempt(open_now, tuple(closes), tuple(rows), stand_in)
 
     def failed(self, attempt: Attempt, pseudonym: str | None) -> None:
-        """Record what a failure has closed. ``pseudonym``: of whom the name is, if anybody."""
+        """Record what a failure has closed. ``pseudonym``: of whom the name is, if anybody.
+
+        Each failure is a line of the server's log; the ledger has those that close something, so
+        that whoever guesses cannot fill it.
+        """
+        _log.warning(
+            "a sign-in failed",
+            extra={FIELDS: {"subject": pseudonym or attempt.stand_in, "open": attempt.open_now}},
+        )
         for of, stand_in, failures in attempt.closes:
             subject = pseudonym if of == "account" and pseudonym else stand_in
             self._acts.record("sign_in.locked", None, of=of, subject=subject, failures=failures)

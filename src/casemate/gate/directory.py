@@ -17,6 +17,7 @@ import msgspec
 import sqlalchemy as sa
 
 from casemate.errors import CasemateError, Invalid
+from casemate.gate import access
 from casemate.gate.ldap import Found, Ldap
 from casemate.gate.ldap_servers import Servers
 from casemate.gate.mapping import (
@@ -173,7 +174,7 @@ class Directory:
             lowest = before.clearance.policy.lowest()
             after = self._restate(connection, before, granted.roles, granted.clearance or lowest)
             if not granted.roles:
-                self._principals.end_sessions(connection, principal)
+                access.end_sessions(connection, principal)
             return after != before
 
     def pretend(self, name: str) -> None:

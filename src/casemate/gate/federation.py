@@ -14,21 +14,14 @@ from datetime import datetime
 import sqlalchemy as sa
 
 from casemate.errors import Conflict, Invalid
+from casemate.gate import access
 from casemate.gate.label import Label
 from casemate.gate.principal import Principal, Principals
 from casemate.gate.right import Rights
 from casemate.gate.session import Origin, Sessions
 from casemate.gate.sign_in_refusal import Barred, Unentitled
 from casemate.store.database import Database
-from casemate.store.tables import (
-    federated,
-    keys,
-    links,
-    principals,
-    sessions,
-    sign_in_steps,
-    tenants,
-)
+from casemate.store.tables import federated, principals, sessions, tenants
 
 
 @dataclass(frozen=True)
@@ -99,16 +92,7 @@ class Federation:
             known = _known(connection, issuer, subject)
             if known is None:
                 return
-            ended = connection.execute(
-                sessions.delete().where(sessions.c.principal == known.id)
-            ).rowcount
-            for table in (links, sign_in_steps):
-                connection.execute(table.delete().where(table.c.principal == known.id))
-            mine = sa.and_(keys.c.principal == known.id, keys.c.revoked.is_(None))
-            ended += connection.execute(
-                keys.update().where(mine).values(revoked=self._rights.acts.now())
-            ).rowcount
-            if ended:
+            if access.end(connection, str(known.id), self._rights.acts.now()):
                 self._rights.acts.record(
                     "access.withdrawn", None, subject=known.pseudonym, provider=provider
                 )

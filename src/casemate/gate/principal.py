@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import sqlalchemy as sa
 
 from casemate.errors import Conflict, Invalid, NotFound, Refused
+from casemate.gate import access
 from casemate.gate.acts import digest
 from casemate.gate.attempts import account
 from casemate.gate.label import Label, clearance
@@ -17,22 +18,7 @@ from casemate.gate.name import checked_name, known_name
 from casemate.gate.password import Passwords, check_strength
 from casemate.gate.token import Random, identifier
 from casemate.store.database import Database
-from casemate.store.tables import (
-    attempts,
-    certificates,
-    federated,
-    group_members,
-    key_uses,
-    keys,
-    links,
-    principals,
-    provisioned,
-    recovery_codes,
-    second_factors,
-    sessions,
-    sign_in_steps,
-    tenants,
-)
+from casemate.store.tables import attempts, principals, tenants
 
 if TYPE_CHECKING:
     from casemate.gate.caller import Caller
@@ -178,7 +164,7 @@ class Principals:
         now = self._rights.acts.now()
         mine = sa.and_(principals.c.id == id, principals.c.disabled.is_(None))
         connection.execute(principals.update().where(mine).values(disabled=now))
-        _end_access(connection, id, now)
+        access.end(connection, id, now)
 
     def write(
         self,
@@ -209,7 +195,7 @@ class Principals:
         if values:
             connection.execute(principals.update().where(this).values(**values))
         if disabled:
-            _end_access(connection, id, now)
+            access.end(connection, id, now)
         return self.read(connection.execute(sa.select(principals).where(this)).one())
 
     def strip(self, connection: sa.Connection, id: str) -> None:
@@ -222,21 +208,7 @@ class Principals:
                 password=None,
             )
         )
-        mine = sa.select(keys.c.id).where(keys.c.principal == id)
-        connection.execute(key_uses.delete().where(key_uses.c.key.in_(mine)))
-        member = sa.select(provisioned.c.id).where(provisioned.c.principal == id)
-        connection.execute(group_members.delete().where(group_members.c.member.in_(member)))
-        for table in (
-            *(keys, certificates, federated),
-            *(provisioned, recovery_codes, second_factors),
-        ):
-            connection.execute(table.delete().where(table.c.principal == id))
-
-    @staticmethod
-    def end_sessions(connection: sa.Connection, id: str) -> None:
-        """End what is open and half open of a principal, in the caller's transaction."""
-        for table in (sessions, sign_in_steps):
-            connection.execute(table.delete().where(table.c.principal == id))
+        access.erase(connection, id)
 
     def set_password(self, actor: Caller, name: str, password: str) -> None:
         """Set or replace a password; open sessions end. Raises Invalid, Refused, NotFound."""
@@ -251,7 +223,7 @@ class Principals:
                 principals.update().where(principals.c.id == target.id).values(password=stored)
             )
             connection.execute(attempts.delete().where(attempts.c.subject == account(target.name)))
-            self.end_sessions(connection, target.id)
+            access.end_sessions(connection, target.id)
             self._rights.acts.record(
                 "principal.password_set", actor.principal, subject=target.pseudonym
             )
@@ -462,14 +434,6 @@ class Principals:
                 f"A clearance here is of a label policy of country pack {self._country.id}.",
                 "Give one of its levels.",
             )
-
-
-def _end_access(connection: sa.Connection, id: str, now: str) -> None:
-    for table in (sessions, links, sign_in_steps):
-        connection.execute(table.delete().where(table.c.principal == id))
-    for table in (keys, certificates):
-        mine = sa.and_(table.c.principal == id, table.c.revoked.is_(None))
-        connection.execute(table.update().where(mine).values(revoked=now))
 
 
 def state_digest(principal: Principal) -> str:

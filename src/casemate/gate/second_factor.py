@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import sqlalchemy as sa
 
 from casemate.errors import NotFound, Refused, Unavailable
-from casemate.gate import totp
+from casemate.gate import access, totp
 from casemate.gate.principal import Principals
 from casemate.gate.right import Rights
 from casemate.gate.token import Random, fingerprint, identifier
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 ISSUER = "Casemate"
 _CODES = 10
-_CODE_LENGTH = 20  # characters of five bits each
+_CODE_LENGTH = 25  # characters of five bits each: a plain hash keeps 112 bits or more (ASVS 6.5.2)
 
 
 @dataclass(frozen=True)
@@ -80,7 +80,7 @@ class SecondFactors:
                 recovery_codes.insert(),
                 [{"hash": _kept(code), "principal": target.id} for code in codes],
             )
-            self._principals.end_sessions(connection, target.id)
+            access.end_sessions(connection, target.id)
             self._rights.acts.record(
                 "second_factor.enrolled", actor.principal, subject=target.pseudonym
             )
@@ -93,7 +93,7 @@ class SecondFactors:
         with self._database.write() as connection:
             if not self._forget(connection, target.id):
                 raise NotFound("There is no second factor to remove.", "Nothing has to be done.")
-            self._principals.end_sessions(connection, target.id)
+            access.end_sessions(connection, target.id)
             self._rights.acts.record(
                 "second_factor.removed", actor.principal, subject=target.pseudonym
             )
@@ -153,7 +153,7 @@ def _about(principal: str) -> str:
 
 
 def _kept(code: str) -> str:
-    return fingerprint(code)  # 100 random bits: see ``token``
+    return fingerprint(code)  # 125 random bits: see ``token``
 
 
 def _shown(code: str) -> str:

@@ -15,9 +15,11 @@ import sqlalchemy as sa
 
 from casemate.errors import Refused, Unauthenticated
 from casemate.gate.acts import stamp
-from casemate.gate.attempts import Attempts
+from casemate.gate.attempts import Attempt, Attempts
 from casemate.gate.caller import Caller
 from casemate.gate.directory import Directory
+from casemate.gate.identity import Accounts
+from casemate.gate.local_account import LocalAccounts
 from casemate.gate.name import known_name
 from casemate.gate.password import Passwords
 from casemate.gate.principal import Principal, Principals
@@ -83,7 +85,6 @@ class Sessions:
         self._database = database
         self._principals = principals
         self._rights = rights
-        self._passwords = passwords
         self._random = random
         self._factors = factors
         self._attempts = Attempts(database, rights.acts, random)
@@ -91,6 +92,7 @@ class Sessions:
         self._session_life = timedelta(hours=session_hours)
         self._idle = timedelta(minutes=idle_minutes)
         self._uses = Uses(database, rights.acts, session_uses)
+        self._local: Accounts = LocalAccounts(database, principals, passwords)
         self.directory: Directory | None = None  # one that knows people's passwords
 
     def link_for(self, principal: Principal, *, actor: Caller | None = None) -> str:
@@ -150,16 +152,19 @@ class Sessions:
         with self._database.read() as connection:
             named = principals.c.name == known_name(name)
             row = connection.execute(sa.select(principals).where(named)).first()
-        usable = row is not None and attempt.open_now and row.disabled is None
-        right = self._passwords.verify(row.password if usable and row else None, password)
-        id, by = row.id if row is not None and usable and right else None, "password"
-        if id is None and self.directory is not None:
-            id, by = self._from_directory(row, attempt.open_now, name, password), "directory"
-        if id is None:
+        who, by = self._asked(self._local, attempt, name, password), "password"
+        if who is None and self.directory is not None:
+            # Nobody's password here is anybody's business there.
+            theirs = row is None or not self._made_here(row.id)
+            who = self._asked(self.directory if theirs else None, attempt, name, password)
+            by = "directory"
+        if who is None:
             self._attempts.failed(attempt, None if row is None else row.pseudonym)
             raise _not_opened()
         with self._database.write() as connection:
-            opened = self._enter(connection, id, by)
+            if by == "password":
+                _check_unchanged(connection, who.id, row)
+            opened = self._enter(connection, who.id, by)
             if opened.second:
                 # A right password is no reason to forget wrong codes.
                 self._attempts.taken_back(connection, attempt)
@@ -244,18 +249,16 @@ class Sessions:
             row = connection.execute(_HOLDER.params(hash=hash)).first()
         return None if row is None or row.session_ends <= self._rights.acts.now() else row
 
-    def _from_directory(
-        self, row: sa.Row[Any] | None, open_now: bool, name: str, password: str
-    ) -> str | None:
-        """The principal whom the directory lets in. It is asked as much whoever it is."""
-        if self.directory is None:
-            return None
-        if not open_now or (row is not None and self._made_here(row.id)):
-            # Nobody's password here is anybody's business there.
-            self.directory.pretend(name)
-            return None
-        who = self.directory.enter(name, password)
-        return None if who is None else who.id
+    def _asked(
+        self, accounts: Accounts | None, attempt: Attempt, name: str, password: str
+    ) -> Principal | None:
+        """Whom ``accounts`` let in. They are asked as much whoever it is; None: pretend to."""
+        if accounts is not None and attempt.open_now:
+            return accounts.enter(name, password)
+        known = accounts or self.directory
+        if known is not None:
+            known.pretend(name)
+        return None
 
     def _made_here(self, principal: str) -> bool:
         query = sa.select(provisioned.c.id).where(provisioned.c.principal == principal)
@@ -341,6 +344,13 @@ class _Entered:
 
     token: str
     second: bool
+
+
+def _check_unchanged(connection: sa.Connection, id: str, before: sa.Row[Any] | None) -> None:
+    """Refuse if the password is another by now: to check one takes a while."""
+    query = sa.select(principals.c.password).where(principals.c.id == id)
+    if before is None or connection.execute(query).scalar() != before.password:
+        raise _not_opened()
 
 
 def _opened(entered: _Entered) -> str:

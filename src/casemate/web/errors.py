@@ -26,6 +26,7 @@ from casemate.errors import (
     Unavailable,
     Unsupported,
 )
+from casemate.gate.own_account import WrongPassword
 from casemate.gate.sign_in_refusal import Barred, Cancelled, Late, Unassured, Unentitled, Untrusted
 from casemate.library.parse import Unreadable
 from casemate.web.page import page as _page
@@ -65,6 +66,9 @@ _TOLD: dict[tuple[str, type[CasemateError]], str] = {
     ("provider", Refused): "provider_closed",
     ("provider", NotFound): "provider_unknown",
     ("provider", Unavailable): "provider_silent",
+    ("account", WrongPassword): "present_password",
+    ("account", Invalid): "weak_password",
+    ("account", Refused): "no_password",
     ("", Unauthenticated): "session",
     ("ask", NotFound): "choice",
     ("ask", TooLarge): "question",
@@ -127,7 +131,7 @@ def told(error: CasemateError, words: Words, place: str = "") -> dict[str, Any]:
         "what": words(f"told.{known}") if known else error.what,
         "safe": words(f"error.{family}_safe"),
         "next": words(f"told.{known}_next") if known else error.next,
-        "sign_in": error.status == 401 and place not in ("sign_in", "code"),
+        "sign_in": error.status == 401 and place not in ("sign_in", "code", "account"),
         "tongue": words.language if known else "en",
     }
 

@@ -6,7 +6,16 @@ from typing import TYPE_CHECKING
 
 from starlette.routing import BaseRoute
 
-from casemate.web import ask, assets, documents, runs, sign_in, specimens, with_provider
+from casemate.web import (
+    ask,
+    assets,
+    documents,
+    own_account,
+    runs,
+    sign_in,
+    specimens,
+    with_provider,
+)
 from casemate.web.front import Front
 
 if TYPE_CHECKING:
@@ -18,6 +27,7 @@ def routes(installation: Installation) -> list[BaseRoute]:
     front = Front(installation)
     return [
         *sign_in.routes(front),
+        *own_account.routes(front),
         *with_provider.routes(front),
         *ask.routes(front),
         *runs.routes(front),

@@ -58,7 +58,7 @@ class _Desk:
         after = local_path(form.text("next") or "/")
         sessions = self._house.gate.sessions
         try:
-            token = await asyncio.to_thread(sessions.sign_in, name, password, _address(request))
+            token = await asyncio.to_thread(sessions.sign_in, name, password, address_of(request))
         except SecondStep as step:
             return reader.page("sign_in_code.html", after=after, ticket=step.ticket, problem=None)
         except CasemateError as error:
@@ -79,7 +79,7 @@ class _Desk:
         after = local_path(form.text("next") or "/")
         sessions = self._house.gate.sessions
         try:
-            token = await asyncio.to_thread(sessions.complete, ticket, code, _address(request))
+            token = await asyncio.to_thread(sessions.complete, ticket, code, address_of(request))
         except CasemateError as error:
             told = errors.told(error, reader.words, "code")
             return reader.page(
@@ -154,6 +154,6 @@ class _Desk:
         return await self._front.enter(request, RedirectResponse(after, 303), token)
 
 
-def _address(request: Request) -> str:
+def address_of(request: Request) -> str:
     """Where it comes from: the peer, or whom a proxy on this machine says it speaks for."""
     return "" if request.client is None else request.client.host

@@ -24,8 +24,7 @@ from casemate.web.front import Front, Reader
 from casemate.web.origin import is_https, local_path
 
 if TYPE_CHECKING:
-    from casemate.gate.oidc.sign_ins import SignIns
-    from casemate.gate.saml.sign_ins import SamlSignIns
+    from casemate.gate.identity import Vouching
 
 BROWSER = "casemate_sign_in"  # the secret of the browser that began, until it comes back
 ID_TOKEN = "casemate_id_token"  # noqa: S105 - a cookie's name: what the provider wants at sign-out
@@ -133,7 +132,7 @@ class _Way:
         content = self._saml.description(name, self._settings.base)
         return Response(content, media_type="application/samlmetadata+xml")
 
-    def _ways(self, name: str) -> SignIns | SamlSignIns:
+    def _ways(self, name: str) -> Vouching:
         return self._saml if name in self._saml.providers else self._sign_ins
 
     def _failed(self, error: CasemateError, reader: Reader) -> Response:

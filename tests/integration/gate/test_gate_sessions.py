@@ -10,6 +10,7 @@ from gate_builders import PASSWORD, World
 
 from casemate.errors import Refused, Unauthenticated
 from casemate.gate.attempts import account
+from casemate.gate.password import Passwords
 from casemate.gate.session import SecondStep
 from casemate.store.tables import attempts, links, sessions
 
@@ -160,9 +161,40 @@ def test_unknown_names_wrong_passwords_and_closed_names_get_one_answer(world: Wo
     assert len(answers) == 1
 
 
+def test_a_password_that_is_replaced_while_it_is_checked_opens_nothing(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """To check one takes a while, and the sessions that a new one ends are those of before."""
+    with_password(world)
+    verify = Passwords.verify
+
+    def slow(self: Passwords, stored: str | None, password: str) -> bool:
+        right = verify(self, stored, password)
+        monkeypatch.undo()
+        world.gate.principals.set_password(world.owner, "Bob", PASSWORD + " again")
+        return right
+
+    monkeypatch.setattr(Passwords, "verify", slow)
+    answer(world, "Bob", PASSWORD)
+    assert world.gate.sessions.sign_in("Bob", PASSWORD + " again")
+
+
+def test_each_failure_is_a_line_of_the_log_without_a_name(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    with_password(world)
+    for name in ("Bob", "Nobody"):
+        answer(world, name, "wrong wrong wrong")
+    lines = [one for one in caplog.records if one.getMessage() == "a sign-in failed"]
+    facts = [getattr(one, "casemate") for one in lines]  # noqa: B009
+    assert facts[0]["subject"] == world.gate.principals.named("Bob").pseudonym
+    assert [sorted(one) for one in facts] == [["open", "subject"]] * 2
+    assert not [one for one in facts if {"Bob", "Nobody"} & set(map(str, one.values()))]
+
+
 def test_an_unknown_name_costs_the_same_verification(world: World) -> None:
     with_password(world)
-    passwords = world.gate.sessions._passwords
+    passwords = world.gate.principals._passwords
     calls: list[str] = []
 
     class Counting:

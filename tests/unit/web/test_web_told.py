@@ -54,6 +54,29 @@ def assert_german(page: str, said: str) -> None:
     assert not re.search(r"\b(the|you|is|not|file|such|there|again)\b", words_of_ours, re.I)
 
 
+def test_a_present_password_that_is_wrong_and_a_new_one_that_is_weak(
+    house: Installation, member: TestClient
+) -> None:
+    owner = house.gate.owner()
+    right = "seven tall herons by the Alzette"
+    answer = member.post("/account/password", data={"before": "x", "after": right})
+    assert answer.status_code == 403
+    assert_german(answer.text, "kein Passwort, das sich ändern ließe")
+    house.gate.principals.set_password(owner, owner.principal.name, right)
+    token = house.gate.sessions.link_for(owner.principal)
+    assert member.post(f"/sign-in/{token}").status_code == 303
+    answer = member.post("/account/password", data={"before": "x", "after": right})
+    assert answer.status_code == 401
+    assert_german(answer.text, "nicht Ihr jetziges Passwort")
+    answer = member.post("/account/password", data={"before": right, "after": "passwort1234"})
+    assert answer.status_code == 400
+    assert_german(answer.text, "zu leicht zu erraten")
+    assert_german(member.get("/account").text, "dieser Browser")
+    answer = member.post("/account/password", data={"before": right, "after": right + " bis"})
+    assert_german(answer.text, "Ihr Passwort ist geändert")
+    assert member.get("/account").status_code == 303
+
+
 def test_wrong_password(visitor: TestClient) -> None:
     answer = visitor.post("/sign-in", data={"name": "nobody", "password": "wrong"})
     assert answer.status_code == 401

@@ -96,6 +96,15 @@ async def user_totp_off(
     yield {"name": arguments["name"], "state": "no second factor"}
 
 
+@act("user.sign_out")
+async def user_sign_out(
+    installation: Installation, caller: Caller, arguments: Mapping[str, Any]
+) -> AsyncIterator[Item]:
+    """End sessions of one or of everybody."""
+    name = arguments.get("name")
+    yield {"name": name, "ended": installation.gate.own_accounts.sign_out(caller, name)}
+
+
 @act("user.link")
 async def user_link(
     installation: Installation, caller: Caller, arguments: Mapping[str, Any]
