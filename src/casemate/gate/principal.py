@@ -333,7 +333,6 @@ class Principals:
                 roles=" ".join(sorted(roles)),
                 clearance=str(label),
                 pseudonym=made.pseudonym,
-                failures=0,
                 created=self._rights.acts.now(),
             )
         )

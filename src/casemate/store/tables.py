@@ -10,7 +10,7 @@ from __future__ import annotations
 import sqlalchemy as sa
 from sqlalchemy import BigInteger, Column, ForeignKey, Index, Integer, LargeBinary, String, Text
 
-REVISION = "0009"  # the newest file in migrations/versions
+REVISION = "0011"  # the newest file in migrations/versions
 
 metadata = sa.MetaData(
     naming_convention={
@@ -39,8 +39,6 @@ principals = sa.Table(
     Column("clearance", String, nullable=False),
     Column("pseudonym", String, nullable=False, unique=True),
     Column("password", String),  # argon2id hash
-    Column("failures", Integer, nullable=False, default=0),
-    Column("locked_until", String),
     Column("created", String, nullable=False),
     Column("disabled", String),
 )
