@@ -234,7 +234,7 @@ def p95(values: list[float]) -> float:
     return sorted(values)[int(0.95 * len(values))]
 
 
-Series = list[tuple[float, float]]  # seconds to the first word and to the end
+Series = tuple[list[float], list[float]]  # seconds to the first word, and to the end
 
 
 async def rounds(
@@ -257,9 +257,7 @@ async def rounds(
 def tell(idle: list[Series], busy: list[Series]) -> None:
     """Print what came of the rounds."""
     for place, name in enumerate(("first word", "end")):
-        before, after = (
-            [[one[place] for one in series] for series in some] for some in (idle, busy)
-        )
+        before, after = ([series[place] for series in some] for some in (idle, busy))
         whole = [list(itertools.chain(*some)) for some in (before, after)]
         print(line(f"  {name}, idle", whole[0]))
         print(line(f"  {name}, flooded", whole[1]))
