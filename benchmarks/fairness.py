@@ -1,8 +1,9 @@
 """Fairness: what one tenant waits while another floods the house with a thousand questions.
 
 A real server process, a model server on loopback that answers at a fixed pace, two
-tenants with keys of their own. Printed: seconds to the first word and to the end, idle and flooded,
-for each priority of the flood, and their ratios.
+tenants with keys of their own. Idle and flooded series alternate, so that what else the machine
+does weighs on both. Printed: seconds to the first word and to the end, idle and flooded, for each
+priority of the flood, and their ratios, over all and of each round.
 """
 
 from __future__ import annotations
@@ -10,10 +11,12 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
+import itertools
 import json
 import os
 import re
 import signal
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -231,7 +234,42 @@ def p95(values: list[float]) -> float:
     return sorted(values)[int(0.95 * len(values))]
 
 
-async def main(count: int, at_once: int, priorities: list[str]) -> None:
+Series = tuple[list[float], list[float]]  # seconds to the first word, and to the end
+
+
+async def rounds(
+    asked: Asking, key: str, flooding: list[str], chosen: argparse.Namespace
+) -> tuple[list[Series], list[Series], Counter[str]]:
+    """Series while nobody else asks and series in a flood, in turn; what the flood was told."""
+    idle, busy, told = [], [], Counter[str]()
+    each = -(-chosen.questions // chosen.rounds)
+    await asked.measured(key, 3)  # what is loaded at the first question counts for neither
+    for _ in range(chosen.rounds):
+        idle.append(await asked.measured(key, each))
+        async with a_flood(asked.base, flooding, chosen.at_once) as statuses:
+            await asyncio.sleep(5)
+            busy.append(await asked.measured(key, each))
+        told.update(statuses)
+        await asyncio.sleep(3)  # until what was cut off has ended
+    return idle, busy, told
+
+
+def tell(idle: list[Series], busy: list[Series]) -> None:
+    """Print what came of the rounds."""
+    for place, name in enumerate(("first word", "end")):
+        before, after = ([series[place] for series in some] for some in (idle, busy))
+        whole = [list(itertools.chain(*some)) for some in (before, after)]
+        print(line(f"  {name}, idle", whole[0]))
+        print(line(f"  {name}, flooded", whole[1]))
+        ratio = p95(whole[1]) / p95(whole[0])
+        medians = [
+            f"{statistics.median(two) / statistics.median(one):.2f}"
+            for one, two in zip(before, after, strict=True)
+        ]
+        print(f"  {name}: p95 flooded / idle = {ratio:.2f}; of medians, by round: {medians}")
+
+
+async def main(chosen: argparse.Namespace) -> None:
     app = web.Application()
     app.router.add_post("/v1/chat/completions", complete)
     runner = web.AppRunner(app)
@@ -250,30 +288,24 @@ async def main(count: int, at_once: int, priorities: list[str]) -> None:
             )
             tenant = made.caller("flooding 0").principal.tenant
         connector = aiohttp.TCPConnector(limit=0)
-        for priority in priorities:
+        for priority in chosen.priority or PRIORITIES:
             with Installation.open(data) as house:
                 house.gate.shares.prioritise(house.gate.owner(), tenant, "flooding", priority)
             async with (
                 serving(data) as base,
                 aiohttp.ClientSession(connector=connector, connector_owner=False) as client,
             ):
-                asked = Asking(base, client)
-                idle = await asked.measured(asking, count)
-                async with a_flood(base, flooding, at_once) as told:
-                    await asyncio.sleep(5)
-                    busy = await asked.measured(asking, count)
-            print(f"a flood of {at_once} at once, {priority}: {told} by status")
-            for name, before, after in zip(("first word", "end"), idle, busy, strict=True):
-                print(line(f"  {name}, idle", before))
-                print(line(f"  {name}, flooded", after))
-                print(f"  {name}: p95 flooded / idle = {p95(after) / p95(before):.2f}")
+                idle, busy, told = await rounds(Asking(base, client), asking, flooding, chosen)
+            print(f"a flood of {chosen.at_once} at once, {priority}: {dict(told)} by status")
+            tell(idle, busy)
         await connector.close()
     await runner.cleanup()
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--questions", type=int, default=40)
+    parser.add_argument("--questions", type=int, default=40, help="In each state.")
+    parser.add_argument("--rounds", type=int, default=4)
     parser.add_argument("--at-once", type=int, default=1000)
     parser.add_argument("--priority", action="append", choices=PRIORITIES, help="Of the flood.")
     parser.add_argument("--flood", metavar="BASE", help=argparse.SUPPRESS)
@@ -281,4 +313,4 @@ if __name__ == "__main__":
     if chosen.flood:
         asyncio.run(flood(chosen.flood, chosen.at_once))
         sys.exit()
-    asyncio.run(main(chosen.questions, chosen.at_once, chosen.priority or list(PRIORITIES)))
+    asyncio.run(main(chosen))

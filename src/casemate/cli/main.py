@@ -6,7 +6,6 @@ Exit 0 when all is well, 1 when refused or failed (one clear line on stderr), 2 
 from __future__ import annotations
 
 import os
-import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -80,9 +79,10 @@ def run(serve: Serve, serve_witness: ServeWitness) -> NoReturn:
     """Run the command line and exit. ``serve`` starts the server for ``casemate up``,
     ``serve_witness`` that of ``casemate witness up``.
     """
-    signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # `casemate … | head` ends quietly
     try:
-        # Without its standalone mode click gives a command's own exit code back, not out.
+        # Without its standalone mode click gives a command's own exit code back, not out. It ends
+        # quietly when its output is closed, as by `casemate … | head`. The signal that says so
+        # stays ignored: by default it kills, also a server whose client has just gone away.
         servers = {"serve": serve, "serve_witness": serve_witness}
         ending = casemate.main(obj=servers, standalone_mode=False)
     except click.UsageError as problem:

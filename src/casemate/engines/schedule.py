@@ -14,7 +14,7 @@ the sum of their largest single costs divided by their weights.
 from __future__ import annotations
 
 import itertools
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -119,7 +119,7 @@ class Schedule:
         self.working = 0
         self._lines = {priority: _Line() for priority in PRIORITIES}
         self._numbers = itertools.count()
-        self._held: Counter[str] = Counter()  # slots, by tenant
+        self._at_work: set[Ticket] = set()
         self._latest: deque[str] = deque(maxlen=LATELY)  # tenants whose turn it was
 
     def __len__(self) -> int:
@@ -162,11 +162,7 @@ class Schedule:
         self._remove(ticket)
         for other in self._lines.values():
             other.passed_over = other.passed_over + 1 if other is not line and other.waiting else 0
-        ticket.working = True
-        line.working += 1
-        self.working += 1
-        self._held[ticket.flow.tenant] += 1
-        self._latest.append(ticket.flow.tenant)
+        self._begin(line, ticket)
         return ticket
 
     def leave(self, ticket: Ticket, cost: float | None = None) -> None:
@@ -178,9 +174,7 @@ class Schedule:
         ticket.working = False
         line.working -= 1
         self.working -= 1
-        self._held[ticket.flow.tenant] -= 1
-        if not self._held[ticket.flow.tenant]:
-            del self._held[ticket.flow.tenant]
+        self._at_work.discard(ticket)
         if cost is not None:
             _charge(line, ticket, cost - ticket.cost, ahead=False)
         _forget(line)
@@ -197,10 +191,19 @@ class Schedule:
 
     def _sated(self) -> str | None:
         """The tenant that holds every slot but the last, which is kept for others."""
-        if self.slots < 2 or self.working != self.slots - 1 or len(self._held) != 1:
+        if self.slots < 2 or self.working != self.slots - 1:
             return None
-        (tenant,) = self._held
-        return tenant if any(one != tenant for one in self._latest) else None
+        tenants = {ticket.flow.tenant for ticket in self._at_work}
+        if len(tenants) != 1 or tenants.issuperset(self._latest):
+            return None
+        return tenants.pop()
+
+    def _begin(self, line: _Line, ticket: Ticket) -> None:
+        ticket.working = True
+        line.working += 1
+        self.working += 1
+        self._at_work.add(ticket)
+        self._latest.append(ticket.flow.tenant)
 
     def _line(self, sated: str | None) -> _Line | None:
         able = [

@@ -3,11 +3,14 @@
 Room to wait is bounded, and no tenant fills it: each may have as many runs here as are still free,
 and one principal half as many (dynamic thresholds: Choudhury, Hahne, IEEE/ACM Transactions on
 Networking 6(2), 1998). One that floods keeps half of the room, and the next still finds a place.
+Who finds none is told when to come again: each of a tenant a little later than the one before, as
+fast as turns come free, so that a thousand do not come back in one second.
 """
 
 from __future__ import annotations
 
 import asyncio
+import math
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import contextmanager
@@ -21,6 +24,8 @@ from casemate.spread import Spread
 _LOOK_SECONDS = 2.0  # after which whoever waits is told their position again
 _LATELY = 0.1  # the weight of the newest turn among those before
 _FARTHEST = 200  # positions that are told apart
+_LONGEST = 60  # seconds after which somebody is to come again
+_REMEMBERED = 1024  # tenants whose last hint is kept
 
 T = TypeVar("T")
 
@@ -43,6 +48,7 @@ class Turns:
         self._granted: dict[Ticket, asyncio.Future[None]] = {}
         self._positions: dict[Ticket, int] = {}
         self._looked = float("-inf")
+        self._hinted: dict[str, float] = {}  # when the last of a tenant is to come again
 
     @property
     def slots(self) -> int:
@@ -123,9 +129,20 @@ class Turns:
                 granted.set_result(None)
 
     def _seconds_to_room(self, tenant: str) -> int:
-        """A guess: until half of what this tenant has here is done, from a second to a minute."""
-        ahead = self._runs[tenant] / 2 * self.usual_seconds / self.slots
-        return max(1, min(60, round(ahead)))
+        """When one more of this tenant is to come again, from a second to a minute.
+
+        The first when half of what it has here is done, a guess; each next one turn later. Those
+        for whom a minute is not enough begin anew: they share the seconds with others.
+        """
+        now, turn = self._clock(), self.usual_seconds / self.slots
+        soonest = now + self._runs[tenant] / 2 * turn
+        at = max(soonest, self._hinted.get(tenant, soonest)) + turn
+        if at > now + _LONGEST:
+            at = min(soonest, now + _LONGEST)
+        if len(self._hinted) > _REMEMBERED:
+            self._hinted = {one: then for one, then in self._hinted.items() if then > now}
+        self._hinted[tenant] = at
+        return max(1, min(_LONGEST, math.ceil(at - now)))
 
 
 class Turn:

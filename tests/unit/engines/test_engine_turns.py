@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from contextlib import ExitStack, aclosing, suppress
 
 import pytest
@@ -211,3 +212,35 @@ def test_what_was_used_until_a_reader_left_or_an_engine_failed_counts(more: dict
     _, used = written(Token("a", id=1), Token("b", id=2), **more)  # type: ignore[arg-type]
     assert used.tokens == 3
     assert used.gpu_seconds > 0
+
+
+def _told_to_come_again(some: Turns, flow: Flow) -> int:
+    with pytest.raises(TooMany) as refused, some.place(flow):
+        pass
+    return refused.value.retry_after
+
+
+def test_those_who_are_refused_are_told_to_come_as_fast_as_turns_come_free() -> None:
+    watch = Watch()
+    some = turns(slots=2, room=40, watch=watch)  # a turn takes a second, so two a second
+    with ExitStack() as full:
+        for number in range(20):
+            full.enter_context(some.place(Flow("a", f"person {number}")))
+        told = [_told_to_come_again(some, A) for _ in range(200)]
+        assert told[0] == 6  # ten of the twenty are then done, and one turn more
+        assert max(Counter(told).values()) <= 3 * 2  # a minute holds 110 of them: some share
+        assert max(told) <= 60
+        assert told[:100] == sorted(told[:100])
+        watch.seconds += 60
+        assert _told_to_come_again(some, A) == 6
+
+
+def test_how_often_one_tenant_is_refused_is_not_told_to_another() -> None:
+    some = turns(slots=1, room=4)
+    with ExitStack() as full:
+        for flow in (A, B, Flow("c", "carla")):
+            full.enter_context(some.place(flow))
+        first = _told_to_come_again(some, B)
+        for _ in range(30):
+            _told_to_come_again(some, A)
+        assert _told_to_come_again(some, B) == first + 1

@@ -9,7 +9,14 @@ import sqlalchemy as sa
 
 from casemate.errors import Invalid, Tampered
 from casemate.store.database import Database
-from casemate.store.tables import REVISION, RIGHTS_TABLES, metadata, tenants, use_case_versions
+from casemate.store.tables import (
+    REVISION,
+    RIGHTS_TABLES,
+    metadata,
+    principals,
+    tenants,
+    use_case_versions,
+)
 
 
 def test_an_empty_place_gets_the_whole_schema(database: Database) -> None:
@@ -206,7 +213,7 @@ def test_every_change_of_what_rights_depend_on_is_counted_for_every_process(
         with there.write() as connection:
             connection.exec_driver_sql(
                 "INSERT INTO principals (id, tenant, name, kind, roles, clearance, pseudonym, "
-                "failures, created) VALUES ('u1','t1','Anne','person','user','lu:secret','p1',0,'')"
+                "created) VALUES ('u1','t1','Anne','person','user','lu:secret','p1','')"
             )
             assert here.rights_changes() == start  # not yet committed
         counted = [here.rights_changes()]
@@ -233,28 +240,58 @@ def test_every_table_that_rights_depend_on_is_watched(database: Database) -> Non
         }
 
 
-def test_use_cases_of_an_older_casemate_become_their_own_first_version(tmp_path: Path) -> None:
+def _older(path: Path, revision: str, *statements: str) -> None:
+    """A database as an older Casemate left it."""
     from alembic import command
     from alembic.config import Config
 
-    path = tmp_path / "casemate.sqlite"
     engine = sa.create_engine(f"sqlite:///{path}")
     config = Config()
     config.set_main_option("script_location", "casemate.store:migrations")
     with engine.begin() as connection:
         config.attributes["connection"] = connection
-        command.upgrade(config, "0003")
-        for statement in (
-            "INSERT INTO tenants VALUES ('t1', 'home')",
-            "INSERT INTO principals (id, tenant, name, kind, roles, clearance, pseudonym,"
-            " created) VALUES ('u1', 't1', 'Anne', 'person', 'owner', 'lu:unclassified', 'p1', 0,"
-            " '2026-01-01T00:00:00Z')",
-            "INSERT INTO use_cases (id, tenant, owner, purpose, legal_basis, risk, models, ceiling,"
-            " oversight, retention_days, state, created) VALUES ('office', 't1', 'u1', 'Help.',"
-            " 'Tasks.', 'minimal', '[\"quote\"]', 'lu:unclassified', 'none', 183, 'approved', '')",
-        ):
+        command.upgrade(config, revision)
+        for statement in statements:
             connection.exec_driver_sql(statement)
     engine.dispose()
+
+
+def test_principals_of_an_older_casemate_are_who_they_were(tmp_path: Path) -> None:
+    path = tmp_path / "casemate.sqlite"
+    _older(
+        path,
+        "0009",
+        "INSERT INTO tenants VALUES ('t1', 'home')",
+        "INSERT INTO principals (id, tenant, name, kind, roles, clearance, pseudonym, failures,"
+        " locked_until, created) VALUES ('u1', 't1', 'Anne', 'person', 'owner', 'lu:secret', 'p1',"
+        " 3, '2026-01-01T00:00:00Z', '2026-01-01T00:00:00Z')",
+    )
+    opened = Database.open(path)
+    try:
+        with opened.read() as connection:
+            (anne,) = connection.execute(sa.select(principals)).all()
+        assert (anne.name, anne.clearance, anne.disabled) == ("Anne", "lu:secret", None)
+        before = opened.rights_changes()
+        with opened.write() as connection:
+            connection.execute(principals.update().values(clearance="lu:unclassified"))
+        assert opened.rights_changes() == before + 1
+    finally:
+        opened.close()
+
+
+def test_use_cases_of_an_older_casemate_become_their_own_first_version(tmp_path: Path) -> None:
+    path = tmp_path / "casemate.sqlite"
+    _older(
+        path,
+        "0003",
+        "INSERT INTO tenants VALUES ('t1', 'home')",
+        "INSERT INTO principals (id, tenant, name, kind, roles, clearance, pseudonym, failures,"
+        " created) VALUES ('u1', 't1', 'Anne', 'person', 'owner', 'lu:unclassified', 'p1', 0,"
+        " '2026-01-01T00:00:00Z')",
+        "INSERT INTO use_cases (id, tenant, owner, purpose, legal_basis, risk, models, ceiling,"
+        " oversight, retention_days, state, created) VALUES ('office', 't1', 'u1', 'Help.',"
+        " 'Tasks.', 'minimal', '[\"quote\"]', 'lu:unclassified', 'none', 183, 'approved', '')",
+    )
     opened = Database.open(path)
     try:
         with opened.read() as connection:
