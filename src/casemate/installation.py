@@ -58,6 +58,7 @@ from casemate.oversight.retention import Retention
 from casemate.oversight.review import Reviews
 from casemate.oversight.rotation import Rotation
 from casemate.oversight.witnessing import Witnessing, load_policy, poster
+from casemate.reasoning.background import Background
 from casemate.reasoning.batch import Batches
 from casemate.reasoning.conversation import Conversations
 from casemate.reasoning.embedding import Embedded, embed
@@ -203,6 +204,7 @@ class Installation:
         )
         self.batches = Batches(self.kept, self.files, self.gate, at_once=settings.batch_runs)
         self.conversations = Conversations(self.kept, self.runs)
+        self.background = Background(self.kept)
         self.applying = Applying(self.gate, self.library)
         self.retention = Retention(self.database, self.gate, self.holds, self.kept)
         self.forgetting = Forgetting(

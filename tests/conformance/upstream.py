@@ -1,5 +1,6 @@
 """A model server as a script: OpenAI's dialect, as vLLM and llama.cpp speak it.
 
+Asked something with the word "slowly", it waits in the middle of its answer for ``hold`` to be set.
 It calls the first tool it is offered, answers in JSON where a schema asks for that, and otherwise
 says what it was asked. What is asked of it is kept in ``asked``.
 """
@@ -23,6 +24,8 @@ class Upstream:
     def __init__(self) -> None:
         self.asked: list[dict[str, Any]] = []
         self.port = 0
+        self.hold = threading.Event()
+        self.holding = threading.Event()
         self._loop = asyncio.new_event_loop()
         self._ready = threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True)
@@ -60,7 +63,19 @@ class Upstream:
     async def _chat(self, request: web.Request) -> web.StreamResponse:
         body = await request.json()
         self.asked.append(body)
-        return await _streamed(request, script(body))
+        chunks = script(body)
+        if "slowly" not in str(body["messages"][-1]["content"]):
+            return await _streamed(request, chunks)
+        response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
+        await response.prepare(request)
+        for number, chunk in enumerate(chunks):
+            if number == 3:
+                self.holding.set()
+                await asyncio.to_thread(self.hold.wait)
+            await response.write(b"data: " + json.dumps(chunk).encode() + b"\n\n")
+        await response.write(b"data: [DONE]\n\n")
+        await response.write_eof()
+        return response
 
     async def _complete(self, request: web.Request) -> web.StreamResponse:
         body = await request.json()

@@ -15,7 +15,7 @@ from casemate.api.mistral import agents, fim, ocr
 from casemate.api.mistral import chat as mistral_chat
 from casemate.api.mistral import embeddings as mistral_embeddings
 from casemate.api.mistral.batches import line as mistral_line
-from casemate.api.openai import chat, completions, embeddings, responses
+from casemate.api.openai import chat, completions, embeddings, responding
 from casemate.api.openai.batches import line as openai_line
 from casemate.api.resource import Face
 from casemate.api.running import Desk, drained
@@ -42,9 +42,12 @@ class Told:
 
 
 async def work(installation: Installation) -> None:
-    """Work through everybody's batches until cancelled."""
+    """Work through everybody's batches until cancelled; runs in the background end then, too."""
     batching = _Batching(installation)
-    await installation.batches.work(batching.answer, batching.read)
+    try:
+        await installation.batches.work(batching.answer, batching.read)
+    finally:
+        await installation.background.close()
 
 
 async def work_through(installation: Installation) -> None:
@@ -85,9 +88,11 @@ class _Batching:
 
 
 def whole(body: dict[str, Any]) -> dict[str, Any]:
-    """A body that asks for no stream. Raises Invalid for one that does."""
+    """A body that asks for no stream, and not for later. Raises Invalid for one that does."""
     if body.get("stream"):
         raise Invalid("A batch streams nothing.", "Leave stream out.")
+    if body.get("background"):
+        raise Invalid("A batch is in the background as it is.", "Leave background out.")
     return body
 
 
@@ -107,7 +112,7 @@ async def _completions(desk: Desk, facts: Mapping[str, Any], body: dict[str, Any
 
 
 async def _responses(desk: Desk, facts: Mapping[str, Any], body: dict[str, Any]) -> Told:
-    shape = await responses.answered(desk, await responses.asked_for(desk, whole(body)))
+    shape = await responding.answered(desk, await responding.asked_for(desk, whole(body)))
     about = shape.casemate
     return Told(shape) if about is None else Told(shape, about.run, about.use_case, about.label)
 

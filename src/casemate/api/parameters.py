@@ -21,7 +21,6 @@ UNSUPPORTED = "unsupported_parameter"
 WITHOUT = "Leave it out."
 _EACH = "Ask once for each answer."
 _WEB = "Nothing here searches the web; add documents instead."
-_BATCH = "Send a batch instead."
 
 # By name: which values ask for nothing, and what to do about the others.
 Refused: TypeAlias = Mapping[str, tuple[Callable[[object], bool], str]]
@@ -120,9 +119,9 @@ OPENAI_COMPLETIONS = Parameters(
 
 OPENAI_RESPONSES = Parameters(
     honoured=frozenset(
-        "model input instructions previous_response_id stream store tools tool_choice text "
-        "include metadata max_output_tokens temperature top_p top_logprobs "
-        "parallel_tool_calls".split()
+        "model input instructions previous_response_id conversation background stream store "
+        "tools tool_choice text include metadata max_output_tokens temperature top_p "
+        "top_logprobs parallel_tool_calls".split()
     ),
     harmless=frozenset(
         "reasoning truncation stream_options user safety_identifier service_tier "
@@ -130,13 +129,15 @@ OPENAI_RESPONSES = Parameters(
         f"{_CACHE}".split()
     ),
     refused={
-        "background": (absent, _BATCH),
-        "conversation": (absent, "Use previous_response_id."),
         "prompt": (absent, "Send instructions."),
         "context_management": (absent, WITHOUT),
         "max_tool_calls": (absent, "The setting run_rounds bounds what one run searches."),
         "moderation": (absent, "Check with a tool of your own."),
     },
+)
+
+OPENAI_CONVERSATION = Parameters(
+    honoured=frozenset("items metadata".split()), harmless=frozenset(), refused={}
 )
 
 OPENAI_EMBEDDINGS = Parameters(

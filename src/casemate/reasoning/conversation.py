@@ -8,6 +8,7 @@ record no longer holds is no part of a conversation either.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +16,7 @@ import msgspec
 
 from casemate.errors import NotFound
 from casemate.library.kept import Kept, Thing
-from casemate.reasoning.event import Finished, Turn
+from casemate.reasoning.event import Counted, Finished, Turn
 from casemate.reasoning.record import Runs
 
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 Said = tuple[str, str] | Turn
 """A turn of a conversation: (role, text), or one in which tools take part."""
 
-_EXCHANGE, _CONVERSATION = "exchange", "conversation"
+_EXCHANGE, _CONVERSATION, _NOTED = "exchange", "conversation", "noted"
 
 
 @dataclass(frozen=True)
@@ -55,6 +56,14 @@ class Exchange:
         return (*self.turns, said)
 
 
+@dataclass(frozen=True)
+class Noted:
+    """What somebody added to a conversation without asking anything."""
+
+    id: str
+    facts: Mapping[str, Any]
+
+
 class Conversations:
     """Everybody's own conversations."""
 
@@ -81,7 +90,12 @@ class Conversations:
         self._kept.add(
             caller,
             _EXCHANGE,
-            {"turns": msgspec.to_builtins(list(turns)), "given": given, "facts": dict(facts)},
+            {
+                "turns": msgspec.to_builtins(list(turns)),
+                "given": given,
+                "facts": dict(facts),
+                "counted": msgspec.to_builtins(finished.counted),
+            },
             label=label,
             use_case=use_case,
             parent=conversation,
@@ -110,13 +124,30 @@ class Conversations:
 
     def exchanges(self, caller: Caller, conversation: str) -> Sequence[Exchange]:
         """What was said in a conversation, oldest first; without what was erased."""
-        found = []
+        parts = self.parts(caller, conversation)
+        return [part for part in parts if isinstance(part, Exchange)]
+
+    def note(self, caller: Caller, conversation: Thing, facts: Mapping[str, Any]) -> Noted:
+        """Add something to a conversation without asking anything; it has the same label."""
+        made = self._kept.add(
+            caller, _NOTED, facts, label=conversation.label, parent=conversation.id
+        )
+        return Noted(made.id, made.facts)
+
+    def parts(self, caller: Caller, conversation: str) -> Sequence[Exchange | Noted]:
+        """All that a conversation is made of, oldest first; without what was erased."""
+        found: list[tuple[int, Exchange | Noted]] = [
+            (thing.number, Noted(thing.id, thing.facts))
+            for thing in self._kept.list(caller, _NOTED, parent=conversation)
+        ]
         for thing in self._kept.list(caller, _EXCHANGE, parent=conversation):
-            try:
-                found.append(self._exchange(caller, thing))
-            except NotFound:
-                continue
-        return found
+            with suppress(NotFound):
+                found.append((thing.number, self._exchange(caller, thing)))
+        return [part for _, part in sorted(found, key=lambda one: one[0])]
+
+    def change(self, conversation: Thing, facts: Mapping[str, Any]) -> None:
+        """Say something else about a conversation."""
+        self._kept.change(conversation, facts=facts)
 
     def rise(self, conversation: Thing, label: Label) -> None:
         """A conversation has at least the label of what is said in it."""
@@ -146,5 +177,6 @@ class Conversations:
                 entry=run.finished_entry,
                 answer=run.answer,
                 steps=run.steps,
+                counted=msgspec.convert(thing.facts.get("counted", {}), Counted),
             ),
         )

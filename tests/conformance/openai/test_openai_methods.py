@@ -10,6 +10,8 @@ OFFERED = {
     "batches": "cancel create list retrieve",
     "chat.completions": "create",
     "completions": "create",
+    "conversations": "create delete retrieve update",
+    "conversations.items": "create delete list retrieve",
     "embeddings": "create",
     "files": "content create delete list retrieve",
     "models": "list retrieve",

@@ -350,8 +350,6 @@ def test_a_response_that_has_ended_cannot_be_cancelled(client):
 @pytest.mark.parametrize(
     ("name", "value", "param"),
     [
-        ("background", True, "background"),
-        ("conversation", "conv_1", "conversation"),
         ("tools", [{"type": "web_search"}], "tools[0]"),
         ("input", [{"role": "user", "content": [{"type": "input_image"}]}], "input[0].content[0]"),
         ("input", [{"type": "item_reference", "id": "x"}], "input[0].type"),
@@ -506,7 +504,6 @@ def test_a_batch_that_makes_no_sense_is_a_bad_request(client):
         lambda client: client.audio.speech.create(model="x", voice="x", input="x"),
         lambda client: client.moderations.create(input="x"),
         lambda client: client.fine_tuning.jobs.list(),
-        lambda client: client.conversations.create(),
         lambda client: client.uploads.create(bytes=1, filename="x", mime_type="x", purpose="batch"),
     ],
 )

@@ -29,6 +29,7 @@ from casemate.api.mistral.request import ChatRequest
 from casemate.api.mistral.response import Completion
 from casemate.api.openai import responses
 from casemate.api.openai.given import ResponseRequest
+from casemate.api.openai.responded import ResponseShape
 from casemate.api.resource import Act, Face, Operation, Query, json_response
 
 __all__ = ["NOT_OFFERED", "OPERATIONS", "PREFIX"]
@@ -132,7 +133,7 @@ OPERATIONS: tuple[Operation, ...] = (
         _V1 + "/responses",
         responses.create,
         body=ResponseRequest,
-        answers=responses.ResponseShape,
+        answers=ResponseShape,
         media=_STREAM,
     ),
     Operation(

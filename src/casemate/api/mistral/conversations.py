@@ -173,7 +173,7 @@ async def conversations(face: Face, request: Request) -> Response:
     """The caller's conversations, newest first."""
     caller = await bearer(face.installation, request)
     found = await asyncio.to_thread(face.installation.conversations.list, caller)
-    page = page_of(request, list(reversed(found)))
+    page = page_of(request, [one for one in reversed(found) if _is_ours(one)])
     return json_response(msgspec.json.encode([_shape(one) for one in page.entries]))
 
 
@@ -382,13 +382,21 @@ async def _keep(
 
 
 async def _thing(face: Face, caller: Caller, id: str) -> Thing:
+    absent = NotFound(
+        "There is no such conversation of yours.", "GET /mistral/v1/conversations lists yours."
+    )
     try:
-        return await asyncio.to_thread(face.installation.conversations.conversation, caller, id)
+        thing = await asyncio.to_thread(face.installation.conversations.conversation, caller, id)
     except NotFound:
-        raise NotFound(
-            "There is no such conversation of yours.",
-            "GET /mistral/v1/conversations lists yours.",
-        ) from None
+        raise absent from None
+    if not _is_ours(thing):
+        raise absent
+    return thing
+
+
+def _is_ours(thing: Thing) -> bool:
+    """Whether a conversation was begun in this dialect: it has a model, or an agent."""
+    return "model" in thing.facts
 
 
 def _base(thing: Thing) -> list[Said]:

@@ -16,6 +16,7 @@ from casemate.api.openai import (
     batches,
     chat,
     completions,
+    conversations,
     embeddings,
     files,
     models,
@@ -25,6 +26,7 @@ from casemate.api.openai import (
 from casemate.api.openai.elsewhere import NOT_OFFERED
 from casemate.api.openai.given import ResponseRequest
 from casemate.api.openai.request import ChatRequest
+from casemate.api.openai.responded import ResponseShape
 from casemate.api.openai.response import Completion
 from casemate.api.resource import Face, Operation, Query, json_response
 
@@ -47,6 +49,8 @@ _PAGE = (
 _STORE = "/v1/vector_stores/{store}"
 _STORE_FILE = _STORE + "/files/{file}"
 _RESPONSE = "/v1/responses/{id}"
+_CONVERSATION = "/v1/conversations/{id}"
+_ITEMS = _CONVERSATION + "/items"
 
 OPERATIONS: tuple[Operation, ...] = (
     Operation("GET", "/v1/openapi.json", describe),
@@ -73,18 +77,67 @@ OPERATIONS: tuple[Operation, ...] = (
         "/v1/responses",
         responses.create,
         body=ResponseRequest,
-        answers=responses.ResponseShape,
+        answers=ResponseShape,
         media=_STREAM,
     ),
-    Operation("GET", _RESPONSE, responses.retrieve, answers=responses.ResponseShape),
+    Operation(
+        "GET",
+        _RESPONSE,
+        responses.retrieve,
+        answers=ResponseShape,
+        query=(
+            Query("stream", "true: as events, as when it was asked for."),
+            Query("starting_after", "Number of the last event that is known.", int | None),
+            Query("include", "What to give beside.", list[str]),
+        ),
+        media=_STREAM,
+    ),
     Operation("DELETE", _RESPONSE, responses.delete, answers=responses.Deleted),
-    Operation("POST", _RESPONSE + "/cancel", responses.cancel, answers=responses.ResponseShape),
+    Operation("POST", _RESPONSE + "/cancel", responses.cancel, answers=ResponseShape),
     Operation(
         "GET",
         _RESPONSE + "/input_items",
         responses.input_items,
         answers=responses.InputItems,
         query=_PAGE,
+    ),
+    Operation(
+        "POST",
+        "/v1/conversations",
+        conversations.create,
+        body=conversations.NewConversation,
+        answers=conversations.ConversationShape,
+    ),
+    Operation(
+        "GET",
+        _CONVERSATION,
+        conversations.conversation,
+        answers=conversations.ConversationShape,
+    ),
+    Operation(
+        "POST",
+        _CONVERSATION,
+        conversations.update,
+        body=conversations.ConversationChange,
+        answers=conversations.ConversationShape,
+    ),
+    Operation(
+        "DELETE", _CONVERSATION, conversations.delete, answers=conversations.DeletedConversation
+    ),
+    Operation("GET", _ITEMS, conversations.items, answers=conversations.ItemList, query=_PAGE),
+    Operation(
+        "POST",
+        _ITEMS,
+        conversations.add_items,
+        body=conversations.NewItems,
+        answers=conversations.ItemList,
+    ),
+    Operation("GET", _ITEMS + "/{item}", conversations.item),
+    Operation(
+        "DELETE",
+        _ITEMS + "/{item}",
+        conversations.remove_item,
+        answers=conversations.ConversationShape,
     ),
     Operation(
         "POST",

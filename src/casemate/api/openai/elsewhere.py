@@ -6,7 +6,7 @@ Addresses: those of the package openai 3.57.0.
 from __future__ import annotations
 
 _CHAT = "Use POST /v1/responses, or POST /v1/chat/completions."
-_TURNS = "Use POST /v1/responses with previous_response_id."
+_TURNS = "Use POST /v1/conversations, and POST /v1/responses with conversation."
 _PEOPLE = "GET /api/whoami says who you are; an administrator manages people, keys and use cases."
 _LOOK = "GET /api/runs lists runs, and GET /api/runs/{id}/receipt proves one."
 _WORDS = "Write it down, and ask in words."
@@ -20,7 +20,6 @@ _APPROVAL = "A model is withdrawn by whoever may approve one: `casemate model wi
 NOT_OFFERED = {
     "/v1/assistants": ("Assistants", "A use case is one; GET /v1/models lists yours."),
     "/v1/threads": ("Threads", _TURNS),
-    "/v1/conversations": ("Conversations under this address", _TURNS),
     "GET /v1/chat/completions": ("Kept chat completions", _KEPT),
     "/v1/chat/completions/{completion}": ("Kept chat completions", _KEPT),
     "DELETE /v1/models/{model:path}": ("Deleting a model", _APPROVAL),

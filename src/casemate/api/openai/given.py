@@ -63,6 +63,12 @@ class TextConfig(Struct, frozen=True):
     format: dict[str, Any] | None = None
 
 
+class GivenConversation(Struct, frozen=True):
+    """A conversation that is gone on with."""
+
+    id: str
+
+
 class ResponseRequest(Struct, frozen=True):
     """The parameters that have an effect."""
 
@@ -70,6 +76,8 @@ class ResponseRequest(Struct, frozen=True):
     input: str | Annotated[list[GivenItem], Meta(min_length=1)]
     instructions: str | None = None
     previous_response_id: str | None = None
+    conversation: str | GivenConversation | None = None
+    background: bool | None = None
     stream: bool | None = None
     store: bool | None = None
     tools: Annotated[list[ResponseTool], Meta(max_length=128)] | None = None
@@ -90,7 +98,17 @@ class ResponseRequest(Struct, frozen=True):
         read = converted(body, cls)
         for number, tool in enumerate(read.tools or ()):
             _check_tool(tool, f"tools[{number}]")
+        if read.talk is not None and read.previous_response_id is not None:
+            raise InvalidParameter(
+                "conversation", "previous_response_id says what goes before, too.", "Give one."
+            )
         return read
+
+    @property
+    def talk(self) -> str | None:
+        """The id of the conversation that it is part of."""
+        named = self.conversation
+        return named.id if isinstance(named, GivenConversation) else named
 
     @property
     def keeps(self) -> bool:
@@ -171,6 +189,8 @@ def turns_of(items: list[GivenItem]) -> list[Said]:
             last = turns[-1] if turns else None
             if isinstance(last, Turn) and last.role == "assistant":
                 turns[-1] = msgspec.structs.replace(last, calls=(*last.calls, call))
+            elif isinstance(last, tuple) and last[0] == "assistant":  # it said something first
+                turns[-1] = Turn(role="assistant", text=last[1], calls=(call,))
             else:
                 turns.append(Turn(role="assistant", calls=(call,)))
         elif item.type == "function_call_output":
