@@ -10,7 +10,7 @@ import hmac
 import re
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import sqlalchemy as sa
 
@@ -60,7 +60,7 @@ class Keys:
         self._rights = rights
         self._random = random
         self._memory = memory
-        self._noted: dict[str, str] = {}  # id → when its use was written last, by this process
+        self._noted: dict[str, datetime] = {}  # id → when its use was written last, by this process
 
     def create(
         self,
@@ -189,10 +189,11 @@ class Keys:
 
     def _note(self, id: str) -> None:
         """Keep when a key was used: to the minute, so that a busy one costs a write a minute."""
-        now = self._rights.acts.now()
-        minute = now[:16]
+        moment = self._rights.acts.clock()
+        minute = moment.replace(second=0, microsecond=0)
         if self._noted.get(id) == minute:
             return
+        now = stamp(moment)
         waits()
         if len(self._noted) > _MOST_NOTED:
             self._noted.clear()
