@@ -9,7 +9,7 @@ import asyncio
 import os
 import secrets
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from contextlib import ExitStack, aclosing, asynccontextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -285,14 +285,20 @@ class Installation:
                 raise
 
     async def tell(
-        self, caller: Caller, request: Request, tell: Tell, priority: str | None = None
+        self,
+        caller: Caller,
+        request: Request,
+        tell: Tell,
+        priority: str | None = None,
+        admitted: Callable[[], None] = lambda: None,
     ) -> None:
         """As ``ask``, with the events given to ``tell``: several at once where they come so.
 
-        What can be relayed is, which is the shortest way that there is. What ``tell`` raises ends
-        the run.
+        ``admitted`` is called once the gate has let it in, before that is recorded. What can be
+        relayed is, which is the shortest way that there is. What ``tell`` raises ends the run.
         """
         admission = await self._admitted(caller, request, priority)
+        admitted()
         size = sum(map(len, request.texts))
         async with self._served(admission, size, request.max_tokens) as (manifest, engine, watch):
             label = await self._label(admission, request, manifest)

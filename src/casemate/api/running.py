@@ -82,8 +82,13 @@ class Desk:
     async def tell(self, asked: Asked, tell: Tell) -> None:
         """The run of a question, counted, with its events given to ``tell``. Raises like it."""
         installation, labelled = self.face.installation, self.labelled(asked)
+        scope: Scope = {} if self.request is None else self.request.scope
+        # The next may come in while this one's first entry becomes durable.
+        inside = partial(leave, scope)
         await self.metrics.counted(
-            lambda counting: installation.tell(self.caller, labelled, counting, self.priority),
+            lambda counting: installation.tell(
+                self.caller, labelled, counting, self.priority, inside
+            ),
             tell,
         )
 

@@ -123,7 +123,7 @@ class Schedule:
         self._latest: deque[str] = deque(maxlen=LATELY)  # tenants whose turn it was
 
     def __len__(self) -> int:
-        return sum(line.waiting for line in self._lines.values())
+        return sum([line.waiting for line in self._lines.values()])
 
     def waiting(self, priority: str) -> int:
         """How many wait in one line."""
@@ -147,6 +147,25 @@ class Schedule:
         queue.tickets.append(ticket)
         tenant.waiting += 1
         line.waiting += 1
+        return ticket
+
+    def join_at_once(self, flow: Flow, cost: float) -> Ticket | None:
+        """``join`` and ``next`` in one, where nobody waits and a slot is free; None elsewhere."""
+        line = self._lines[flow.priority]
+        if self.working >= self.slots or len(self):
+            return None
+        if flow.priority == BATCH and not self._free_for_batch(line):
+            return None
+        tenant = line.tenants.setdefault(flow.tenant, _Tenant())
+        queue = tenant.queues.setdefault(flow.principal, _Queue())
+        tenant.tag = max(tenant.tag, line.virtual)
+        queue.tag = max(queue.tag, tenant.virtual)
+        ticket = Ticket(flow, cost, next(self._numbers), working=True)
+        _charge(line, ticket, cost)
+        for other in self._lines.values():
+            other.passed_over = 0
+        line.working += 1
+        self.working += 1
         return ticket
 
     def next(self) -> Ticket | None:

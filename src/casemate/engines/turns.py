@@ -43,7 +43,8 @@ class Turns:
         self._schedule = Schedule(slots)
         self._room = room
         self._clock = clock
-        self._runs: Counter[str] = Counter()
+        self._inside = 0  # runs
+        self._runs: Counter[str] = Counter()  # by tenant
         self._own: Counter[tuple[str, str]] = Counter()
         self._granted: dict[Ticket, asyncio.Future[None]] = {}
         self._positions: dict[Ticket, int] = {}
@@ -72,7 +73,7 @@ class Turns:
     def place(self, flow: Flow) -> Iterator[None]:
         """Room for one run, from before it begins to its end. Raises TooMany."""
         own = (flow.tenant, flow.principal)
-        free = self._room - self._runs.total()
+        free = self._room - self._inside
         if self._runs[flow.tenant] >= free or 2 * self._own[own] >= free:
             self.refused += 1
             raise TooMany(
@@ -82,9 +83,11 @@ class Turns:
             )
         self._runs[flow.tenant] += 1
         self._own[own] += 1
+        self._inside += 1
         try:
             yield
         finally:
+            self._inside -= 1
             _drop(self._runs, flow.tenant)
             _drop(self._own, own)
 
@@ -94,10 +97,12 @@ class Turns:
 
         ``cost``: tokens, as estimated.
         """
-        ticket = self._schedule.join(flow, cost)
-        self._granted[ticket] = asyncio.get_running_loop().create_future()
+        ticket = self._schedule.join_at_once(flow, cost)
+        if ticket is None:
+            ticket = self._schedule.join(flow, cost)
+            self._granted[ticket] = asyncio.get_running_loop().create_future()
+            self._grant()
         turn = Turn(self, ticket, self._clock())
-        self._grant()
         try:
             yield turn
         finally:
@@ -110,7 +115,8 @@ class Turns:
             self._schedule.leave(ticket, turn.cost)
             self._granted.pop(ticket, None)
             self._positions.pop(ticket, None)
-            self._grant()
+            if self._granted:
+                self._grant()
 
     def _position(self, ticket: Ticket) -> int:
         """How many go first, and one; counted for all who wait at once."""
@@ -155,17 +161,29 @@ class Turn:
         self._ticket = ticket
         self._since = since
 
+    @property
+    def waits(self) -> bool:
+        """Whether the slot is not ours yet."""
+        granted = self._turns._granted.get(self._ticket)
+        return granted is not None and not granted.done()
+
     async def come(self) -> None:
         """Wait until the slot is ours."""
+        if not self.waits:
+            self._begin()
+            return
         async for _ in self.waiting():
             pass
 
     async def waiting(self) -> AsyncIterator[int]:
         """Positions while there is somebody before us, from 1; ends when the slot is ours."""
-        granted = self._turns._granted[self._ticket]
-        while not granted.done():
+        granted = self._turns._granted.get(self._ticket)
+        while granted is not None and not granted.done():
             yield self._turns._position(self._ticket)
             await asyncio.wait({granted}, timeout=_LOOK_SECONDS)
+        self._begin()
+
+    def _begin(self) -> None:
         self.began = self._turns._clock()
         self._turns.waits[self._ticket.flow.priority].add(self.began - self._since)
 

@@ -284,6 +284,33 @@ class Gate:
         as_of = once(self.database.rights_changes)
         caller = self._now(caller)
         principal = caller.principal
+
+        def permitted() -> Admission:
+            return self._permitted(caller, use_case, collections, model, action, as_of)
+
+        # Everything it depends on; what is not a row of the tables of rights is asked below.
+        asked = (principal.id, caller.via, caller.credential, caller.use_case, caller.assurance)
+        policies = self.rights.policies
+        key = ("admission", asked, use_case, tuple(collections), model, action, policies)
+        found = self.memory.recall(key, permitted)
+        if found.use_case.hours is not None:  # it may have closed
+            found = permitted()
+        standing = self.shares.standing(principal.tenant, principal.id, found.use_case.id)
+        digest = self.approved_model(found.model)
+        if (digest, standing) == (found.model_digest, found.standing):
+            return found
+        return replace(found, model_digest=digest, standing=standing)
+
+    def _permitted(
+        self,
+        caller: Caller,
+        use_case: str | None,
+        collections: Sequence[str],
+        model: str | None,
+        action: str,
+        as_of: int,
+    ) -> Admission:
+        principal = caller.principal
         chosen = self._use_case(caller, use_case)
         label = principal.clearance.meet(chosen.ceiling)
         decision = self._decide(caller, action, chosen, label)
@@ -298,8 +325,7 @@ class Gate:
             self._reaches.selected(caller, label, chosen, collections),
             decision,
             digest,
-            self.shares.standing(principal.tenant, principal.id, chosen.id),
-            as_of,
+            as_of=as_of,
         )
 
     def refresh_directory(self, actor: Caller | None = None) -> Refreshed:

@@ -7,12 +7,14 @@ seems to have changed (see ``memory``).
 from __future__ import annotations
 
 from contextlib import suppress
+from datetime import datetime
 from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
 
 from casemate.at_hand import waits
 from casemate.errors import Unavailable
+from casemate.gate.acts import stamp
 
 if TYPE_CHECKING:
     from casemate.gate.acts import Acts
@@ -29,14 +31,15 @@ class Uses:
         self._acts = acts
         self._table = table
         [self._id] = table.primary_key.columns
-        self._noted: dict[str, str] = {}  # id → the minute that was written last, by this process
+        self._noted: dict[str, datetime] = {}  # id → the minute written last, by this process
 
     def note(self, id: str) -> None:
         """``id`` is used now."""
-        now = self._acts.now()
-        minute = now[:16]
+        moment = self._acts.clock()
+        minute = moment.replace(second=0, microsecond=0)
         if self._noted.get(id) == minute:
             return
+        now = stamp(moment)
         waits()
         if len(self._noted) > _MOST:
             self._noted.clear()

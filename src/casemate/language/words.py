@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections import Counter
 from collections.abc import Iterable
 from functools import lru_cache
+from math import lcm
 
 SIZE = 4  # characters in a gram
 _WORD = re.compile(r"[^\W_]+(?:[’'][^\W_]+)?")
@@ -142,30 +144,31 @@ def text_grams(text: str) -> frozenset[str]:
     return frozenset().union(*map(grams, words(text)))
 
 
-# A word that several languages share says less about which one this is.
-_TELLING: dict[str, dict[str, float]] = {
+# A word that several languages share says less about which one this is. In parts of a whole that
+# every number of languages divides, so that equal scores are equal.
+_WHOLE = lcm(*range(1, len(FUNCTION_WORDS) + 1))
+_TELLING: dict[str, dict[str, int]] = {
     language: {
-        word: 1.0 / sum(word in others for others in FUNCTION_WORDS.values()) for word in known
+        word: _WHOLE // sum(word in others for others in FUNCTION_WORDS.values()) for word in known
     }
     for language, known in FUNCTION_WORDS.items()
 }
 
 
-_ANY_FUNCTION_WORD = frozenset().union(*FUNCTION_WORDS.values())
-
-
 def language_of(text: str, among: Iterable[str] = ("en", "fr", "de", "lb")) -> str:
     """The language whose function words ``text`` uses most; the first of ``among`` if none."""
-    parts = [
-        part
-        for token in map(str.lower, _WORD.findall(text.replace("’", "'")))
-        for part in ((token, *token.split("'")) if "'" in token else (token, token))
-        if part in _ANY_FUNCTION_WORD
-    ]
-    best, most = "", 0.0
+    counts = Counter(map(str.lower, _WORD.findall(text.replace("’", "'"))))
+    found: Counter[str] = Counter()
+    for token, count in counts.items():
+        if "'" not in token:
+            found[token] = found[token] + 2 * count
+            continue
+        for part in (token, *token.split("'")):
+            found[part] = found[part] + count
+    best, most = "", 0
     for language in among:
         known = _TELLING[language]
-        score = sum([known[part] for part in parts if part in known])
+        score = sum([known[part] * found[part] for part in known.keys() & found.keys()])
         if score > most:
             best, most = language, score
     return best or next(iter(among))

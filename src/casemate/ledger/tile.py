@@ -111,9 +111,9 @@ def encode_bundle(entries: Sequence[bytes]) -> bytes:
 
     Raises TileError if an entry is longer than 65,535 bytes.
     """
-    if any(len(entry) > MAX_ENTRY for entry in entries):
+    if entries and max(map(len, entries)) > MAX_ENTRY:
         raise TileError(f"an entry has at most {MAX_ENTRY:,} bytes")
-    return b"".join(len(entry).to_bytes(2, "big") + entry for entry in entries)
+    return b"".join([len(entry).to_bytes(2, "big") + entry for entry in entries])
 
 
 def parse_bundle(raw: bytes, width: int) -> tuple[bytes, ...]:

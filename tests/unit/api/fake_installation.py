@@ -6,6 +6,7 @@ import asyncio
 from collections import Counter
 from contextlib import aclosing
 from dataclasses import dataclass, field
+from itertools import count
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -16,6 +17,7 @@ from casemate import api
 from casemate.engines.turns import Turns
 from casemate.errors import Conflict, NotFound, Refused, TooLarge, TooMany, Unauthenticated
 from casemate.gate.budget import Use
+from casemate.gate.memory import Memory
 from casemate.reasoning.event import (
     Admitted,
     Answer,
@@ -102,7 +104,7 @@ class FakeInstallation:
         self.runs.get(caller, run)
         return Explanation(["depends on 1"])
 
-    async def tell(self, caller, request, tell, priority=None):
+    async def tell(self, caller, request, tell, priority=None, admitted=lambda: None):
         async with aclosing(self.ask(caller, request, priority)) as events:
             async for event in events:
                 await tell((event,))
@@ -126,6 +128,8 @@ class FakeGate:
         self.country = SimpleNamespace(languages=("lb", "fr", "de", "en"))
         self.sessions = SimpleNamespace(caller=self._session)
         self.use_cases = SimpleNamespace(list=self._use_cases)
+        self.memory = Memory(count().__next__)  # remembers nothing
+        self.policies = None
 
     def caller_from_authorization(self, header):
         known = {

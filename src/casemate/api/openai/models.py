@@ -72,7 +72,11 @@ async def offers(face: Face, caller: Caller) -> list[Offer]:
 
     Then other names for these, as the setting ``model_aliases`` gives them.
     """
-    use_cases = await promptly(face.installation.gate.use_cases.list, caller)
+    return await promptly(_offers, face, caller)
+
+
+def _offers(face: Face, caller: Caller) -> list[Offer]:
+    use_cases = face.installation.gate.use_cases.list(caller)
     found = []
     for use_case in use_cases:
         if use_case.state != "approved" or caller.use_case not in (None, use_case.id):
@@ -90,7 +94,13 @@ async def offers(face: Face, caller: Caller) -> list[Offer]:
 
 async def offered(face: Face, caller: Caller, id: str) -> Offer:
     """The offer with this id. Raises UnknownModel."""
-    for offer in await offers(face, caller):
-        if offer.id == id:
-            return offer
-    raise UnknownModel("There is no such model here for you.", "GET /v1/models lists yours.")
+    found = (await promptly(_by_id, face, caller)).get(id)
+    if found is None:
+        raise UnknownModel("There is no such model here for you.", "GET /v1/models lists yours.")
+    return found
+
+
+def _by_id(face: Face, caller: Caller) -> dict[str, Offer]:
+    gate = face.installation.gate
+    key = ("offers", caller.principal.id, caller.via, caller.use_case, gate.policies)
+    return gate.memory.recall(key, lambda: {one.id: one for one in _offers(face, caller)})
