@@ -29,7 +29,7 @@ class Direct:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass a request on."""
-        found = self._ways.get(scope["path"])
+        found = self._ways.get(scope["path"]) if scope["type"] == "http" else None
         if found is None or scope.get("root_path"):
             await self._app(scope, receive, send)
             return

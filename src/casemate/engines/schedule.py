@@ -156,16 +156,17 @@ class Schedule:
             return None
         if flow.priority == BATCH and not self._free_for_batch(line):
             return None
+        if flow.tenant == self._sated():
+            return None
         tenant = line.tenants.setdefault(flow.tenant, _Tenant())
         queue = tenant.queues.setdefault(flow.principal, _Queue())
         tenant.tag = max(tenant.tag, line.virtual)
         queue.tag = max(queue.tag, tenant.virtual)
-        ticket = Ticket(flow, cost, next(self._numbers), working=True)
+        ticket = Ticket(flow, cost, next(self._numbers))
         _charge(line, ticket, cost)
         for other in self._lines.values():
             other.passed_over = 0
-        line.working += 1
-        self.working += 1
+        self._begin(line, ticket)
         return ticket
 
     def next(self) -> Ticket | None:
