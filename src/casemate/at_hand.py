@@ -25,7 +25,7 @@ class _Trying(threading.local):
 _trying = _Trying()
 
 
-class NotAtHand(Exception):
+class NotAtHand(BaseException):  # nobody on the way may take it for an error and go on
     """Something has to be waited for."""
 
 
