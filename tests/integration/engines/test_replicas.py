@@ -218,6 +218,27 @@ def test_a_question_that_breaks_its_server_breaks_one_other_at_most() -> None:
     run(met)
 
 
+def test_a_question_that_kills_its_server_kills_one_other_at_most() -> None:
+    async def met() -> None:
+        async with servers(*[FINE] * 4) as four:
+            upstream = an_upstream(*(one.address for one in four))
+            for _ in four:  # so that there is a connection to each
+                await ask(upstream)
+            for server in four:
+
+                async def die(peer: Peer, server: FaultyServer = server) -> None:
+                    server.turn_deaf()
+                    peer.reset()
+
+                server.script = die
+            with pytest.raises(Unavailable):
+                await ask(upstream)
+            assert [len(one.heads) for one in four] == [2, 2, 1, 1]
+            await gone(upstream)
+
+    run(met)
+
+
 def test_attempts_are_bounded() -> None:
     async def met() -> None:
         async with servers(*[says(BUSY)] * 5) as five:

@@ -169,7 +169,7 @@ class Upstream:
         problem = self._turned_away(replica, connection)
         replica.end(connection)
         if status in _TURNED_AWAY:
-            raise Elsewhere(problem, was_sent=False)
+            raise Elsewhere(problem, is_reached=False)
         raise problem
 
     def _turned_away(self, replica: Replica, connection: Connection) -> Unavailable:
@@ -193,7 +193,7 @@ class Upstream:
         if not isinstance(problem, Unavailable) or isinstance(problem, TooLong):
             return
         replica.failures += 1
-        if isinstance(met, Elsewhere) and not met.was_sent:
+        if isinstance(met, Elsewhere) and not met.is_reached:
             replica.breaker.unreachable(self._clock())
         else:
             replica.breaker.failed(self._clock())
