@@ -377,6 +377,28 @@ def test_a_replica_that_says_nothing_for_long_is_asked_whether_it_lives() -> Non
     run(met)
 
 
+def test_who_is_asked_for_a_sign_of_life_has_no_exchange_more() -> None:
+    async def met() -> None:
+        clock, probed = Clock(), asyncio.Event()
+
+        async def stall(peer: Peer) -> None:
+            probed.set()
+            await peer.left()
+
+        async with servers(FINE) as (only,):
+            upstream = an_upstream(only.address, clock=clock)
+            await ask(upstream)
+            only.probe = stall
+            clock.now += 10.0
+            (probe,) = upstream.look_after()
+            await probed.wait()
+            await gone(upstream)
+            assert probe.cancelled()
+            await only.settled()
+
+    run(met)
+
+
 def test_a_replica_that_dies_under_two_hundred_streams_takes_only_its_own_with_it() -> None:
     async def met() -> None:
         begun, finish = asyncio.Event(), asyncio.Event()
