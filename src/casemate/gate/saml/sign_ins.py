@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
 
-from casemate.errors import CasemateError, NotFound
+from casemate.errors import CasemateError, NotFound, Unavailable
 from casemate.gate.acts import stamp
 from casemate.gate.federation import Assertion, Federation
 from casemate.gate.pending import Pending
@@ -228,6 +228,12 @@ class SamlSignIns:
         if provider is None:
             raise NotFound(
                 "There is no sign-in service of that name.", "Choose one on the sign-in page."
+            )
+        if provider.until is not None and provider.until <= self._acts.clock():
+            # SAML 2.0 Metadata 2.3.2: keys that it has given up may be in them.
+            raise Unavailable(
+                f"The metadata of sign-in service {name!r} are out of date.",
+                "Whoever runs Casemate gets new ones from it, and restarts.",
             )
         return provider
 
