@@ -16,7 +16,7 @@ LEVELS = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"]
 
 def rooms(page: Page) -> Iterator[str]:
     """Each page in turn, opened; its name."""
-    for path in ("/_design", "/documents", "/runs", "/nowhere"):
+    for path in ("/_design", "/documents", "/runs", "/account", "/nowhere"):
         page.goto(path)
         yield path
     page.goto("/")

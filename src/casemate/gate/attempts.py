@@ -43,8 +43,8 @@ class Attempt:
 def account(name: str) -> str:
     """What attempts on ``name`` are counted under.
 
-    A directory takes many spellings for one name: neither case nor accents count there, nor how
-    wide letters or spaces are (RFC 4518). Each would otherwise be guessed at anew.
+    A directory takes many spellings for one name: case does not count there, nor how wide letters
+    or spaces are (RFC 4518), nor, in some, accents. Each would otherwise be guessed at anew.
     """
     plain = unicodedata.normalize("NFKD", known_name(name).casefold())
     letters = "".join(sign for sign in plain if not unicodedata.combining(sign))

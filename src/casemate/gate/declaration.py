@@ -196,6 +196,7 @@ def _saml(entry: _SamlEntry, folder: Path, country: Country) -> SamlProvider:
         found.keys,
         own,
         entry.encrypted_only,
+        found.until,
         entry.subject,
         entry.clock_skew_seconds,
         _entitlements(entry, entry.person, country),

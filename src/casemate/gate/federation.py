@@ -107,8 +107,9 @@ class Federation:
     ) -> int:
         """End the sessions that a provider says are over; how many there were.
 
-        In the caller's transaction. ``session`` None: all that its ``subject`` opened through
-        this provider. Both: those of that session, if they are the subject's.
+        In the caller's transaction. ``subject``: what the provider calls the person when it says
+        so. ``session`` None: all that they opened through this provider. Both: those of that
+        session, if they are the subject's.
         """
         which = sessions.c.provider == provider
         if session is not None:

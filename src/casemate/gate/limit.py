@@ -8,8 +8,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
 
-from casemate.errors import Invalid, TooMany
+from casemate.errors import Invalid, NotFound, TooMany
+
+if TYPE_CHECKING:
+    from casemate.gate.caller import Caller
 
 PRINCIPAL, USE_CASE, TENANT = "principal", "use_case", "tenant"
 KINDS = (PRINCIPAL, USE_CASE, TENANT)
@@ -86,6 +90,17 @@ def shown(measure: str, stored: int) -> float:
     """A stored amount as people give it."""
     unit = _STORED.get(measure)
     return stored if unit is None else stored / unit
+
+
+def check_home(actor: Caller, tenant: str, kind: str) -> None:
+    """Refuse to set anything in another tenant, but for the owner what that tenant as a whole has.
+
+    Whoever calls has looked ids up in the actor's own tenant; this holds if one day they have not.
+    Raises NotFound: what is another tenant's is not there.
+    """
+    whole = kind == TENANT and "owner" in actor.principal.roles
+    if tenant != actor.principal.tenant and not whole:
+        raise NotFound("There is nothing of that name.", "Look at what your own tenant has.")
 
 
 def window_start(window: str, now: datetime) -> int:

@@ -153,6 +153,8 @@ class OwnAccounts:
             self._attempts.failed(attempt, who.pseudonym)
             raise WrongPassword
         self._principals.set_password(caller, who.name, after)
+        with self._database.write() as connection:
+            self._attempts.taken_back(connection, attempt)
 
     @staticmethod
     def _require_session(caller: Caller) -> None:

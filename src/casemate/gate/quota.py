@@ -15,7 +15,7 @@ import sqlalchemy as sa
 
 from casemate.errors import NotFound, Refused
 from casemate.gate.fresh import Fresh
-from casemate.gate.limit import EVERY, PRINCIPAL, TENANT, USE_CASE, Limit
+from casemate.gate.limit import EVERY, PRINCIPAL, TENANT, USE_CASE, Limit, check_home
 from casemate.gate.right import Rights
 from casemate.store.database import Database
 from casemate.store.tables import principals, quotas, use_cases
@@ -69,6 +69,7 @@ class Quotas:
         Raises Refused.
         """
         self._may(actor, limit.kind)
+        check_home(actor, limit.tenant, limit.kind)
         with self._database.write() as connection:
             before = connection.execute(sa.select(quotas.c.amount).where(*_is(limit))).scalar()
             values = {
@@ -92,6 +93,7 @@ class Quotas:
     def remove(self, actor: Caller, limit: Limit) -> None:
         """Take a limit away; its ``amount`` does not matter. Raises NotFound, Refused."""
         self._may(actor, limit.kind)
+        check_home(actor, limit.tenant, limit.kind)
         with self._database.write() as connection:
             before = connection.execute(sa.select(quotas.c.amount).where(*_is(limit))).scalar()
             if before is None:

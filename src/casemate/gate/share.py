@@ -14,7 +14,7 @@ import sqlalchemy as sa
 
 from casemate.errors import Invalid, Refused
 from casemate.gate.fresh import Fresh
-from casemate.gate.limit import EVERY, PRINCIPAL, TENANT, USE_CASE
+from casemate.gate.limit import EVERY, PRINCIPAL, TENANT, USE_CASE, check_home
 from casemate.gate.right import Rights
 from casemate.store.database import Database
 from casemate.store.tables import principals, shares
@@ -113,6 +113,7 @@ class Shares:
     def _put(
         self, actor: Caller, tenant: str, kind: str, target: str, column: str, value: int | str
     ) -> None:
+        check_home(actor, tenant, kind)
         this = (shares.c.tenant == tenant, shares.c.kind == kind, shares.c.target == target)
         with self._database.write() as connection:
             row = connection.execute(sa.select(shares.c[column]).where(*this)).first()

@@ -265,6 +265,14 @@ def test_members_whom_nobody_knows_are_refused(http: httpx2.Client) -> None:
     wrong(http.post("/Groups", json=said), 400, "invalidValue")
 
 
+def test_a_group_in_a_group_is_refused_so_that_none_goes_in_circles(http: httpx2.Client) -> None:
+    made = a_group(http)
+    said = {"schemas": [GROUP], "displayName": "around", "members": [{"value": made["id"]}]}
+    wrong(http.post("/Groups", json=said), 400, "invalidValue")
+    itself = {"op": "add", "path": "members", "value": [{"value": made["id"]}]}
+    wrong(patched(http, f"/Groups/{made['id']}", itself), 400, "invalidValue")
+
+
 @pytest.mark.parametrize("path", ["/Users", "/Groups", "/Schemas", "/ServiceProviderConfig"])
 def test_without_the_key_of_a_service_that_may_provision_there_is_nothing(
     service: Service, path: str

@@ -73,9 +73,13 @@ class Stage:
 
 
 @contextmanager
-def a_stage(folder: Path, more: str = "") -> Iterator[Stage]:
+def a_stage(folder: Path, more: str = "", until: str = "") -> Iterator[Stage]:
     """``more``: other lines about the provider, which may name our key ``own.pem``."""
-    (folder / "state-idp.xml").write_text(metadata(a_signer("idp")))
+    folder.mkdir(exist_ok=True)
+    said = metadata(a_signer("idp"))
+    if until:
+        said = said.replace(" entityID=", f' validUntil="{until}" entityID=', 1)
+    (folder / "state-idp.xml").write_text(said)
     (folder / "providers.toml").write_text(PROVIDER + more)
     a_signer("own").write(folder / "own.pem")
     a_signer("old").write(folder / "old.pem")

@@ -355,6 +355,24 @@ def test_an_admin_does_not_reach_into_another_tenant(world: World) -> None:
     assert tenant == target != world.owner.principal.tenant
 
 
+def test_an_id_of_another_tenant_is_of_no_use_to_who_has_it(world: World) -> None:
+    """Names are looked up at home; what is set does not rely on that alone."""
+    school = world.gate.principals.create_tenant(world.owner, "school")
+    sam = world.person("Sam", tenant="school").principal.id
+    for actor in (world.admin(), world.owner):
+        limit = Limit.parse(school, "principal", sam, "tokens", "day", 1)
+        with pytest.raises(NotFound):
+            world.gate.quotas.put(actor, limit)
+        with pytest.raises(NotFound):
+            world.gate.quotas.remove(actor, limit)
+        with pytest.raises(NotFound):
+            world.gate.shares.weigh(actor, school, "principal", sam, 2)
+    with pytest.raises(NotFound):
+        world.gate.shares.prioritise(world.owner, school, "documents", "batch")
+    world.gate.quotas.put(world.owner, Limit.parse(school, "tenant", school, "tokens", "day", 1))
+    world.gate.shares.weigh(world.owner, school, "tenant", school, 2)
+
+
 @pytest.mark.parametrize(
     ("measure", "window", "amount"),
     [

@@ -14,7 +14,7 @@ from lxml import etree
 from saml_liar import CONTEXT, a_signer, metadata
 from saml_stage import ANSWER, BASE, PROVIDER, US, Stage, a_stage, form_of, one, parsed
 
-from casemate.errors import Invalid, NotFound, Unauthenticated
+from casemate.errors import Invalid, NotFound, Unauthenticated, Unavailable
 from casemate.gate.sign_in_refusal import Barred, Cancelled, Late, Unassured, Unentitled, Untrusted
 
 
@@ -58,6 +58,20 @@ def test_a_session_ends_no_later_than_the_provider_says(stage: Stage) -> None:
     stage.world.watch.pass_by(minutes=1)
     with pytest.raises(Unauthenticated):
         stage.caller(done)
+
+
+def test_metadata_that_have_ended_are_not_used(tmp_path: Path) -> None:
+    with a_stage(tmp_path, until="2026-03-02T09:01:00Z") as stage:
+        stage.reset()
+        begun = stage.begin()
+        form = stage.liar.visit(begun.address)
+        stage.world.watch.pass_by(minutes=1)
+        with pytest.raises(Unavailable, match="out of date"):
+            stage.begin()
+        with pytest.raises(Unavailable, match="out of date"):
+            stage.answer(form)
+    with pytest.raises(Invalid, match="validUntil"), a_stage(tmp_path / "b", until="soon"):
+        pass
 
 
 def test_rights_follow_and_their_absence_ends_what_is_open(stage: Stage) -> None:

@@ -1,9 +1,9 @@
 """A client's own key: how Casemate proves itself to a provider without a secret that both know.
 
 JWT client authentication: RFC 7523, section 3; OpenID Connect Core 1.0, section 9
-(``private_key_jwt``). The assertion names the provider as its one audience (FAPI 2.0 Security
-Profile, 5.3.3), so that it is of no use anywhere else, lives a minute, and is used once. The public
-half is served, so that a provider can fetch it when it changes.
+(``private_key_jwt``). The assertion names the provider as its one audience, as the FAPI 2.0
+Security Profile asks, so that it is of no use anywhere else, and lives a minute. The public half is
+served, so that a provider can fetch it when it changes.
 """
 
 from __future__ import annotations

@@ -17,12 +17,13 @@ from __future__ import annotations
 import base64
 import binascii
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from casemate.errors import CasemateError, Invalid
 from casemate.gate.oidc.provider import check_endpoint
-from casemate.gate.saml.names import METADATA, REDIRECT, SIGNATURE, read, text_of
+from casemate.gate.saml.names import METADATA, REDIRECT, SIGNATURE, read, text_of, time_of
 from casemate.store.folder import disk_problem
 
 if TYPE_CHECKING:
@@ -37,8 +38,8 @@ if TYPE_CHECKING:
 class SamlProvider:
     """One provider, checked. ``keys``: certificates that hold the keys it signs with.
 
-    logout: where to answer when it ends a session. subject: attribute that names the person for
-    good; empty: the NameID. own: our keys, the first signs.
+    logout: where to answer when it ends a session. own: our keys, the first signs. until: when its
+    metadata end. subject: attribute that names the person for good; empty: the NameID.
     """
 
     name: str
@@ -49,6 +50,7 @@ class SamlProvider:
     keys: tuple[Certificate, ...]
     own: tuple[OwnKey, ...]
     encrypted_only: bool
+    until: datetime | None
     subject: str
     skew: int
     entitlements: Entitlements
@@ -62,6 +64,7 @@ class Description:
     address: str
     logout: str | None
     keys: tuple[Certificate, ...]
+    until: datetime | None
 
     @classmethod
     def load(cls, path: Path) -> Description:
@@ -89,7 +92,12 @@ class Description:
         if not keys:
             raise Invalid("its metadata name no key that it signs with")
         logout = check_endpoint(ends[0], "its address for logouts") if ends else None
-        return cls(issuer, check_endpoint(found[0], "its address"), logout, keys)
+        try:
+            ends_at = [time_of(one, "validUntil") for one in (root, role)]
+        except CasemateError:
+            raise Invalid("its metadata do not say until when they hold (validUntil)") from None
+        until = min((moment for moment in ends_at if moment is not None), default=None)
+        return cls(issuer, check_endpoint(found[0], "its address"), logout, keys, until)
 
 
 def _redirects(role: _Element, service: str) -> list[_Element]:

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
 
-from casemate.errors import CasemateError, NotFound
+from casemate.errors import CasemateError, NotFound, Unavailable
 from casemate.gate.acts import stamp
 from casemate.gate.federation import Assertion, Federation
 from casemate.gate.pending import Pending
@@ -71,8 +71,8 @@ class SamlSignIns:
         self._holding = threading.Lock()
 
     async def begin(self, name: str, base: str, after: str) -> Begun:
-        """Begin a sign-in with the provider ``name``. Raises NotFound."""
-        provider = self._provider(name)
+        """Begin a sign-in with the provider ``name``. Raises NotFound, Unavailable."""
+        provider = self._usable(name)
         state, browser = secret(self._random), secret(self._random)
         await asyncio.to_thread(self._pending.keep, name, state, browser, after)
         address = request_.address(
@@ -93,7 +93,7 @@ class SamlSignIns:
 
         Raises NotFound; Late if nobody here asked; Cancelled; Untrusted.
         """
-        provider = self._provider(name)
+        provider = self._usable(name)
         try:
             return await asyncio.to_thread(self._answer, provider, base, text)
         except CasemateError as problem:
@@ -106,7 +106,7 @@ class SamlSignIns:
 
         Raises Late for any other; Unentitled, Unassured, Barred.
         """
-        provider = self._provider(name)
+        provider = self._usable(name)
         try:
             return await asyncio.to_thread(self._finish, provider, answer.get("held", ""), browser)
         except CasemateError as problem:
@@ -122,7 +122,7 @@ class SamlSignIns:
         ``query``: of the address that it sent the browser to, as it stands. Raises NotFound,
         Untrusted (also for a request that was used before).
         """
-        provider = self._provider(name)
+        provider = self._usable(name)
         try:
             return await asyncio.to_thread(self._end, provider, base, query)
         except CasemateError as problem:
@@ -228,6 +228,17 @@ class SamlSignIns:
         if provider is None:
             raise NotFound(
                 "There is no sign-in service of that name.", "Choose one on the sign-in page."
+            )
+        return provider
+
+    def _usable(self, name: str) -> SamlProvider:
+        """As ``_provider``, if what is known of it still holds. Raises Unavailable."""
+        provider = self._provider(name)
+        if provider.until is not None and provider.until <= self._acts.clock():
+            # SAML 2.0 Metadata 2.3.2: keys that it has given up may be in them.
+            raise Unavailable(
+                f"The metadata of sign-in service {name!r} are out of date.",
+                "Whoever runs Casemate gets new ones from it, and restarts.",
             )
         return provider
 
