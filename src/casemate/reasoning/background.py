@@ -27,8 +27,9 @@ _KIND = "background"
 _UNFORESEEN = Unavailable("Something went wrong here.", "Ask again.")
 _CANCELLED = Conflict("This run was cancelled.", "Ask again.")
 _STOPPED = Unavailable("The server was stopped before the answer was whole.", "Ask again.")
-_HELD = 256  # runs that have ended and can still be followed from where a reader was,
-_HELD_SECONDS = 600.0  # for so long
+# How many runs that have ended can still be followed from where a reader was, and for how long.
+_HELD = 256
+_HELD_SECONDS = 600.0
 
 Events = AsyncGenerator[Event, None]
 Keep = Callable[[Admitted, Finished], Awaitable[None]]
