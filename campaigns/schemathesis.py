@@ -8,7 +8,7 @@ description, and sequences along its links. It fails on a status of 500 or more 
 status, media type or body that the description does not have, on an address that hangs, and where
 fewer cases were put than ``--least``.
 
-schemathesis is installed into an environment of its own, which is twice as fast with Python 3.13:
+schemathesis is installed into an environment of its own, best with a recent Python:
 
     uv venv --python 3.13 /somewhere && uv pip install --python /somewhere schemathesis
     python campaigns/schemathesis.py --schemathesis /somewhere/bin/schemathesis

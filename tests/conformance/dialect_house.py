@@ -53,7 +53,7 @@ def furnished(folder: Path, upstream: Upstream) -> tuple[str, str]:
         gate, owner = house.gate, house.gate.owner()
         (folder / "settings.toml").write_text(
             '[model_aliases]\n"gpt-4o" = "chat"\n"mistral-small-latest" = "chat"\n'
-            '"mistral-large-latest" = "documents"\n'
+            '"mistral-large-latest" = "documents"\n"code" = "chat"\n'
         )
         lowest = gate.country.policy.lowest()
         gate.principals.create(owner, "second", clearance=lowest, roles=("admin",))

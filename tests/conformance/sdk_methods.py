@@ -28,7 +28,7 @@ def openai_requests(client: Any) -> dict[str, tuple[str, str]]:
         verb, path = found.groups()
         if verb == "get_api_list":
             verb = "post" if 'method="post"' in inspect.getsource(method) else "get"
-        return verb.upper(), path
+        return verb.upper(), path.partition("?")[0]
 
     return _found(client, SyncAPIResource, requests)
 

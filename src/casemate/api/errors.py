@@ -17,7 +17,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 
-from casemate.errors import CasemateError, Invalid, NotFound, Unavailable
+from casemate.errors import CasemateError, Invalid, NotFound, Unavailable, Unsupported
 
 Dialect = Callable[[CasemateError], Response]
 
@@ -127,7 +127,7 @@ class _Refusal(CasemateError):
 def known(problem: Exception) -> CasemateError:
     """The error to show for ``problem``; what is our fault is logged by kind and place."""
     if isinstance(problem, CasemateError):
-        if problem.status >= 500:
+        if problem.status >= 500 and not isinstance(problem, Unsupported):
             _log.error("%s at %s", type(problem).__name__, _place(problem))
         return problem
     if isinstance(problem, HTTPException):

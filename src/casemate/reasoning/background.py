@@ -25,8 +25,11 @@ if TYPE_CHECKING:
 IN_PROGRESS, FAILED, CANCELLED = "in_progress", "failed", "cancelled"
 _KIND = "background"
 _UNFORESEEN = Unavailable("Something went wrong here.", "Ask again.")
+_CANCELLED = Conflict("This run was cancelled.", "Ask again.")
 _STOPPED = Unavailable("The server was stopped before the answer was whole.", "Ask again.")
-_HELD = 256  # runs that have ended and can still be followed from where a reader was
+# How many runs that have ended can still be followed from where a reader was, and for how long.
+_HELD = 256
+_HELD_SECONDS = 600.0
 
 Events = AsyncGenerator[Event, None]
 Keep = Callable[[Admitted, Finished], Awaitable[None]]
@@ -169,6 +172,10 @@ class Background:
             raise Conflict("This run goes on.", "Cancel it first.")
         thing = await asyncio.to_thread(self._kept.of_run, caller, _KIND, run)
         await asyncio.to_thread(self._kept.delete, thing)
+        self.release(run)
+
+    def release(self, run: str) -> None:
+        """Hold the events of a run no longer."""
         self._going.pop(run, None)
 
     async def close(self) -> None:
@@ -201,7 +208,7 @@ class Background:
                         await _to_its_end(self._end(thing, first, event, keep))
                     going.tell(event)
         except asyncio.CancelledError:
-            going.problem = Conflict("This run was cancelled.", "Ask again.")
+            going.problem = _CANCELLED if going.unwanted else _STOPPED
             if thing is not None and going.unwanted:
                 await _to_its_end(asyncio.to_thread(self._kept.change, thing, state=CANCELLED))
             raise
@@ -212,10 +219,12 @@ class Background:
             elif thing is not None:
                 told = problem if isinstance(problem, CasemateError) else _UNFORESEEN
                 facts = {**thing.facts, "problem": str(told)}
-                await asyncio.to_thread(self._kept.change, thing, facts=facts, state=FAILED)
+                with suppress(CasemateError):  # forgotten meanwhile, with all that was kept
+                    await asyncio.to_thread(self._kept.change, thing, facts=facts, state=FAILED)
         finally:
             going.over = True
             going.tell()
+            asyncio.get_running_loop().call_later(_HELD_SECONDS, self.release, going.run)
 
     async def _end(self, thing: Thing, first: Admitted, finished: Finished, keep: Keep) -> None:
         await keep(first, finished)

@@ -82,7 +82,7 @@ def test_a_schema_and_a_stop_are_followed(client):
 
 def test_an_alias_is_listed_with_its_model(client):
     cards = {card.id: card for card in client.models.list().data}
-    assert cards["chat"].aliases == ["gpt-4o", "mistral-small-latest"]
+    assert cards["chat"].aliases == ["gpt-4o", "mistral-small-latest", "code"]
     assert cards["mistral-small-latest"].capabilities.function_calling
 
 

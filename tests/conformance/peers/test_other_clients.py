@@ -12,9 +12,11 @@ import re
 import shutil
 import subprocess
 import sys
+import urllib.request
 from pathlib import Path
 
 import pytest
+import yaml
 
 ROOT = Path(__file__).resolve().parents[3]
 VENV = Path(os.environ.get("PEERS_VENV", ROOT / ".venv-peers"))
@@ -22,6 +24,7 @@ PAGE = ROOT / "docs" / "how-to" / "other-clients.md"
 ADDRESS = "http://127.0.0.1:8470"
 _BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.M | re.S)
 BLOCKS = [(kind, text) for kind, text in _BLOCK.findall(PAGE.read_text(encoding="utf-8"))]
+SETTINGS = [text for kind, text in BLOCKS if kind == "yaml" and "model_id" not in text]
 PYTHON = [text for kind, text in BLOCKS if kind == "python"]
 
 
@@ -93,6 +96,26 @@ def test_the_command_llm_asks_documents(ran, peers, dialects, tmp_path):
     said = ran(str(peers / "llm"), "-m", "casemate", "--no-stream", "What is the fee?")
     assert "12 euros" in said
     assert said == ran(str(peers / "llm"), "-m", "casemate", "What is the fee?")
+
+
+def test_the_settings_of_programs_name_addresses_and_models_that_are_there(dialects):
+    """Of those that are not run here: they are read as these programs read them, and followed."""
+    named = [
+        (model["apiBase"], model["model"])
+        for settings in map(yaml.safe_load, SETTINGS)
+        for model in settings.get("models", ())
+    ] + [
+        (endpoint["baseURL"], model)
+        for settings in map(yaml.safe_load, SETTINGS)
+        for endpoint in settings.get("endpoints", {}).get("custom", ())
+        for model in endpoint["models"]["default"]
+    ]
+    assert len(named) == 3
+    for address, model in named:
+        url = f"{address.replace(ADDRESS, dialects.url).rstrip('/')}/models/{model}"
+        request = urllib.request.Request(url, headers={"Authorization": f"Bearer {dialects.key}"})
+        with urllib.request.urlopen(request) as answer:
+            assert json.load(answer)["id"] == model
 
 
 def test_curl_asks_documents(dialects):

@@ -16,17 +16,18 @@ from casemate.api.errors import InvalidParameter
 from casemate.api.mistral.agents import NewAgent
 from casemate.api.mistral.asked import Arguments
 from casemate.api.mistral.batches import NewJob
-from casemate.api.mistral.conversations import ConversationRequest
 from casemate.api.mistral.embeddings import EmbeddingRequest as MistralEmbeddings
 from casemate.api.mistral.fim import FillRequest
 from casemate.api.mistral.ocr import OCRRequest
 from casemate.api.mistral.request import ChatRequest as MistralChat
+from casemate.api.mistral.talking import ConversationRequest
 from casemate.api.openai.batches import NewBatch
 from casemate.api.openai.completions import CompletionRequest
 from casemate.api.openai.embeddings import EmbeddingRequest
 from casemate.api.openai.given import ResponseRequest
 from casemate.api.openai.request import ChatRequest
-from casemate.api.openai.stores import NewStore, NewStoreFile, StoreSearch
+from casemate.api.openai.store_files import NewStoreFile
+from casemate.api.openai.stores import NewStore, StoreSearch
 
 assert chat  # a package of theirs that has to be loaded first
 

@@ -23,6 +23,7 @@ from casemate.api.mistral import (
     library,
     models,
     ocr,
+    talking,
 )
 from casemate.api.mistral.elsewhere import NOT_OFFERED
 from casemate.api.mistral.request import ChatRequest
@@ -64,8 +65,8 @@ def _talk(path: str, act: Act) -> Operation:
         "POST",
         path,
         act,
-        body=conversations.ConversationRequest,
-        answers=conversations.ConversationAnswer,
+        body=talking.ConversationRequest,
+        answers=talking.ConversationAnswer,
         media=_STREAM,
     )
 

@@ -21,6 +21,7 @@ from casemate.api.openai import (
     files,
     models,
     responses,
+    store_files,
     stores,
 )
 from casemate.api.openai.elsewhere import NOT_OFFERED
@@ -167,17 +168,21 @@ OPERATIONS: tuple[Operation, ...] = (
     Operation(
         "POST", _STORE + "/search", stores.search, body=stores.StoreSearch, answers=stores.HitPage
     ),
-    Operation("GET", _STORE + "/files", stores.files, answers=stores.StoreFileList, query=_PAGE),
+    Operation(
+        "GET", _STORE + "/files", store_files.files, answers=store_files.StoreFileList, query=_PAGE
+    ),
     Operation(
         "POST",
         _STORE + "/files",
-        stores.add,
-        body=stores.NewStoreFile,
-        answers=stores.StoreFileShape,
+        store_files.add,
+        body=store_files.NewStoreFile,
+        answers=store_files.StoreFileShape,
     ),
-    Operation("GET", _STORE_FILE, stores.file, answers=stores.StoreFileShape),
-    Operation("DELETE", _STORE_FILE, stores.remove, answers=stores.DeletedShape),
-    Operation("GET", _STORE_FILE + "/content", stores.file_content, answers=stores.ContentPage),
+    Operation("GET", _STORE_FILE, store_files.file, answers=store_files.StoreFileShape),
+    Operation("DELETE", _STORE_FILE, store_files.remove, answers=store_files.DeletedShape),
+    Operation(
+        "GET", _STORE_FILE + "/content", store_files.file_content, answers=store_files.ContentPage
+    ),
     Operation("GET", "/v1/batches", batches.batches, answers=batches.BatchList, query=_PAGE),
     Operation(
         "POST", "/v1/batches", batches.create, body=batches.NewBatch, answers=batches.BatchShape

@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from casemate.api.openai.collection import names_of
 from casemate.api.openai.given import ResponseRequest
 from casemate.api.openai.models import offered
 from casemate.api.openai.output import Output, events_of
 from casemate.api.openai.responded import ResponseShape, ended, failure, id_of, run_of, shown
-from casemate.api.openai.stores import names_of
 from casemate.api.openai.transcript import Transcript
 from casemate.api.resource import Face
 from casemate.api.running import Desk

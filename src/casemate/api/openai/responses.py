@@ -109,6 +109,7 @@ async def delete(face: Face, request: Request) -> Response:
     else:
         conversations = face.installation.conversations
         await asyncio.to_thread(conversations.forget, caller, run_of(id))
+        face.installation.background.release(run_of(id))
     return json_response(chat.encode(Deleted(id=id, object="response")))
 
 

@@ -304,8 +304,8 @@ def _no_scores() -> Unsupported:
 
 def _no_gaps() -> Unsupported:
     return Unsupported(
-        "This model server fills in no gaps.",
-        "Choose a model that runs here, or one whose server takes a suffix at …/completions.",
+        "The model server did not take this gap.",
+        "Ask whoever runs it whether it takes a suffix at …/completions, and how long a text.",
     )
 
 
