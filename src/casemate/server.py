@@ -254,6 +254,9 @@ def _greet(installation: Installation, say: Callable[[str], None]) -> None:
     say(f"Casemate is ready at {base}")
     say(f"Sign in once with this link (valid {chosen.link_minutes} minutes):")
     say(f"  {base}/sign-in/{token}")
+    if lacking := installation.gate.policies.lacking():
+        say(f"Shipped policies that are not in force: {', '.join(one.id for one in lacking)}.")
+        say("  casemate policy check says what they permit, casemate policy adopt adds them.")
     say("Stop with Ctrl-C.")
 
 

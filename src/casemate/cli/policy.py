@@ -18,7 +18,7 @@ _LEVELS = click.Choice(["low", "substantial", "high"])
 
 @click.group()
 def policy() -> None:
-    """Policies: check, explain, test, list, load, propose, approve, withdraw."""
+    """Policies: check, explain, test, list, load, adopt, propose, approve, withdraw."""
 
 
 @policy.command("check")
@@ -109,6 +109,24 @@ def policy_list(obj: dict[str, Any], principal: str | None, as_json: bool) -> No
 def policy_load(obj: dict[str, Any], principal: str | None, as_json: bool) -> None:
     """Put the files of the data folder into force; broken ones change nothing."""
     (found,) = line.act(obj["data"], "policy.load", {"principal": principal})
+    show.one(found, as_json=as_json)
+
+
+@policy.command("adopt")
+@show.data_option
+@click.argument("ids", nargs=-1, required=True, metavar="ID...")
+@show.principal_option
+@show.json_option
+@click.pass_obj
+def policy_adopt(
+    obj: dict[str, Any], ids: Sequence[str], principal: str | None, as_json: bool
+) -> None:
+    """Add policies that came with this version to those of the data folder, and load them.
+
+    A newer version never changes the policies of a data folder by itself. `policy check` lists
+    those that it ships and that are not there.
+    """
+    (found,) = line.act(obj["data"], "policy.adopt", {"ids": list(ids), "principal": principal})
     show.one(found, as_json=as_json)
 
 

@@ -9,7 +9,7 @@ as a second person, approves them. Broken files change nothing: what was in forc
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -90,6 +90,34 @@ class Enforcement:
                     "policies.loaded", actor.principal, before=before, after=policies.digest
                 )
                 self._put(connection, policies, actor.principal.id, actor.principal.id)
+        return before, policies.digest
+
+    def adopt(self, actor: Caller, ids: Sequence[str]) -> tuple[str, str]:
+        """Add shipped policies to those that lie in the folder, and put them all into force.
+
+        ``ids``: of ``PolicySet.lacking``. The digests before and after. For the owner. Raises
+        Refused; NotFound for what is not lacking; Invalid like ``load``.
+        """
+        self._owner(actor)
+        files = read_files(self._folder)
+        lacking = {one.id: one for one in PolicySet.parse(files).lacking()}
+        for id in dict.fromkeys(ids):
+            if id not in lacking:
+                raise NotFound(
+                    f"No policy {id[:60]!r} of this version is missing here.",
+                    "`casemate policy check` lists those that are.",
+                )
+            name = lacking[id].place.partition(",")[0]
+            there = files.get(name, b"").rstrip()
+            files[name] = there + b"\n\n" * bool(there) + lacking[id].text.encode() + b"\n"
+        policies = self.checked(files)
+        before = self._rights.policies.digest
+        with self._database.write() as connection:
+            self._write(policies)
+            self._rights.acts.record(
+                "policies.loaded", actor.principal, before=before, after=policies.digest
+            )
+            self._put(connection, policies, actor.principal.id, actor.principal.id)
         return before, policies.digest
 
     def propose(self, actor: Caller, files: Mapping[str, str]) -> Proposed:

@@ -148,11 +148,21 @@ class PolicySet:
         """Write the shipped policies into ``folder`` (first start). Raises Unavailable."""
         try:
             folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-            for file in resources.files(_SHIPPED).iterdir():
-                if file.name.endswith(".cedar"):
-                    write_durably(folder / file.name, file.read_bytes())
+            for name, content in _shipped().items():
+                write_durably(folder / name, content)
         except OSError as problem:
             raise disk_problem(problem) from problem
+
+    def lacking(self) -> tuple[Policy, ...]:
+        """The policies that this version ships and that are not among these, by ``@id``.
+
+        One that was never here, since an older version made the folder, or that was taken out.
+        """
+        shipped = _shipped()
+        if shipped.items() <= self.files.items():
+            return ()
+        whole = PolicySet.parse(shipped)
+        return tuple(one for id, one in whole.policies.items() if id not in self.policies)
 
     def decide(
         self,
@@ -215,6 +225,14 @@ class PolicySet:
 
 
 _SHIPPED = "casemate.gate.policies"
+
+
+def _shipped() -> dict[str, bytes]:
+    return {
+        file.name: file.read_bytes()
+        for file in resources.files(_SHIPPED).iterdir()
+        if file.name.endswith(".cedar")
+    }
 
 
 def read_files(folder: Path) -> dict[str, bytes]:

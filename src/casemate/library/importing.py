@@ -279,28 +279,29 @@ class Importing:
             there = sa.select(collections.c.id).where(collections.c.id == collection.id)
             if connection.execute(there).first() is None:
                 raise NotFound("This collection is gone.", "Choose another.")
+            # One statement for all rows of a table: a fifth of the work for many small files.
+            connection.execute(
+                documents.insert(),
+                [_document_row(arrival, collection.id, self._clock()) for arrival in batch],
+            )
+            last = connection.execute(sa.select(sa.func.max(passages.c.id))).scalar() or 0
+            rows: list[dict[str, object]] = []
             for arrival in batch:
-                connection.execute(
-                    documents.insert().values(_document_row(arrival, collection.id, self._clock()))
-                )
-                rows = _passage_rows(arrival, label)
-                last = connection.execute(sa.select(sa.func.max(passages.c.id))).scalar() or 0
-                for offset, row in enumerate(rows, 1):
-                    row["id"] = last + offset
-                if rows:
-                    connection.execute(passages.insert(), rows)
-                entries.extend(
-                    _indexed(
-                        int(str(row["id"])),
-                        arrival.id,
-                        collection.id,
-                        label,
-                        arrival.extracted.title,
-                        str(row["heading"]),
-                        str(row["text"]),
+                for row in _passage_rows(arrival, label):
+                    rows.append({"id": last + len(rows) + 1, **row})
+                    entries.append(
+                        _indexed(
+                            last + len(rows),
+                            arrival.id,
+                            collection.id,
+                            label,
+                            arrival.extracted.title,
+                            str(row["heading"]),
+                            str(row["text"]),
+                        )
                     )
-                    for row in rows
-                )
+            if rows:
+                connection.execute(passages.insert(), rows)
         return entries
 
     def _make_ready(self, collection: Collection, batch: list[_Arrival]) -> set[str]:

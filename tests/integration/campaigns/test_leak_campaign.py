@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import random
 import sys
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -34,6 +35,7 @@ import leak_changes
 import leak_crooked
 import leak_keeping
 import leak_pairs
+import leak_past
 import leak_reading
 import leak_time
 import leak_world
@@ -187,6 +189,22 @@ def test_the_rule_of_the_campaign_and_that_of_the_gate_are_one(world: leak_world
     for _ in range(2000):
         held, asked = leak_world.a_mark(dice, clearance=True), leak_world.a_mark(dice)
         assert held.covers(asked) == policy.parse(held.text).dominates(policy.parse(asked.text))
+
+
+def test_what_was_before_counts_until_a_change_has_ended_and_what_failed_no_longer() -> None:
+    fact = leak_past.Past("before")
+    began = time.monotonic()
+    with fact.becoming("after"):
+        assert fact.now == "after"
+        assert set(fact.since(time.monotonic())) == {"before", "after"}
+        assert not fact.settled(time.monotonic())
+    assert set(fact.since(began)) == {"before", "after"}
+    assert list(fact.since(time.monotonic())) == ["after"]
+    with pytest.raises(ValueError, match="no"), fact.becoming("never"):
+        raise ValueError("no")
+    assert fact.now == "after"
+    assert set(fact.since(leak_past.EVER)) == {"before", "after", "never"}
+    assert list(fact.since(time.monotonic())) == ["after"]
 
 
 def test_times_that_differ_are_told_from_times_that_do_not() -> None:

@@ -22,12 +22,16 @@ async def policy_check(
 ) -> AsyncIterator[Item]:
     """Read policy files, those of the data folder or others; say whether they are in force."""
     now = _set(installation, arguments)
-    yield {
+    found: dict[str, Any] = {
         "files": sorted(now.files),
         "policies": len(now.policies),
         "digest": now.digest,
         "in_force": now.digest == installation.gate.policies.digest,
     }
+    lacking = now.lacking() if arguments.get("files") is None else ()
+    if lacking:
+        found["shipped_but_missing"] = [f"{one.id}: {one.says}" for one in lacking]
+    yield found
 
 
 @act("policy.explain")
@@ -100,6 +104,15 @@ async def policy_load(
     """Put what lies in the data folder into force."""
     before, after = installation.gate.enforcement.load(caller)
     yield {"state": "unchanged" if before == after else "loaded", "before": before, "after": after}
+
+
+@act("policy.adopt")
+async def policy_adopt(
+    installation: Installation, caller: Caller, arguments: Mapping[str, Any]
+) -> AsyncIterator[Item]:
+    """Add policies that came with this version to those of the data folder."""
+    before, after = installation.gate.enforcement.adopt(caller, arguments["ids"])
+    yield {"state": "loaded", "before": before, "after": after}
 
 
 @act("policy.propose")
