@@ -17,6 +17,7 @@ import sqlalchemy as sa
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
+from casemate.at_hand import once
 from casemate.errors import Invalid, NotFound, Tampered
 from casemate.store.database import Database
 from casemate.store.folder import write_durably
@@ -111,7 +112,8 @@ class Keyring:
         )
 
     def _data_key(self, subject: str, *, make: bool) -> AESGCM:
-        found = self._database.glance(_WRAPPED, subject)
+        # Whoever stores what is sealed asks again in the transaction: see ``retired``.
+        found = once((self, subject), lambda: self._database.glance(_WRAPPED, subject))
         wrapped: bytes | None = found[0][0] if found else None
         if wrapped is None and make:
             wrapped = self._make(subject)
