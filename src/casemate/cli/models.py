@@ -90,7 +90,8 @@ def model_propose(
     """Propose a remote model by its manifest, a TOML file.
 
     It holds name, version, engine (remote), architecture, licence, origin, intended_use, limits,
-    label, address (https://host/v1) and upstream (what the server calls the model).
+    label, address (https://host/v1; or addresses, of several servers) and upstream (what they call
+    the model).
     """
     arguments = {"manifest": _text(manifest, "The manifest"), "principal": principal}
     (made,) = line.act(obj["data"], "model.propose", arguments)

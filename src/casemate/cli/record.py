@@ -22,11 +22,11 @@ def status(obj: dict[str, Any], as_json: bool) -> None:
         found = dict(found)
         models = found.pop("models")
         found["disk_free"] = f"{found.pop('disk_free_gibibytes')} GiB"
-        found["models"] = "; ".join(map(_model, models)) or None
+        found["models"] = "; ".join(map(model_line, models)) or None
     show.one(found, as_json=as_json)
 
 
-def _model(model: Mapping[str, Any]) -> str:
+def model_line(model: Mapping[str, Any]) -> str:
     """A model and its queue, as people read them."""
     said = f"{model['model']} ({model['working']} of {model['slots']} slots at work"
     said += f", {model['waiting']} waiting" if model["waiting"] else ""

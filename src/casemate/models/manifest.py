@@ -170,6 +170,8 @@ def _wrong(manifest: Manifest) -> str | None:
         return "it has an address and addresses: give one, or several, not both"
     if not all(manifest.servers) or not manifest.servers or not manifest.upstream:
         return "a remote model needs an address and the name its server gives it (upstream)"
+    if not all(re.match(r"https?://", address) for address in manifest.servers):
+        return "an address of it does not begin with http:// or https://"
     if len(set(manifest.servers)) < len(manifest.servers):
         return "it names one of its addresses twice"
     if len(manifest.servers) > _MOST_SERVERS:

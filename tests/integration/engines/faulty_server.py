@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import socket
+import ssl
 import struct
 from collections.abc import Awaitable, Callable, Iterable
 from contextlib import suppress
@@ -76,8 +77,9 @@ Script = Callable[[Peer], Awaitable[None]]
 class FaultyServer:
     """Answers each request by ``script``, in the loop of the test; also ``probe``, for GET."""
 
-    def __init__(self, script: Script) -> None:
+    def __init__(self, script: Script, tls: ssl.SSLContext | None = None) -> None:
         self.script = script
+        self._tls = tls
         self.probe: Script = says(an_answer(b'{"data":[]}'))
         self.heads: list[bytes] = []
         self.probes = 0
@@ -87,7 +89,8 @@ class FaultyServer:
 
     @property
     def address(self) -> str:
-        return f"http://127.0.0.1:{self.port}/v1"
+        scheme = "http" if self._tls is None else "https"
+        return f"{scheme}://127.0.0.1:{self.port}/v1"
 
     async def __aenter__(self) -> Self:
         await self.start()
@@ -98,7 +101,9 @@ class FaultyServer:
 
     async def start(self) -> None:
         """Listen, on the port that it had."""
-        self._server = await asyncio.start_server(self._serve, "127.0.0.1", self.port, backlog=1024)
+        self._server = await asyncio.start_server(
+            self._serve, "127.0.0.1", self.port, backlog=1024, ssl=self._tls
+        )
         self.port = self._server.sockets[0].getsockname()[1]
 
     async def stop(self) -> None:

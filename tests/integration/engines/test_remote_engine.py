@@ -14,7 +14,7 @@ from model_server import DONE, ModelServer, a_chunk, a_script
 from remote_builders import LOWEST, PROMPT, Everywhere, an_engine
 
 from casemate.engines.engine import Sampling, Token
-from casemate.errors import Refused, Unavailable
+from casemate.errors import Invalid, Refused, Unavailable
 from casemate.gate.label import Label
 from casemate.gate.place import Place
 
@@ -142,7 +142,18 @@ def test_a_connection_that_breaks_in_the_middle_is_an_error(model_server: ModelS
         said(model_server.address)
 
 
-@pytest.mark.parametrize("status", [204, 400, 401, 404, 429, 500, 503])
+@pytest.mark.parametrize("status", [400, 413, 422])
+def test_a_question_that_the_server_does_not_take_is_invalid_and_says_so(
+    model_server: ModelServer, status: int
+) -> None:
+    model_server.status = status
+    model_server.pieces = [b'{"error":{"message":"a quotation of the question"}}']
+    with pytest.raises(Invalid, match=str(status)) as refusal:
+        said(model_server.address)
+    assert "quotation" not in str(refusal.value)
+
+
+@pytest.mark.parametrize("status", [204, 401, 404, 429, 500, 503])
 def test_a_refusing_server_is_unavailable_with_its_status(
     model_server: ModelServer, status: int
 ) -> None:

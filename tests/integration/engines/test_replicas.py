@@ -339,10 +339,10 @@ def test_a_replica_that_says_nothing_for_long_is_asked_whether_it_lives() -> Non
             assert only.probes == 0
             clock.now += 1.0
             only.probe = says(BUSY)
-            for _ in range(3):
+            for _ in range(5):
                 await asyncio.gather(*upstream.look_after())
                 clock.now += 10.0
-            assert upstream.health()[0].failures == only.probes == 3
+            assert upstream.health()[0].failures == only.probes == 5
             assert upstream.health()[0].state == "half open"  # it was opened, and the pause is over
             clock.now += 60.0  # nobody has asked for a minute
             only.probe = says(an_answer(b"", status="404 Not Found"))  # lives, and knows no models
@@ -350,7 +350,7 @@ def test_a_replica_that_says_nothing_for_long_is_asked_whether_it_lives() -> Non
             assert upstream.health()[0].state == "closed"
             clock.now += 100.0
             assert upstream.look_after() == []
-            assert only.probes == 4
+            assert only.probes == 6
             await gone(upstream)
 
     run(met)

@@ -89,7 +89,7 @@ class FakeInstallation:
             resource={FULL_TILE: b"h" * 8192, PARTIAL_TILE: b"h" * 96}.get,
         )
         self.ledger = SimpleNamespace(vkey=VKEY, vkeys=(VKEY,), log=log, times=Spread())
-        self.engines = SimpleNamespace(queues=list)
+        self.engines = SimpleNamespace(queues=list, replicas=list)
         self.searches = Turns(1, 1, lambda: 0.0)
         self.used: dict[tuple[str, str], Use] = {}
         self.witnessing = None

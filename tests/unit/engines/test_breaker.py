@@ -15,10 +15,10 @@ def a_breaker() -> Breaker:
 
 def test_failures_in_a_row_open_it_and_a_success_between_them_does_not() -> None:
     breaker = a_breaker()
-    for _ in range(2):
+    for _ in range(4):
         breaker.failed(0.0)
     breaker.succeeded()
-    for _ in range(2):
+    for _ in range(4):
         breaker.failed(0.0)
         assert breaker.state(0.0) == "closed"
     breaker.failed(0.0)

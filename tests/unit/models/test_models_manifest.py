@@ -34,6 +34,15 @@ def remote(**more: Any) -> dict[str, Any]:
     )
 
 
+def test_a_remote_model_has_one_server_or_several_in_their_order() -> None:
+    assert Manifest.new(**remote()).servers == ("http://10.0.0.1:8000",)
+    several = ["http://10.0.0.2:8000/v1", "http://10.0.0.1:8000/v1"]
+    manifest = Manifest.new(**remote(address=None, addresses=several))
+    assert manifest.servers == tuple(several)
+    assert Manifest.parse(manifest.canonical()) == manifest
+    assert Manifest.new(**parts()).servers == ()
+
+
 def test_a_manifest_is_read_back_from_its_canonical_text() -> None:
     for manifest in (Manifest.new(**parts()), Manifest.new(**remote()), quote()):
         again = Manifest.parse(manifest.canonical())
@@ -88,6 +97,13 @@ def test_a_remote_model_says_that_its_files_are_unknown() -> None:
         (remote(files={"w": DIGEST}), "cannot be vouched for"),
         (remote(upstream=None), "needs an address"),
         (remote(address=None), "needs an address"),
+        (remote(address="ldap://10.0.0.1"), "does not begin with http"),
+        (remote(addresses=["http://10.0.0.2"]), "one, or several, not both"),
+        (remote(address=None, addresses=[]), "needs an address"),
+        (remote(address=None, addresses=["http://a", ""]), "needs an address"),
+        (remote(address=None, addresses=["http://a", "http://a"]), "twice"),
+        (remote(address=None, addresses=[f"http://a:{n}" for n in range(1, 300)]), "more than 256"),
+        (parts(addresses=["http://x"]), "remote models only"),
         (remote(files_note="trust me"), "files_note"),
         ({}, "name"),
     ],

@@ -12,7 +12,7 @@ import random
 from collections.abc import Callable
 
 STATES = ("closed", "open", "half open")
-_FAILURES = 3  # in a row, of exchanges that began
+_FAILURES = 5  # in a row, of exchanges that began: where one in a hundred fails, hardly ever
 _PAUSE_SECONDS = 1.0
 _LONGEST_PAUSE_SECONDS = 30.0
 

@@ -118,6 +118,8 @@ class Connection(asyncio.Protocol):
             self._paused = False
             if self._transport is not None:
                 self._transport.resume_reading()
+            # Until now the server could not have been heard.
+            self._deadline = self._loop.time() + self._phases.between
         return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
     def rest(self) -> bool:

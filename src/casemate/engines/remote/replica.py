@@ -202,15 +202,22 @@ class Replica:
 
     async def _connect(self, label: Label) -> Connection:
         try:
+            tls = await self._secured()
             async with asyncio.timeout(self._phases.connect):
-                tls = await self._secured()
                 route = await self._route(label)
-                self._ways.allow(route)
-                return await self._connected(route, tls)
-        except TimeoutError as problem:
+            self._ways.allow(route)
+            return await self._connected(route, tls)
+        except TimeoutError as problem:  # is an OSError, too
             raise Elsewhere(self._phases.exceeded("connect"), was_sent=False) from problem
         except CasemateError as problem:  # what its name means now
             raise Elsewhere(problem, was_sent=False) from problem
+        except ssl.CertificateError as problem:
+            unverified = Unavailable(
+                "The certificate of the model server cannot be verified.",
+                "Whoever runs it compares its names with the address, and has its authority "
+                "believed here (SSL_CERT_FILE).",
+            )
+            raise Elsewhere(unverified, was_sent=False) from problem
         except OSError as problem:
             unreached = Unavailable("The model server does not answer.", ADVICE)
             raise Elsewhere(unreached, was_sent=False) from problem
@@ -220,15 +227,15 @@ class Replica:
         problem = OSError("no address")
         for ip in route.addresses:
             try:
-                _, connection = await loop.create_connection(
-                    lambda: Connection(loop, self._phases, self._lost),
-                    ip,
-                    route.port or 0,
-                    ssl=tls,
-                    server_hostname=self._where.host if tls is not None else None,
-                )
-            except TimeoutError:  # is an OSError, too
-                raise
+                # One that swallows what is sent to it leaves time for the others.
+                async with asyncio.timeout(self._phases.connect / len(route.addresses)):
+                    _, connection = await loop.create_connection(
+                        lambda: Connection(loop, self._phases, self._lost),
+                        ip,
+                        route.port or 0,
+                        ssl=tls,
+                        server_hostname=self._where.host if tls is not None else None,
+                    )
             except OSError as met:
                 problem = met
                 continue
