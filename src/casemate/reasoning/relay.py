@@ -18,7 +18,7 @@ import msgspec
 from casemate.engines.engine import Prompt, Sampling, Token
 from casemate.engines.in_turn import InTurn, Work
 from casemate.engines.remote import RemoteEngine
-from casemate.engines.wire import Lines, Reading, broken, chat, choosing, drawing
+from casemate.engines.wire import Lines, Reading, broken, chat, choosing, drawing, refused
 from casemate.reasoning import prompt as prompts
 from casemate.reasoning.draft import Draft
 from casemate.reasoning.event import Admitted, Event, Request, Thinking, Turn, Waiting
@@ -138,7 +138,7 @@ class Relay:
         )
         async with exchange as answer:
             if answer.status != 200:
-                raise broken(f"answered with status {answer.status}")
+                raise refused(answer.status)
             async for piece in answer:
                 for payload in lines.feed(piece):
                     said.add(reading.read(payload), work)
