@@ -83,14 +83,14 @@ class Reaches:
     def _judged(self, caller: Caller, label: Label, use_case: UseCase | None) -> tuple[Reach, ...]:
         tenant = {"tenant": caller.principal.tenant}
         with self._database.read() as connection:
-            rows: Sequence[sa.Row[Any]] = connection.execute(_OF_TENANT, tenant).all()
+            rows: Any = connection.execute(_OF_TENANT, tenant).all()
         only = None if use_case is None else use_case.collections
         known = self._judgements(caller, label)
         found: list[Reach | None] = []
         for row in rows:
             # A judgement depends on nothing but the asker and these values: it is good as long as
             # they are the same, whatever else has changed.
-            values = row._tuple()
+            values = tuple(row)
             if values not in known:
                 readable = self._readable(caller, label, row)
                 own = self._country.policy.parse(row.label) if readable else label
