@@ -106,10 +106,8 @@ class Keyring:
 
     def retired(self, connection: sa.Connection, subjects: Collection[str]) -> frozenset[str]:
         """Those of ``subjects`` that were retired; see ``require``."""
-        wanted = data_keys.c.subject.in_(subjects), data_keys.c.wrapped == b""
-        return frozenset(
-            connection.execute(sa.select(data_keys.c.subject).where(*wanted)).scalars()
-        )
+        found = connection.execute(_RETIRED, {"subjects": list(subjects)})
+        return frozenset(found.scalars())
 
     def _data_key(self, subject: str, *, make: bool) -> AESGCM:
         # Whoever stores what is sealed asks again in the transaction: see ``retired``.
@@ -161,6 +159,9 @@ class Keyring:
         return fresh
 
 
+_RETIRED = sa.select(data_keys.c.subject).where(
+    data_keys.c.subject.in_(sa.bindparam("subjects", expanding=True)), data_keys.c.wrapped == b""
+)
 _WRAPPED = "SELECT wrapped FROM data_keys WHERE subject = ?"
 
 
