@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from typing import ParamSpec, TypeVar
 
 P = ParamSpec("P")
@@ -19,7 +19,7 @@ T = TypeVar("T")
 
 class _Trying(threading.local):
     here = False
-    seen: dict[object, object] | None = None  # by who looked
+    seen: dict[object, object] | None = None  # in this turn of the event loop
 
 
 _trying = _Trying()
@@ -39,25 +39,37 @@ def at_hand(work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
     """What ``work`` gives, without waiting. Raises NotAtHand; and what ``work`` raises."""
     if _trying.here:
         return work(*args, **kwargs)
-    _trying.here, _trying.seen = True, {}
+    _trying.here = True
     try:
         return work(*args, **kwargs)
     finally:
-        _trying.here, _trying.seen = False, None
+        _trying.here = False
 
 
-def once(look: Callable[[], T]) -> T:
-    """What ``look`` gives, or gave before in the same piece of work at hand.
+def once(key: Hashable, look: Callable[[], T]) -> T:
+    """What ``look`` gives, or gave before under ``key`` in this turn of the event loop.
 
-    Such a piece takes microseconds, in which nothing else runs here: one look is as of now.
+    Elsewhere it is called each time. Nobody can tell the difference: whoever sends something after
+    a change was confirmed to them is read from in a later turn than one in which was looked before
+    the change.
     """
-    if _trying.seen is None:
-        return look()
-    try:
-        return _trying.seen[look]  # type: ignore[return-value]
-    except KeyError:
-        found = _trying.seen[look] = look()
-        return found
+    seen = _trying.seen
+    if seen is None:
+        try:
+            loop = asyncio.get_running_loop()
+        except RuntimeError:
+            return look()
+        seen = _trying.seen = {}
+        loop.call_soon(look_again)
+    if key in seen:
+        return seen[key]  # type: ignore[return-value]
+    found = seen[key] = look()
+    return found
+
+
+def look_again() -> None:
+    """Forget what was seen in this turn: this thread has changed something."""
+    _trying.seen = None
 
 
 async def promptly(work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:

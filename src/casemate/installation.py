@@ -66,7 +66,7 @@ from casemate.reasoning.event import Admitted, Event, Request
 from casemate.reasoning.explain import Explanation, explain
 from casemate.reasoning.high_water import high_water
 from casemate.reasoning.record import Runs, recorded
-from casemate.reasoning.relay import Relay, Tell, relays
+from casemate.reasoning.relay import Relay, Tell, server_for
 from casemate.reasoning.replay import Replay, replay
 from casemate.reasoning.run import Reasoner
 from casemate.settings import Settings
@@ -311,8 +311,11 @@ class Installation:
 
             try:
                 async with watch.held():
-                    if relays(admission, request, engine):
-                        relay = Relay(self._reasoner, admission, request, engine, manifest, told)
+                    server = server_for(admission, request, engine.engine)
+                    if server is not None:
+                        relay = Relay(
+                            self._reasoner, admission, request, engine, server, manifest, told
+                        )
                         await relay.run(label)
                         return
                     digest = manifest.digest()

@@ -12,6 +12,7 @@ from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from casemate.at_hand import waits
 from casemate.engines.engine import Engine
 from casemate.engines.quote import QuoteEngine
 from casemate.engines.remote import Health, Phases, RemoteEngine
@@ -131,6 +132,7 @@ class Engines:
         )
 
     def _start_llama(self, manifest: Manifest) -> Engine:
+        waits()  # for what is imported below
         files, acts, required_layers = self._files, self._acts, self._required_layers
         if files is None or acts is None or required_layers is None:
             raise Unsupported("Models that lie here are not run here.", "Choose another model.")

@@ -11,11 +11,12 @@ from typing import Any
 import msgspec
 
 from casemate.engines.engine import Message, Prompt, Sampling, Token, Tool, ToolCall
-from casemate.errors import Broken, Invalid
+from casemate.errors import Broken, CasemateError, Invalid
 
 ADVICE = "Try again; if it stays so, tell whoever runs that server."
 _LONGEST_CALL = 1 << 20  # characters of arguments
 LONGEST_EVENT = 1 << 20
+_UNFIT = frozenset({400, 413, 422})  # longer than its context, or something it does not know
 
 
 def chat(prompt: Prompt) -> dict[str, Any]:
@@ -239,6 +240,16 @@ def _probable(text: str, told: _Probabilities | None) -> list[Token]:
         )
         for part in parts
     ]
+
+
+def refused(status: int) -> CasemateError:
+    """The error for a status that is no answer."""
+    if status in _UNFIT:
+        return Invalid(
+            f"The model server does not take this question: it answered with status {status}.",
+            "Ask with a shorter text, or with other parameters.",
+        )
+    return broken(f"answered with status {status}")
 
 
 def no_events() -> Broken:

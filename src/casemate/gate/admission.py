@@ -281,7 +281,7 @@ class Gate:
         if action not in RUNS:
             # Only these are refused under a use case that is not approved: see limits.cedar.
             raise Invalid(f"A run cannot {action[:40]!r}.", "It can ask or search.")
-        as_of = once(self.database.rights_changes)
+        as_of = once(self.database.rights_changes, self.database.rights_changes)
         caller = self._now(caller)
         principal = caller.principal
 

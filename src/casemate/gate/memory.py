@@ -35,7 +35,7 @@ class Memory:
         """
         # Counted before it is read: a change that comes in between makes the value newer than its
         # count, never older, and the next call reads it again.
-        count = once(self._changes)
+        count = once(self._changes, self._changes)
         held, values = self._held
         if held != count:
             values = {}

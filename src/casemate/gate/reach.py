@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import re
+import threading
+from collections import OrderedDict
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -29,6 +31,22 @@ _TABLES: dict[Kind, tuple[sa.Table, str]] = {
 }
 
 
+_ASKERS = 256  # whose judgements are kept
+_MOST_JUDGED = 16_384  # judgements of one asker
+_OF_TENANT = (
+    sa.select(
+        collections.c.id,
+        collections.c.name,
+        collections.c.tenant,
+        collections.c.owner,
+        collections.c.readers,
+        collections.c.label,
+    )
+    .where(collections.c.tenant == sa.bindparam("tenant"))
+    .order_by(collections.c.name)
+)
+
+
 @dataclass(frozen=True)
 class Reach:
     """A collection that somebody may read."""
@@ -48,6 +66,8 @@ class Reaches:
         self._country = country
         self._rights = rights
         self._memory = memory
+        self._judging = threading.Lock()
+        self._judged_before: OrderedDict[object, dict[Any, Reach | None]] = OrderedDict()
 
     def collections(self, caller: Caller, label: Label, use_case: UseCase | None) -> list[Reach]:
         """What ``caller`` may read up to ``label``, of those that ``use_case`` has; by name.
@@ -62,15 +82,34 @@ class Reaches:
         return list(self._memory.recall(key, lambda: self._judged(caller, label, use_case)))
 
     def _judged(self, caller: Caller, label: Label, use_case: UseCase | None) -> tuple[Reach, ...]:
-        query = sa.select(collections).where(collections.c.tenant == caller.principal.tenant)
+        tenant = {"tenant": caller.principal.tenant}
         with self._database.read() as connection:
-            rows = connection.execute(query.order_by(collections.c.name)).all()
+            rows: Any = connection.execute(_OF_TENANT, tenant).all()
         only = None if use_case is None else use_case.collections
-        return tuple(
-            Reach(row.id, row.name, self._country.policy.parse(row.label))
-            for row in rows
-            if self._readable(caller, label, row) and (only is None or row.id in only)
-        )
+        known = self._judgements(caller, label)
+        found: list[Reach | None] = []
+        for row in rows:
+            # A judgement depends on nothing but the asker and these values: it is good as long as
+            # they are the same, whatever else has changed.
+            values = tuple(row)
+            if values not in known:
+                readable = self._readable(caller, label, row)
+                own = self._country.policy.parse(row.label) if readable else label
+                known[values] = Reach(row.id, row.name, own) if readable else None
+            found.append(known[values])
+        return tuple([one for one in found if one is not None and (only is None or one.id in only)])
+
+    def _judgements(self, caller: Caller, label: Label) -> dict[Any, Reach | None]:
+        """What was judged before for this asker, by what it was judged of."""
+        key = (caller.principal, caller.use_case is not None, label, self._rights.policies)
+        with self._judging:
+            known = self._judged_before.pop(key, None)
+            if known is None or len(known) > _MOST_JUDGED:
+                known = {}
+            self._judged_before[key] = known  # now the newest
+            if len(self._judged_before) > _ASKERS:
+                self._judged_before.popitem(last=False)
+        return known
 
     def selected(
         self, caller: Caller, label: Label, use_case: UseCase, names: Sequence[str]
@@ -80,6 +119,8 @@ class Reaches:
         Raises NotFound for one that is hidden or absent: the two are never told apart. Raises
         Refused for one that the caller may read, but not under ``use_case``.
         """
+        if not names and use_case.collections == ():
+            return ()  # there is nothing to hide
         usable = {reach.name: reach.id for reach in self.collections(caller, label, use_case)}
         for name in names:
             if name not in usable:

@@ -161,18 +161,13 @@ class Recorder:
                 raise _NotTogether
             begun = [record for record in records if isinstance(record, Opening)]
             ended = [record for record in records if isinstance(record, Ending)]
-            if begun:
-                since = self._ledger.log.size
-                connection.execute(runs.insert(), [one.row | {"since": since} for one in begun])
-            if ended:
-                # A first attempt to end this run may have left content that no entry commits to.
-                connection.execute(_LEFT, [{"id_": one.run} for one in ended])
-            contents = [row for record in records for row in record.contents]
-            if contents:
-                connection.execute(openings.insert(), contents)
-            if ended:
-                # The label with the content: at no moment does it lie there under a lower one.
-                connection.execute(_BEFORE, [{"id_": one.run, **one.before} for one in ended])
+            since = self._ledger.log.size
+            _BEGINS.execute(connection, [one.row | {"since": since} for one in begun])
+            # A first attempt to end this run may have left content that no entry commits to.
+            _LEFT.execute(connection, [{"id_": one.run} for one in ended])
+            _OPENS.execute(connection, [row for record in records for row in record.contents])
+            # The label with the content: at no moment does it lie there under a lower one.
+            _BEFORE.execute(connection, [{"id_": one.run, **one.before} for one in ended])
 
     def _note(self, batch: Sequence[_Waiting]) -> None:
         rows = [
@@ -181,31 +176,50 @@ class Recorder:
             if isinstance(one.record, Ending) and isinstance(one.found, Recorded)
         ]
         with self._database.write_along() as connection:
-            connection.execute(_AFTER, rows)
+            _AFTER.execute(connection, rows)
 
 
 class _NotTogether(Exception):
     """One of a batch cannot be stored; each is tried by itself."""
 
 
-_LEFT = sa.delete(openings).where(
-    openings.c.run == sa.bindparam("id_"), openings.c.entry == "finished"
+class _ForMany:
+    """A statement that is executed for many rows of plain values, and therefore compiled once."""
+
+    def __init__(self, statement: sa.sql.expression.UpdateBase, *columns: str) -> None:
+        self._statement = statement
+        self._columns = columns or None
+        self._text = ""
+        self._order: Sequence[str] = ()
+
+    def execute(self, connection: sa.Connection, rows: Sequence[Row]) -> None:
+        """Execute it for each row; nothing without one."""
+        if not rows:
+            return
+        if not self._text:
+            compiled = self._statement.compile(
+                dialect=connection.dialect, column_keys=self._columns
+            )
+            self._order = compiled.positiontup or ()
+            self._text = str(compiled)
+        order = self._order
+        connection.exec_driver_sql(
+            self._text, [tuple([row[name] for name in order]) for row in rows]
+        )
+
+
+_RUN = runs.c.id == sa.bindparam("id_")
+_BEGINS = _ForMany(
+    runs.insert(), "id", "tenant", "principal", "use_case", "model", "label", "since", "created"
 )
-_BEFORE = (
-    sa.update(runs)
-    .where(runs.c.id == sa.bindparam("id_"))
-    .values(admitted=sa.bindparam("admitted"), label=sa.bindparam("label"))
-)
-_AFTER = (
-    sa.update(runs)
-    .where(runs.c.id == sa.bindparam("id_"))
-    .values(
-        outcome=sa.bindparam("outcome"),
-        label=sa.bindparam("label"),
-        finished=sa.bindparam("finished"),
-        ended=sa.bindparam("ended"),
+_OPENS = _ForMany(openings.insert())
+_LEFT = _ForMany(
+    sa.delete(openings).where(
+        openings.c.run == sa.bindparam("id_"), openings.c.entry == sa.literal_column("'finished'")
     )
 )
+_BEFORE = _ForMany(sa.update(runs).where(_RUN), "admitted", "label")
+_AFTER = _ForMany(sa.update(runs).where(_RUN), "outcome", "label", "finished", "ended")
 
 
 def _tell(batch: Sequence[_Waiting]) -> None:

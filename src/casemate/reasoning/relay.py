@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from casemate.engines.engine import Prompt, Sampling, Token
+from casemate.engines.engine import Engine, Prompt, Sampling, Token
 from casemate.engines.in_turn import InTurn, Work
 from casemate.engines.remote import RemoteEngine
-from casemate.engines.wire import Lines, Reading, broken, chat, choosing, drawing
+from casemate.engines.wire import Lines, Reading, broken, chat, choosing, drawing, refused
 from casemate.reasoning import prompt as prompts
 from casemate.reasoning.draft import Draft
 from casemate.reasoning.event import Admitted, Event, Request, Thinking, Turn, Waiting
@@ -34,21 +34,17 @@ if TYPE_CHECKING:
 Tell = Callable[[Sequence[Event]], Awaitable[None]]
 
 
-def relays(admission: Admission, request: Request, engine: InTurn) -> bool:
-    """Whether this is a question for the relay: for a server, in one round, its words as they are.
+def server_for(admission: Admission, request: Request, engine: Engine) -> RemoteEngine | None:
+    """The server to relay this question to: in one round, its words as they are; None for others.
 
     Tools, a schema, texts to stop before and probabilities take the way of other runs.
     """
-    return (
-        without_documents(admission)
-        and isinstance(engine.engine, RemoteEngine)
-        and not request.tools
-        and not request.since
-        and not request.stop
-        and request.schema is None
-        and request.logprobs is None
-        and not any(isinstance(turn, Turn) for turn in request.history)
-    )
+    if not isinstance(engine, RemoteEngine) or not without_documents(admission):
+        return None
+    more = request.tools or request.since or request.stop or request.schema is not None
+    if more or request.logprobs is not None:
+        return None
+    return None if any(isinstance(turn, Turn) for turn in request.history) else engine
 
 
 @dataclass(frozen=True)
@@ -59,6 +55,7 @@ class Relay:
     admission: Admission
     request: Request
     engine: InTurn
+    server: RemoteEngine  # what stands behind ``engine``
     manifest: Manifest
     tell: Tell
 
@@ -69,13 +66,12 @@ class Relay:
         """
         reasoner, runs = self.reasoner, self.reasoner.runs
         reasoner.check(self.admission, self.request, self.engine, label)
-        opened = await runs.open_soon(self.admission, self.request, self.manifest.digest(), label)
         draft = Draft(language_for(self.request), label)
         sampling = reasoner.sampling(self.request, self.engine)
+        opened = await runs.open_soon(self.admission, self.request, self.manifest.digest(), label)
         ended = False
         try:
             await self.tell([self._admitted(opened)])
-            # Told when all of it was said, not before: whoever waits for the whole is woken once.
             last = await self._write(opened, draft, sampling)
             told = Ended.of(draft, sampling, reasoner.rounds)
             closing = runs.close_soon(opened, told.outcome, draft.label, told.contents)
@@ -122,8 +118,6 @@ class Relay:
 
     async def _follow(self, prompt: Prompt, sampling: Sampling, work: Work, said: _Said) -> None:
         """Read the server's answer to its end."""
-        server = self.engine.engine
-        assert isinstance(server, RemoteEngine)  # noqa: S101 - ``relays`` looked
         body = {
             "model": self.manifest.upstream or self.manifest.name,
             "stream": True,
@@ -133,23 +127,24 @@ class Relay:
             **choosing(sampling),
         }
         lines, reading = Lines(), Reading()
-        exchange = server.relay(
+        exchange = self.server.relay(
             "/chat/completions", msgspec.json.encode(body), prompt.label, stream=True
         )
         async with exchange as answer:
             if answer.status != 200:
-                raise broken(f"answered with status {answer.status}")
+                raise refused(answer.status)
             async for piece in answer:
                 for payload in lines.feed(piece):
                     said.add(reading.read(payload), work)
                 if lines.done:
                     said.add(reading.end(), work)
                     said.close()
-                    await answer.ended()
-                    return
                 if said.events:
                     await self.tell(said.events)
                     said.events.clear()
+                if lines.done:
+                    await answer.ended()
+                    return
         raise broken("stopped in the middle of its answer")
 
 

@@ -128,12 +128,12 @@ class Reasoner:
         self._library = library
         self.runs = runs
         self._most_characters = most_characters
-        self.rounds = rounds
-        self.seconds = seconds
+        self._rounds = rounds
+        self._seconds = seconds
         self._new_seed = new_seed
         self._repeatable = repeatable
         self._searches = searches
-        self.clock = clock
+        self._clock = clock
 
     async def run(
         self,
@@ -200,6 +200,16 @@ class Reasoner:
             opened = await opening
             await asyncio.to_thread(self.runs.close, opened, "failed", label, {})
             raise
+
+    @property
+    def rounds(self) -> int:
+        """How often a model may think and write in one run."""
+        return self._rounds
+
+    @property
+    def seconds(self) -> float:
+        """How long a run may take."""
+        return self._seconds
 
     def check(self, admission: Admission, request: Request, engine: Engine, label: Label) -> None:
         """Raise what ``run`` raises before anything is recorded."""
@@ -308,12 +318,12 @@ class Reasoner:
             draft.label,
             engine.profile,
         )
-        budget = Budget(self.rounds, sampling.max_tokens, self.seconds)
+        budget = Budget(self._rounds, sampling.max_tokens, self._seconds)
         binder = None if sampling.schema or not draft.found else Binder(draft.sources)
         # A model that can think is taken to do so until its first word.
         steps = Steps(draft, "think" if "thinking" in engine.capabilities else writes)
         yield steps.begin()
-        told = rounds(engine, prompt, sampling, budget, self.clock)
+        told = rounds(engine, prompt, sampling, budget, self._clock)
         async with aclosing(told) as pieces:
             async for piece in pieces:
                 if isinstance(piece, Queued):
@@ -384,7 +394,7 @@ class Reasoner:
         ]
 
     async def _finish(self, opened: Opened, draft: Draft, sampling: Sampling) -> Finished:
-        ended = Ended.of(draft, sampling, self.rounds)
+        ended = Ended.of(draft, sampling, self._rounds)
         finished = await asyncio.to_thread(
             self.runs.close, opened, ended.outcome, draft.label, ended.contents
         )

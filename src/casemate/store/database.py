@@ -18,7 +18,7 @@ import sqlalchemy as sa
 from sqlalchemy import event
 from sqlalchemy.exc import DatabaseError, OperationalError
 
-from casemate.at_hand import waits
+from casemate.at_hand import look_again, waits
 from casemate.errors import CasemateError, Invalid, Tampered, Unavailable
 from casemate.store.tables import REVISION, RIGHTS_TABLES
 
@@ -85,6 +85,8 @@ class Database:
                 yield connection
         except DatabaseError as problem:
             raise _plain(problem) from problem
+        finally:
+            look_again()
 
     @contextmanager
     def write_along(self) -> Iterator[sa.Connection]:

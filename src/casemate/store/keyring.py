@@ -17,6 +17,7 @@ import sqlalchemy as sa
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
+from casemate.at_hand import once
 from casemate.errors import Invalid, NotFound, Tampered
 from casemate.store.database import Database
 from casemate.store.folder import write_durably
@@ -105,13 +106,12 @@ class Keyring:
 
     def retired(self, connection: sa.Connection, subjects: Collection[str]) -> frozenset[str]:
         """Those of ``subjects`` that were retired; see ``require``."""
-        wanted = data_keys.c.subject.in_(subjects), data_keys.c.wrapped == b""
-        return frozenset(
-            connection.execute(sa.select(data_keys.c.subject).where(*wanted)).scalars()
-        )
+        found = connection.execute(_RETIRED, {"subjects": list(subjects)})
+        return frozenset(found.scalars())
 
     def _data_key(self, subject: str, *, make: bool) -> AESGCM:
-        found = self._database.glance(_WRAPPED, subject)
+        # Whoever stores what is sealed asks again in the transaction: see ``retired``.
+        found = once((self, subject), lambda: self._database.glance(_WRAPPED, subject))
         wrapped: bytes | None = found[0][0] if found else None
         if wrapped is None and make:
             wrapped = self._make(subject)
@@ -159,6 +159,9 @@ class Keyring:
         return fresh
 
 
+_RETIRED = sa.select(data_keys.c.subject).where(
+    data_keys.c.subject.in_(sa.bindparam("subjects", expanding=True)), data_keys.c.wrapped == b""
+)
 _WRAPPED = "SELECT wrapped FROM data_keys WHERE subject = ?"
 
 

@@ -18,8 +18,8 @@ from casemate.engines.remote.exchange import Exchange
 from casemate.engines.remote.phases import Phases
 from casemate.engines.remote.replica import Health, Replica, Request
 from casemate.engines.remote.upstream import Upstream
-from casemate.engines.wire import Reading, broken, chat, choosing, drawing, gap, no_events
-from casemate.errors import CasemateError, Invalid, Unsupported
+from casemate.engines.wire import Reading, broken, chat, choosing, drawing, gap, no_events, refused
+from casemate.errors import Unsupported
 from casemate.models.profile import Profile
 
 if TYPE_CHECKING:
@@ -32,7 +32,6 @@ _USUAL = Phases()
 _LONGEST_EVENT = 1 << 20
 _LONGEST_ANSWER = 1 << 28
 _AT_ONCE = 32  # prompts or texts in one request
-_UNFIT = frozenset({400, 413, 422})  # longer than its context, or something it does not know
 _NOT_THERE = frozenset({404, 405, 501})
 _T = TypeVar("_T")
 _S = TypeVar("_S")
@@ -109,7 +108,7 @@ class RemoteEngine:
             if fills and answer.status in (400, *_NOT_THERE):
                 raise _no_gaps()
             if answer.status != 200:
-                raise _refused(answer.status)
+                raise refused(answer.status)
             async for token in _tokens(answer):
                 yield token
             await answer.ended()
@@ -201,7 +200,7 @@ class RemoteEngine:
             if answer.status in _NOT_THERE:
                 raise missing()
             if answer.status != 200:
-                raise _refused(answer.status)
+                raise refused(answer.status)
             content = await answer.whole(_LONGEST_ANSWER)
         try:
             return msgspec.json.decode(content, type=kind)
@@ -278,16 +277,6 @@ async def _tokens(stream: AsyncIterator[bytes]) -> AsyncIterator[Token]:
             for token in reading.read(payload):
                 yield token
     raise broken("stopped in the middle of its answer")
-
-
-def _refused(status: int) -> CasemateError:
-    """The error for a status that is no answer."""
-    if status in _UNFIT:
-        return Invalid(
-            f"The model server does not take this question: it answered with status {status}.",
-            "Ask with a shorter text, or with other parameters.",
-        )
-    return broken(f"answered with status {status}")
 
 
 def _batches(these: Sequence[_S]) -> Iterator[Sequence[_S]]:

@@ -1,0 +1,127 @@
+"""The recorder: many records at once, each as durable and as separate as if it were alone."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+from house_builders import House
+
+from casemate.errors import NotFound, Unavailable
+from casemate.reasoning.event import Request
+from casemate.reasoning.record import Opened
+from casemate.store.tables import openings, runs
+
+ANSWER = {
+    "answer": {"text": "x", "language": "en", "citations": [], "sentences": []},
+    "sources": [],
+    "steps": {},
+}
+
+
+def admitted(house: House, caller: Any = None) -> tuple[Any, Request, str, Any]:
+    admission = house.installation.gate.admit(caller or house.owner, use_case="documents")
+    return admission, Request(question="How much?"), admission.model_digest, admission.label
+
+
+async def opened(house: House, count: int) -> list[Opened]:
+    record = house.installation.runs
+    asked = admitted(house)
+    return list(await asyncio.gather(*(record.open_soon(*asked) for _ in range(count))))
+
+
+def test_many_runs_at_once_have_an_entry_each_and_their_rows_say_where(house: House) -> None:
+    record = house.installation.runs
+
+    async def work() -> list[Opened]:
+        begun = await opened(house, 40)
+        ends = (record.close_soon(one, "unanswered", house.label("unclassified"), ANSWER)
+                for one in begun)  # fmt: skip
+        await asyncio.gather(*ends)
+        return begun
+
+    begun = asyncio.run(work())
+    for one in begun:
+        first, last = house.entries_of(one.id)
+        assert (first["kind"], last["kind"]) == ("run.admitted", "run.finished")
+        assert last["admitted"]["index"] == one.admitted.index
+        summary = record.get(house.owner, one.id)
+        assert summary.admitted_entry == one.admitted.index
+        assert house.entries()[summary.finished_entry or -1]["run"] == one.id
+        assert record.receipt(house.owner, one.id)
+
+
+def test_somebody_forgotten_meanwhile_fails_alone(house: House) -> None:
+    record, keyring = house.installation.runs, house.installation.keyring
+    bob = house.person("Bob")
+
+    async def work() -> list[object]:
+        theirs = await record.open_soon(*admitted(house, bob))
+        mine = await opened(house, 3)
+        label = house.label("unclassified")
+        ends = [record._ends(one, "unanswered", label, ANSWER) for one in (theirs, *mine)]
+        with house.installation.database.write() as connection:
+            keyring.retire(connection, bob.principal.id)
+        waiting = [record._recorder.write_soon(one) for one in ends]
+        return list(await asyncio.gather(*waiting, return_exceptions=True))
+
+    first, *others = asyncio.run(work())
+    assert isinstance(first, NotFound)
+    assert not any(isinstance(one, BaseException) for one in others)
+
+
+def test_content_is_in_the_database_before_an_entry_commits_to_it(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ledger, database = house.installation.ledger, house.installation.database
+    record = ledger.record_together
+    found: list[int] = []
+
+    def looked(entries: Any) -> Any:
+        with database.read() as connection:
+            found.append(
+                connection.execute(sa.select(sa.func.count()).select_from(openings)).scalar_one()
+            )
+        return record(entries)
+
+    monkeypatch.setattr(ledger, "record_together", looked)
+    asyncio.run(opened(house, 1))
+    assert found == [1]
+
+
+def test_a_ledger_that_refuses_fails_the_run_and_leaves_no_entry_behind(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ledger = house.installation.ledger
+    size = ledger.log.size
+
+    def refuses(entries: Any) -> list[Exception]:
+        return [Unavailable("There is no room left.", "Free some.") for _ in entries]
+
+    monkeypatch.setattr(ledger, "record_together", refuses)
+    with pytest.raises(Unavailable, match="no room"):
+        asyncio.run(opened(house, 1))
+    assert ledger.log.size == size
+
+
+def test_what_a_crash_takes_of_the_last_part_is_found_in_the_ledger(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    record = house.installation.runs
+    (one,) = asyncio.run(opened(house, 1))
+    monkeypatch.setattr(record._recorder, "_note", lambda batch: None)
+    record.close(one, "unanswered", house.label("unclassified"), ANSWER)
+    with house.installation.database.read() as connection:
+        row = connection.execute(sa.select(runs).where(runs.c.id == one.id)).one()
+    assert (row.outcome, row.finished) == (None, None)
+    assert record.recover() == 1
+    assert record.get(house.owner, one.id).outcome == "unanswered"
+
+
+def test_nothing_is_recorded_once_the_recorder_has_stopped(house: House) -> None:
+    asked = admitted(house)
+    house.installation.runs.settle()
+    with pytest.raises(Unavailable):
+        house.installation.runs.open(*asked)
