@@ -73,9 +73,12 @@ class Stage:
     def routes(self) -> list[tuple[str, tuple[str, ...]]]:
         """Every address of the application, with its methods."""
         found = []
-        for route in self.app._app.routes:  # type: ignore[attr-defined]
-            table = getattr(route.app, "_table", None)
-            found.append((route.path, tuple(table or route.methods or ("GET", "POST"))))
+        application = self.app._app  # type: ignore[attr-defined]
+        while not hasattr(application, "routes"):
+            application = application._app  # what stands before the router
+        for route in application.routes:
+            methods = getattr(route.app, "methods", None) or route.methods
+            found.append((route.path, tuple(methods or ("GET", "POST"))))
         return found
 
     async def close(self) -> None:

@@ -34,5 +34,8 @@ class Direct:
             await self._app(scope, receive, send)
             return
         route, resource = found
+        if scope["method"] not in resource.methods:  # another route may have it
+            await self._app(scope, receive, send)
+            return
         scope["route"], scope["endpoint"], scope["path_params"] = route, resource, {}
         await resource(scope, receive, send)

@@ -104,6 +104,7 @@ class Resource:
 
     def __init__(self, face: Face, dialect: Dialect, table: Mapping[str, Operation]) -> None:
         self.operations = tuple(table.values())
+        self.methods = frozenset(table)
         self._face = face
         self._dialect = dialect
         self._table = table

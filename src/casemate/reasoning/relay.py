@@ -37,12 +37,12 @@ Tell = Callable[[Sequence[Event]], Awaitable[None]]
 def server_for(admission: Admission, request: Request, engine: Engine) -> RemoteEngine | None:
     """The server to relay this question to: in one round, its words as they are; None for others.
 
-    Tools, a schema, texts to stop before and probabilities take the way of other runs.
+    Tools, a schema, a gap, texts to stop before and probabilities take the way of other runs.
     """
     if not isinstance(engine, RemoteEngine) or not without_documents(admission):
         return None
     more = request.tools or request.since or request.stop or request.schema is not None
-    if more or request.logprobs is not None:
+    if more or request.logprobs is not None or request.suffix is not None:
         return None
     return None if any(isinstance(turn, Turn) for turn in request.history) else engine
 

@@ -20,7 +20,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from casemate.errors import CasemateError, Refused
-from casemate.gate.caller import Caller
+from casemate.gate.caller import Caller, Strength
 from casemate.gate.country import Country
 from casemate.gate.label import Label
 from casemate.gate.policy import ACTIONS, PolicySet, Resource
@@ -66,6 +66,9 @@ def a_principal(roles: frozenset[str], clearance: Label, **more: object) -> Prin
     )
 
 
+LOCAL = Strength("local")
+
+
 @pytest.mark.parametrize("policies", [SHIPPED, EVERYTHING], ids=["shipped", "permit everything"])
 def test_nothing_is_permitted_on_what_is_labelled_above_the_clearance(policies: PolicySet) -> None:
     forbidden = [
@@ -75,10 +78,16 @@ def test_nothing_is_permitted_on_what_is_labelled_above_the_clearance(policies: 
     one_clearance, one_label = forbidden[0]
     for roles, action, thing in itertools.product(ROLE_SETS, sorted(ACTIONS), THINGS):
         who = a_principal(roles, one_clearance)
-        assert not judged(policies, who, action, thing, [one_label]).allowed, (roles, action, thing)
+        assert not judged(policies, who, action, thing, [one_label], strength=LOCAL).allowed, (
+            roles,
+            action,
+            thing,
+        )
     for clearance, label in forbidden:  # policies see no labels, so one thing stands for all
         who = a_principal(frozenset(ROLES), clearance)
-        assert not judged(policies, who, "read", THINGS[0], [LU.lowest(), label]).allowed
+        assert not judged(
+            policies, who, "read", THINGS[0], [LU.lowest(), label], strength=LOCAL
+        ).allowed
 
 
 @pytest.mark.parametrize("policies", [SHIPPED, EVERYTHING], ids=["shipped", "permit everything"])
@@ -89,17 +98,21 @@ def test_no_other_limit_can_be_permitted_away_either(policies: PolicySet) -> Non
             a_principal(roles, top, tenant="t2"),
             a_principal(roles, top, disabled=True),
         ):
-            assert not judged(policies, who, action, thing, []).allowed
+            assert not judged(policies, who, action, thing, [], strength=LOCAL).allowed
         fine = a_principal(roles, top)
         if action in ("ask", "search"):
-            assert not judged(policies, fine, action, thing, [], approved=False).allowed
+            assert not judged(
+                policies, fine, action, thing, [], approved=False, strength=LOCAL
+            ).allowed
         elif action != "read":
-            assert not judged(policies, fine, action, thing, [], bound=True).allowed
+            assert not judged(policies, fine, action, thing, [], bound=True, strength=LOCAL).allowed
 
 
 def test_a_dominated_label_is_read_so_the_refusals_above_mean_something() -> None:
     who = a_principal(frozenset({"user"}), LU.parse("lu:secret/alpha//rel=LU"))
-    assert judged(SHIPPED, who, "read", THINGS[0], [LU.parse("lu:restricted//rel=FR,LU")]).allowed
+    assert judged(
+        SHIPPED, who, "read", THINGS[0], [LU.parse("lu:restricted//rel=FR,LU")], strength=LOCAL
+    ).allowed
 
 
 # The real way: a database, use cases, an admission
@@ -223,4 +236,4 @@ def test_policies_that_speak_of_groups_find_none_and_so_permit_nothing() -> None
         policies = PolicySet.parse({"circular.cedar": circular})
     except CasemateError:
         return  # refused when it is loaded is as good
-    assert not judged(policies, who, "read", THINGS[0], []).allowed
+    assert not judged(policies, who, "read", THINGS[0], [], strength=LOCAL).allowed

@@ -37,6 +37,7 @@ def test_a_fresh_folder_gets_the_shipped_policies_and_an_old_one_keeps_its_own(
     folder = tmp_path / "data"
     shipped = opened(folder).policies.digest
     assert {path.name for path in (folder / "policies").iterdir()} == {
+        "assurance.cedar",
         "limits.cedar",
         "office.cedar",
         "use.cedar",

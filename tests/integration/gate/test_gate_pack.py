@@ -22,7 +22,7 @@ def test_a_pack_with_a_hole_is_refused_and_what_runs_stays(house: House) -> None
     for broken, hole in (
         (HOLE, "'eu:secret' has no equivalent"),
         (PACK.replace('id = "lu"', 'id = "be"', 1), "calls itself 'be'"),
-        (PACK.replace("id", "", 1), "not usable|holes"),
+        (PACK.replace('id = "lu"', "", 1), "not usable|holes"),
         ("\udcff", "not usable"),
     ):
         with pytest.raises(Invalid, match=hole):

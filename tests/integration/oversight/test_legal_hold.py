@@ -12,7 +12,7 @@ from casemate.errors import Conflict, Invalid, NotFound, Refused
 from casemate.gate.caller import Caller
 from casemate.ledger.receipt import commit
 
-REASON = "Inquiry 4711 about the dog tax"
+REASON = "Inquiry no. 4711 about the dog tax"
 ANNE = "anne"
 
 
@@ -33,7 +33,7 @@ def test_a_hold_keeps_from_forgetting_until_it_is_lifted(asked: Asked, kind: str
     hold = house.installation.holds.place(house.owner, kind, target, REASON, "open")
     with pytest.raises(Refused, match=hold.id) as refusal:
         house.installation.forgetting.forget(house.owner, ANNE)
-    assert "4711" not in str(refusal.value)
+    assert "no. 4711" not in str(refusal.value)
     lifted = house.installation.holds.lift(house.owner, hold.id, "Closed.")
     assert (lifted.lifted is not None, lifted.lift_reason) == (True, "Closed.")
     assert house.installation.forgetting.forget(house.owner, ANNE).counts["openings"] == 4
@@ -78,7 +78,7 @@ def test_the_ledger_commits_to_the_reason_and_does_not_show_it(asked: Asked) -> 
     kinds = {entry["kind"]: entry for entry in house.entries() if "hold" in entry}
     assert set(kinds) == {"hold.placed", "hold.lifted"}
     assert kinds["hold.placed"]["until"] == "2999-12-31"
-    assert "4711" not in str(house.entries())
+    assert "no. 4711" not in str(house.entries())
     assert kinds["hold.placed"]["reason"] != commit(bytes(32), REASON)
 
 
