@@ -168,6 +168,12 @@ OPENAI_STORE_FILE = Parameters(
     refused={"attributes": (absent, "Documents have no attributes here.")},
 )
 
+OPENAI_FILE_BATCH = Parameters(
+    honoured=frozenset("file_ids files".split()),
+    harmless=frozenset({"chunking_strategy"}),
+    refused={"attributes": (absent, "Documents have no attributes here.")},
+)
+
 OPENAI_STORE_SEARCH = Parameters(
     honoured=frozenset("query max_num_results".split()),
     harmless=frozenset(),

@@ -17,6 +17,7 @@ OFFERED = {
     "models": "list retrieve",
     "responses": "cancel create delete retrieve input_items.list",
     "vector_stores": "create list retrieve search",
+    "vector_stores.file_batches": "cancel create list_files retrieve",
     "vector_stores.files": "content create delete list retrieve",
 }
 

@@ -428,6 +428,32 @@ def test_a_vector_store_is_a_collection(client):
     assert list(client.vector_stores.files.list(store.id)) == []
 
 
+def test_files_are_added_to_a_vector_store_together(client, other):
+    store = client.vector_stores.create(name="together")
+    files = [("a.md", b"# A\n\nOne is 1."), ("b.md", b"# B\n\nTwo is 2."), ("c.exe", b"\x00\x01")]
+    sent = [client.files.create(file=one, purpose="assistants").id for one in files]
+    batches = client.vector_stores.file_batches
+    batch = batches.create_and_poll(store.id, file_ids=sent)
+    counts = batch.file_counts
+    assert (batch.status, counts.completed, counts.failed, counts.total) == ("completed", 2, 1, 3)
+    listed = {one.id: one for one in batches.list_files(batch.id, vector_store_id=store.id)}
+    assert listed.keys() == set(sent)
+    assert listed[sent[2]].status == "failed"
+    (failed,) = batches.list_files(batch.id, vector_store_id=store.id, filter="failed")
+    assert failed.last_error == listed[sent[2]].last_error
+    assert failed.last_error.message
+    hits = client.vector_stores.search(store.id, query="How much is two?")
+    assert "Two is 2." in hits.data[0].content[0].text
+    assert batches.cancel(batch.id, vector_store_id=store.id) == batch
+    with pytest.raises(openai.NotFoundError):
+        other.vector_stores.file_batches.retrieve(batch.id, vector_store_id=store.id)
+    with pytest.raises(openai.NotFoundError):
+        batches.create(store.id, file_ids=["file_none"])
+    with pytest.raises(openai.BadRequestError) as told:
+        batches.create(store.id)
+    assert told.value.param == "file_ids"
+
+
 def test_a_file_that_cannot_be_read_says_why(client):
     store = client.vector_stores.create(name=f"broken {time.time_ns()}")
     sent = client.files.create(file=("broken.pdf", b"%PDF-nothing"), purpose="assistants")

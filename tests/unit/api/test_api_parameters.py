@@ -24,6 +24,7 @@ from casemate.api.mistral.talking import ConversationRequest
 from casemate.api.openai.batches import NewBatch
 from casemate.api.openai.completions import CompletionRequest
 from casemate.api.openai.embeddings import EmbeddingRequest
+from casemate.api.openai.file_batches import NewFileBatch
 from casemate.api.openai.given import ResponseRequest
 from casemate.api.openai.request import ChatRequest
 from casemate.api.openai.store_files import NewStoreFile
@@ -43,6 +44,7 @@ OPENAI = [
     (parameters.OPENAI_FILE, openai.FileCreateParams, None),
     (parameters.OPENAI_STORE, openai.VectorStoreCreateParams, NewStore),
     (parameters.OPENAI_STORE_FILE, vector_stores.FileCreateParams, NewStoreFile),
+    (parameters.OPENAI_FILE_BATCH, vector_stores.FileBatchCreateParams, NewFileBatch),
     (parameters.OPENAI_STORE_SEARCH, openai.VectorStoreSearchParams, StoreSearch),
     (parameters.OPENAI_BATCH, openai.BatchCreateParams, NewBatch),
 ]

@@ -340,3 +340,9 @@ def test_what_was_made_leads_to_what_can_be_done_with_it(stranger):
         "parameters": {"store": "$request.path.store", "file": "$response.body#/id"},
     }
     assert made["links"].keys() <= ids
+
+
+def test_a_span_is_described_as_an_array_of_two_numbers(stranger):
+    schemas = stranger.get("/api/openapi.json").json()["components"]["schemas"]
+    span = {"type": "array", "minItems": 2, "maxItems": 2, "items": {"type": "integer"}}
+    assert schemas["DocumentShape"]["properties"]["pages"] == {"type": "array", "items": span}

@@ -18,6 +18,7 @@ from casemate.api.openai import (
     completions,
     conversations,
     embeddings,
+    file_batches,
     files,
     models,
     responses,
@@ -49,6 +50,8 @@ _PAGE = (
 )
 _STORE = "/v1/vector_stores/{store}"
 _STORE_FILE = _STORE + "/files/{file}"
+_FILE_BATCHES = _STORE + "/file_batches"
+_FILE_BATCH = _FILE_BATCHES + "/{batch}"
 _RESPONSE = "/v1/responses/{id}"
 _CONVERSATION = "/v1/conversations/{id}"
 _ITEMS = _CONVERSATION + "/items"
@@ -182,6 +185,24 @@ OPERATIONS: tuple[Operation, ...] = (
     Operation("DELETE", _STORE_FILE, store_files.remove, answers=store_files.DeletedShape),
     Operation(
         "GET", _STORE_FILE + "/content", store_files.file_content, answers=store_files.ContentPage
+    ),
+    Operation(
+        "POST",
+        _FILE_BATCHES,
+        file_batches.create,
+        body=file_batches.NewFileBatch,
+        answers=file_batches.FileBatchShape,
+    ),
+    Operation("GET", _FILE_BATCH, file_batches.batch, answers=file_batches.FileBatchShape),
+    Operation(
+        "POST", _FILE_BATCH + "/cancel", file_batches.cancel, answers=file_batches.FileBatchShape
+    ),
+    Operation(
+        "GET",
+        _FILE_BATCH + "/files",
+        file_batches.files,
+        answers=store_files.StoreFileList,
+        query=_PAGE,
     ),
     Operation("GET", "/v1/batches", batches.batches, answers=batches.BatchList, query=_PAGE),
     Operation(

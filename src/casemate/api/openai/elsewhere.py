@@ -29,10 +29,6 @@ NOT_OFFERED = {
         "Attributes of files",
         "Documents have none here.",
     ),
-    "/v1/vector_stores/{store}/file_batches": (
-        "Batches of files",
-        "Add them one by one: POST /v1/vector_stores/{id}/files.",
-    ),
     "/v1/chatkit": ("ChatKit", _TURNS),
     "/v1/agents": ("Agents", _PROGRAM),
     "/v1/responses/compact": ("Compaction", "Leave out the turns that no longer matter."),

@@ -28,6 +28,7 @@ from casemate.errors import CasemateError, NotFound
 if TYPE_CHECKING:
     from casemate.gate.caller import Caller
     from casemate.library.document import Collection, Document
+    from casemate.library.kept import Thing
 
 
 class LastError(Struct, frozen=True, kw_only=True):
@@ -170,21 +171,43 @@ def take_in(face: Face, caller: Caller, within: Collection, id: str) -> StoreFil
     except CasemateError as problem:
         if problem.status not in (400, 413, 415):
             raise
-        return StoreFileShape(
-            id=id,
-            created_at=seconds(thing.created),
-            vector_store_id=within.id,
-            status="failed",
-            usage_bytes=0,
-            last_error=LastError(message=str(problem)),
-            attributes={},
-            document=None,
-        )
+        return _failed(thing, within, str(problem))
     places: Mapping[str, Any] = thing.facts.get("documents", {})
     facts = {**thing.facts, "documents": {**places, within.id: added.document}}
     installation.kept.change(thing, facts=facts)
     document = installation.library.document(caller, str(added.document))
     return StoreFileShape.of(document, within.id, id)
+
+
+def shown(
+    face: Face, caller: Caller, within: Collection, id: str, why: str
+) -> StoreFileShape | None:
+    """How a file of the caller's stands in a collection; None if it is there no more.
+
+    ``why`` it could not be read; empty if it was.
+    """
+    installation = face.installation
+    try:
+        thing = installation.files.get(caller, id)
+        if why:
+            return _failed(thing, within, why)
+        document = thing.facts["documents"][within.id]
+        return StoreFileShape.of(installation.library.document(caller, document), within.id, id)
+    except (KeyError, NotFound):
+        return None
+
+
+def _failed(thing: Thing, within: Collection, why: str) -> StoreFileShape:
+    return StoreFileShape(
+        id=thing.id,
+        created_at=seconds(thing.created),
+        vector_store_id=within.id,
+        status="failed",
+        usage_bytes=0,
+        last_error=LastError(message=why),
+        attributes={},
+        document=None,
+    )
 
 
 async def _held(face: Face, request: Request) -> tuple[Caller, Collection, Document]:
