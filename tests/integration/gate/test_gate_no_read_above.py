@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from importlib import resources
 from pathlib import Path
+from typing import Any
 
 import pytest
 from gate_builders import World, a_world
@@ -23,9 +24,9 @@ from casemate.errors import CasemateError, Refused
 from casemate.gate.caller import Caller, Strength
 from casemate.gate.country import Country
 from casemate.gate.label import Label
-from casemate.gate.policy import ACTIONS, PolicySet, Resource
+from casemate.gate.policy import ACTIONS, Decision, PolicySet, Resource
 from casemate.gate.principal import ROLES, Principal
-from casemate.gate.right import judged
+from casemate.gate.right import judged as judged_by
 from casemate.gate.usecase import UseCase
 from casemate.store.tables import collections, principals
 
@@ -66,7 +67,9 @@ def a_principal(roles: frozenset[str], clearance: Label, **more: object) -> Prin
     )
 
 
-LOCAL = Strength("local")
+def judged(*what: Any, **more: Any) -> Decision:
+    """For who signed in as strongly as anybody can: no limit gives way to that either."""
+    return judged_by(*what, strength=Strength("session", "high", True), **more)
 
 
 @pytest.mark.parametrize("policies", [SHIPPED, EVERYTHING], ids=["shipped", "permit everything"])
@@ -78,16 +81,10 @@ def test_nothing_is_permitted_on_what_is_labelled_above_the_clearance(policies: 
     one_clearance, one_label = forbidden[0]
     for roles, action, thing in itertools.product(ROLE_SETS, sorted(ACTIONS), THINGS):
         who = a_principal(roles, one_clearance)
-        assert not judged(policies, who, action, thing, [one_label], strength=LOCAL).allowed, (
-            roles,
-            action,
-            thing,
-        )
+        assert not judged(policies, who, action, thing, [one_label]).allowed, (roles, action, thing)
     for clearance, label in forbidden:  # policies see no labels, so one thing stands for all
         who = a_principal(frozenset(ROLES), clearance)
-        assert not judged(
-            policies, who, "read", THINGS[0], [LU.lowest(), label], strength=LOCAL
-        ).allowed
+        assert not judged(policies, who, "read", THINGS[0], [LU.lowest(), label]).allowed
 
 
 @pytest.mark.parametrize("policies", [SHIPPED, EVERYTHING], ids=["shipped", "permit everything"])
@@ -98,21 +95,17 @@ def test_no_other_limit_can_be_permitted_away_either(policies: PolicySet) -> Non
             a_principal(roles, top, tenant="t2"),
             a_principal(roles, top, disabled=True),
         ):
-            assert not judged(policies, who, action, thing, [], strength=LOCAL).allowed
+            assert not judged(policies, who, action, thing, []).allowed
         fine = a_principal(roles, top)
         if action in ("ask", "search"):
-            assert not judged(
-                policies, fine, action, thing, [], approved=False, strength=LOCAL
-            ).allowed
+            assert not judged(policies, fine, action, thing, [], approved=False).allowed
         elif action != "read":
-            assert not judged(policies, fine, action, thing, [], bound=True, strength=LOCAL).allowed
+            assert not judged(policies, fine, action, thing, [], bound=True).allowed
 
 
 def test_a_dominated_label_is_read_so_the_refusals_above_mean_something() -> None:
     who = a_principal(frozenset({"user"}), LU.parse("lu:secret/alpha//rel=LU"))
-    assert judged(
-        SHIPPED, who, "read", THINGS[0], [LU.parse("lu:restricted//rel=FR,LU")], strength=LOCAL
-    ).allowed
+    assert judged(SHIPPED, who, "read", THINGS[0], [LU.parse("lu:restricted//rel=FR,LU")]).allowed
 
 
 # The real way: a database, use cases, an admission
@@ -236,4 +229,4 @@ def test_policies_that_speak_of_groups_find_none_and_so_permit_nothing() -> None
         policies = PolicySet.parse({"circular.cedar": circular})
     except CasemateError:
         return  # refused when it is loaded is as good
-    assert not judged(policies, who, "read", THINGS[0], [], strength=LOCAL).allowed
+    assert not judged(policies, who, "read", THINGS[0], []).allowed

@@ -1,32 +1,19 @@
-"""What knows people keeps to one of three shapes; mypy holds that, as the assignments here say."""
+"""What knows people keeps to one of three shapes; mypy holds their types, in the source."""
 
 from __future__ import annotations
 
 import inspect
-from typing import TYPE_CHECKING
 
 import pytest
 
 from casemate.gate import identity
-from casemate.gate.certificate import Certificates, Presented
+from casemate.gate.certificate import Certificates
 from casemate.gate.directory import Directory
 from casemate.gate.key import Keys
 from casemate.gate.local_account import LocalAccounts
 from casemate.gate.oidc.sign_ins import SignIns
 from casemate.gate.saml.sign_ins import SamlSignIns
 from casemate.gate.session import Sessions
-
-if TYPE_CHECKING:
-
-    def _known(
-        keys: Keys, sessions: Sessions, certificates: Certificates, local: LocalAccounts,
-        directory: Directory, oidc: SignIns, saml: SamlSignIns,
-    ) -> None:  # fmt: skip
-        carried: list[identity.Identity[str]] = [keys, sessions]
-        shown: identity.Identity[Presented] = certificates
-        typed: list[identity.Accounts] = [local, directory]
-        vouching: list[identity.Vouching] = [oidc, saml]
-        del carried, shown, typed, vouching
 
 
 @pytest.mark.parametrize(
