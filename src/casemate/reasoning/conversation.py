@@ -134,6 +134,10 @@ class Conversations:
         )
         return Noted(made.id, made.facts)
 
+    def unnote(self, caller: Caller, id: str) -> None:
+        """Erase what somebody added. Raises NotFound."""
+        self._kept.delete(self._kept.get(caller, _NOTED, id))
+
     def parts(self, caller: Caller, conversation: str) -> Sequence[Exchange | Noted]:
         """All that a conversation is made of, oldest first; without what was erased."""
         found: list[tuple[int, Exchange | Noted]] = [

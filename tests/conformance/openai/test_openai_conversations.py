@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import sqlite3
+from contextlib import closing
+
 import openai
 import pytest
 
@@ -22,6 +25,12 @@ def other(dialects):
 
 def asked_of(dialects):
     return [(one["role"], one["content"]) for one in dialects.upstream.asked[-1]["messages"]]
+
+
+def kept_notes(dialects, conversation):
+    query = "SELECT count(*) FROM kept WHERE kind = 'noted' AND parent = ?"
+    with closing(sqlite3.connect(dialects.folder / "casemate.sqlite")) as database:
+        return database.execute(query, [conversation]).fetchone()[0]
 
 
 def test_a_response_is_asked_after_all_that_was_said_and_becomes_part_of_it(client, dialects):
@@ -66,6 +75,9 @@ def test_items_are_added_and_taken_out(client, dialects):
     assert asked_of(dialects) == [("user", "Another thing"), ("user", "And?")]
     with pytest.raises(openai.NotFoundError):
         client.conversations.items.retrieve("msg_1", conversation_id=talk.id)
+    assert kept_notes(dialects, talk.id) == 1
+    client.conversations.items.delete(added.data[0].id, conversation_id=talk.id)
+    assert kept_notes(dialects, talk.id) == 0  # erased, not hidden
 
 
 def test_a_function_is_called_in_a_conversation_and_answered_in_the_next_response(client):

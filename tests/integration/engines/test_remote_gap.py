@@ -5,18 +5,37 @@ from __future__ import annotations
 import asyncio
 import json
 from contextlib import aclosing
-from dataclasses import replace
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 from model_server import DONE, ModelServer
-from test_remote_engine import PROMPT, allowed
 
-from casemate.engines.engine import Sampling, Token
+from casemate.engines.engine import Message, Prompt, Sampling, Token
 from casemate.engines.remote import RemoteEngine
 from casemate.errors import Unavailable, Unsupported
+from casemate.gate.country import Country
+from casemate.gate.label import Label
+from casemate.gate.perimeter import Route
+from casemate.gate.place import Place
 
-GAP = replace(PROMPT, question="1 + ", suffix=" = 3")
+BEGIN, END = "1 + ", " = 3"
+GAP = Prompt(
+    question=BEGIN,
+    language="en",
+    label=Country.load("lu").policy.lowest(),
+    found=(),
+    evidence=(),
+    messages=(Message.of("user", BEGIN), Message.of("user", END)),
+    suffix=END,
+)
+
+
+def allowed(address: str, label: Label) -> Route:
+    """The whole world is inside."""
+    where = urlsplit(address)
+    place = Place("here", "127.0.0.1", (), "LU", label)
+    return Route(place, where.hostname or "", where.port, ("127.0.0.1",))
 
 
 def a_stream(*texts: str, reason: str = "stop") -> bytes:
@@ -50,7 +69,7 @@ def test_begin_and_end_are_sent_as_they_are_and_the_middle_comes_back(
     assert "".join(token.text for token in texts) == "2 "
     assert (count.read, count.written) == (5, 2)
     (asked,) = model_server.asked
-    assert (asked["prompt"], asked["suffix"]) == ("1 + ", " = 3")
+    assert (asked["prompt"], asked["suffix"]) == (BEGIN, END)
     assert (asked["temperature"], asked["max_tokens"], asked["stream"]) == (0.5, 9, True)
     assert "messages" not in asked
 

@@ -24,6 +24,7 @@ from casemate.api.openai.transcript import DIALECT, Transcript, noted_items
 from casemate.api.parameters import OPENAI_CONVERSATION
 from casemate.api.resource import Face, json_response
 from casemate.errors import NotFound
+from casemate.reasoning.conversation import Noted
 
 if TYPE_CHECKING:
     from casemate.gate.caller import Caller
@@ -155,9 +156,7 @@ async def remove_item(face: Face, request: Request) -> Response:
     """Take one item out of a conversation; the run that it is of stays as it was recorded."""
     caller, talk = await _named(face, request)
     gone = str(_one(talk, request)["id"])
-    facts = {**talk.thing.facts, "removed": [*talk.thing.facts.get("removed", ()), gone]}
-    conversations = face.installation.conversations
-    await asyncio.to_thread(conversations.change, talk.thing, facts)
+    await asyncio.to_thread(_take_out, face, caller, talk.thing, gone)
     return json_response(encode(ConversationShape.of((await _again(face, caller, talk)).thing)))
 
 
@@ -176,6 +175,16 @@ async def _add(
     turns = msgspec.to_builtins(turns_of(given))
     note = face.installation.conversations.note
     return noted_items(await asyncio.to_thread(note, caller, thing, {"turns": turns}))
+
+
+def _take_out(face: Face, caller: Caller, thing: Thing, gone: str) -> None:
+    """Show an item no more, and erase what nobody is shown any more."""
+    conversations = face.installation.conversations
+    removed = [*thing.facts.get("removed", ()), gone]
+    conversations.change(thing, {**thing.facts, "removed": removed})
+    for part in conversations.parts(caller, thing.id):
+        if isinstance(part, Noted) and {one["id"] for one in noted_items(part)} <= set(removed):
+            conversations.unnote(caller, part.id)
 
 
 def _one(talk: Transcript, request: Request) -> dict[str, Any]:
