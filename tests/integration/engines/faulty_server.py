@@ -106,6 +106,10 @@ class FaultyServer:
         )
         self.port = self._server.sockets[0].getsockname()[1]
 
+    def turn_deaf(self) -> None:
+        """Listen no more; what is connected stays."""
+        self._server.close()
+
     async def stop(self) -> None:
         """Die: listen no more, and break every connection."""
         self._server.close()

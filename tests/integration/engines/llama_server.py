@@ -49,6 +49,10 @@ class LlamaServer:
     def __exit__(self, *problem: object) -> None:
         self._process.communicate("", timeout=20)
 
+    @property
+    def address(self) -> str:
+        return f"{self._address}/v1"
+
     def tokens(self, content: str | Sequence[int | str], *, special: bool = False) -> list[int]:
         body = {"content": content, "add_special": False, "parse_special": special}
         return list(self.ask("/tokenize", body)["tokens"])

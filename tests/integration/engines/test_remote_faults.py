@@ -223,12 +223,13 @@ def test_a_server_that_takes_a_connection_and_no_handshake_is_too_slow_to_connec
 def test_a_slow_reader_is_not_taken_for_a_silent_server() -> None:
     async def met() -> None:
         async with FaultyServer(says(a_stream(["word "] * 9000))) as server:
-            engine = an_engine(server.address, phases=Phases(between=SHORT))
+            patience = 0.3
+            engine = an_engine(server.address, phases=Phases(between=patience))
             length = 0
             async with engine.relay("/chat/completions", b"{}", LOWEST, stream=True) as answer:
                 async for piece in answer:
                     if not length:
-                        await asyncio.sleep(SHORT * 3)  # the reader's own doing
+                        await asyncio.sleep(patience * 2)  # the reader's own doing
                     length += len(piece)
             assert length == 9000 * len(an_event(content="word ")) + len(DONE)
             await engine.close()

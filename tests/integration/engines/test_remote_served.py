@@ -31,7 +31,7 @@ from casemate.cli.acts import named
 from casemate.cli.record import model_line
 
 WORD = a_chunk(an_event(content="word "))
-SHORT = {"remote_first_token_seconds": 0.2, "remote_between_tokens_seconds": 0.2}
+SHORT = {"remote_first_token_seconds": 0.5, "remote_between_tokens_seconds": 0.5}
 FAULTS: dict[str, tuple[Script, int]] = {
     "resets": (says_and_resets(), 502),
     "closes after the head": (says_and_closes(EVENTS), 502),

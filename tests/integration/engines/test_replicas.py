@@ -218,6 +218,27 @@ def test_a_question_that_breaks_its_server_breaks_one_other_at_most() -> None:
     run(met)
 
 
+def test_a_question_that_kills_its_server_kills_one_other_at_most() -> None:
+    async def met() -> None:
+        async with servers(*[FINE] * 4) as four:
+            upstream = an_upstream(*(one.address for one in four))
+            for _ in four:  # so that there is a connection to each
+                await ask(upstream)
+            for server in four:
+
+                async def die(peer: Peer, server: FaultyServer = server) -> None:
+                    server.turn_deaf()
+                    peer.reset()
+
+                server.script = die
+            with pytest.raises(Unavailable):
+                await ask(upstream)
+            assert [len(one.heads) for one in four] == [2, 2, 1, 1]
+            await gone(upstream)
+
+    run(met)
+
+
 def test_attempts_are_bounded() -> None:
     async def met() -> None:
         async with servers(*[says(BUSY)] * 5) as five:
@@ -352,6 +373,28 @@ def test_a_replica_that_says_nothing_for_long_is_asked_whether_it_lives() -> Non
             assert upstream.look_after() == []
             assert only.probes == 6
             await gone(upstream)
+
+    run(met)
+
+
+def test_who_is_asked_for_a_sign_of_life_has_no_exchange_more() -> None:
+    async def met() -> None:
+        clock, probed = Clock(), asyncio.Event()
+
+        async def stall(peer: Peer) -> None:
+            probed.set()
+            await peer.left()
+
+        async with servers(FINE) as (only,):
+            upstream = an_upstream(only.address, clock=clock)
+            await ask(upstream)
+            only.probe = stall
+            clock.now += 10.0
+            (probe,) = upstream.look_after()
+            await probed.wait()
+            await gone(upstream)
+            assert probe.cancelled()
+            await only.settled()
 
     run(met)
 

@@ -82,9 +82,11 @@ class Replicas(RuleBasedStateMachine):
         async def cancelled() -> None:
             asking = asyncio.ensure_future(self.upstream.exchange(a_request()).__aenter__())
             await asyncio.sleep(0)
-            if not asking.cancel():
+            asking.cancel()
+            await asyncio.wait({asking})
+            # It may have been faster, either way.
+            if not asking.cancelled() and asking.exception() is None:
                 self.open.append(asking.result())
-            await asyncio.gather(asking, return_exceptions=True)
 
         self.do(cancelled())
 

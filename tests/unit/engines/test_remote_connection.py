@@ -157,3 +157,16 @@ def test_a_server_that_is_faster_than_its_reader_has_to_wait() -> None:
         connection.abort()
 
     asyncio.run(read())
+
+
+def test_a_connection_that_had_to_wait_for_a_reader_who_left_is_not_used_again() -> None:
+    async def read() -> None:
+        loop, wire = asyncio.get_running_loop(), Wire()
+        connection = Connection(loop, Phases(), lambda _: None)
+        connection.connection_made(wire)
+        connection.ask(b"", b"", phase="first", whole_by=loop.time() + 600)
+        connection.data_received(HEAD + b"Content-Length: 300000\r\n\r\n" + b"x" * 300_000)
+        assert (connection.is_whole, wire.is_reading) == (True, False)
+        assert connection.rest() is False  # nobody would read the next answer
+
+    asyncio.run(read())

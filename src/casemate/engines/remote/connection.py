@@ -126,7 +126,8 @@ class Connection(asyncio.Protocol):
         """End the exchange. Whether another may follow on this connection."""
         self._busy = False
         self._pieces = []
-        fit = self.is_whole and not self._spoilt and self._problem is None and self.is_open
+        well = not (self._spoilt or self._paused or self._problem is not None)
+        fit = well and self.is_whole and self.is_open
         if fit:
             self.idle_since = self._loop.time()
         else:
@@ -254,6 +255,8 @@ class Connection(asyncio.Protocol):
     # Time.
 
     def _watch(self, deadline: float) -> None:
+        if self._transport is None:
+            return
         self._deadline = min(deadline, self._whole_by)
         # One timer serves many exchanges: it is moved when it would come too late, and looks
         # again when it comes too early.

@@ -61,13 +61,14 @@ class Request:
 class Elsewhere(Exception):
     """Another replica may be asked in its place; ``problem`` is what to say if there is none.
 
-    ``was_sent``: it may have seen the request, which may be what broke it.
+    ``is_reached``: there was a connection, at last. ``was_sent``: it may have seen the request,
+    which may be what broke it.
     """
 
-    def __init__(self, problem: CasemateError, *, was_sent: bool) -> None:
+    def __init__(self, problem: CasemateError, *, is_reached: bool) -> None:
         super().__init__(problem.what)
         self.problem = problem
-        self.was_sent = was_sent
+        self.is_reached = self.was_sent = is_reached
 
 
 class Replica:
@@ -125,24 +126,34 @@ class Replica:
 
         Raises Elsewhere, and TooSlow if it is connected and gives no answer.
         """
-        head = self._head(request)
-        while True:
-            connection = self._rested()
-            was_rested = connection is not None
-            if connection is None:
-                connection = await self._connect(request.label)
+        was_sent = False
+        connection = self._rested()
+        if connection is not None:
             try:
-                connection.ask(head, request.body, phase=request.phase, whole_by=whole_by)
-                return connection, await connection.first()
+                return connection, await self._begin(connection, request, whole_by)
             except Broken as problem:
-                connection.abort()
-                # It was closed while nobody used it: the server has not seen the request.
-                if was_rested and not connection.is_answered:
-                    continue
-                raise Elsewhere(problem, was_sent=True) from problem
-            except BaseException:
-                connection.abort()
-                raise
+                if connection.is_answered:
+                    raise Elsewhere(problem, is_reached=True) from problem
+            # Most likely it was closed while nobody used it, and so are the others.
+            was_sent = True
+            self.close_idle()
+        try:
+            connection = await self._connect(request.label)
+            return connection, await self._begin(connection, request, whole_by)
+        except Elsewhere as elsewhere:
+            elsewhere.was_sent = was_sent
+            raise
+        except Broken as problem:
+            raise Elsewhere(problem, is_reached=True) from problem
+
+    async def _begin(self, connection: Connection, request: Request, whole_by: float) -> bytes:
+        try:
+            head = self._head(request)
+            connection.ask(head, request.body, phase=request.phase, whole_by=whole_by)
+            return await connection.first()
+        except BaseException:
+            connection.abort()
+            raise
 
     def end(self, connection: Connection) -> None:
         """Keep the connection of an exchange for the next, if it may be; else close it now."""
@@ -186,11 +197,6 @@ class Replica:
         """The one that it was last allowed to be told something under."""
         return self._label
 
-    @property
-    def connections(self) -> int:
-        """How many are open, idle ones included."""
-        return len(self._open)
-
     def _rested(self) -> Connection | None:
         while self._idle:
             connection = self._idle.pop()
@@ -208,19 +214,19 @@ class Replica:
             self._ways.allow(route)
             return await self._connected(route, tls)
         except TimeoutError as problem:  # is an OSError, too
-            raise Elsewhere(self._phases.exceeded("connect"), was_sent=False) from problem
+            raise Elsewhere(self._phases.exceeded("connect"), is_reached=False) from problem
         except CasemateError as problem:  # what its name means now
-            raise Elsewhere(problem, was_sent=False) from problem
+            raise Elsewhere(problem, is_reached=False) from problem
         except ssl.CertificateError as problem:
             unverified = Unavailable(
                 "The certificate of the model server cannot be verified.",
                 "Whoever runs it compares its names with the address, and has its authority "
                 "believed here (SSL_CERT_FILE).",
             )
-            raise Elsewhere(unverified, was_sent=False) from problem
+            raise Elsewhere(unverified, is_reached=False) from problem
         except OSError as problem:
             unreached = Unavailable("The model server does not answer.", ADVICE)
-            raise Elsewhere(unreached, was_sent=False) from problem
+            raise Elsewhere(unreached, is_reached=False) from problem
 
     async def _connected(self, route: Route, tls: ssl.SSLContext | None) -> Connection:
         loop = asyncio.get_running_loop()

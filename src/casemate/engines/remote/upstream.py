@@ -76,8 +76,7 @@ class Upstream:
             if tried:
                 tried[-1].retries += 1
             try:
-                connection, piece = await self._attempt(replica, request, whole_by)
-                return replica, connection, piece
+                return replica, *await self._counted(replica, request, whole_by)
             except Elsewhere as met:
                 problem = met.problem
                 broke += met.was_sent
@@ -88,6 +87,9 @@ class Upstream:
     def end(self, replica: Replica, connection: Connection) -> None:
         """For Exchange: it is over, or nobody wants the rest."""
         replica.outstanding -= 1
+        self._settle(replica, connection)
+
+    def _settle(self, replica: Replica, connection: Connection) -> None:
         replica.heard = self._clock()
         if connection.problem is not None:
             self._failed(replica, connection.problem)
@@ -143,6 +145,16 @@ class Upstream:
         self._turn = found.number % count
         return found
 
+    async def _counted(
+        self, replica: Replica, request: Request, whole_by: float
+    ) -> tuple[Connection, bytes]:
+        replica.outstanding += 1
+        try:
+            return await self._attempt(replica, request, whole_by)
+        except BaseException:
+            replica.outstanding -= 1
+            raise
+
     async def _attempt(
         self, replica: Replica, request: Request, whole_by: float
     ) -> tuple[Connection, bytes]:
@@ -150,11 +162,9 @@ class Upstream:
         is_trial = not breaker.is_closed
         if is_trial:
             breaker.begin_trial()
-        replica.outstanding += 1
         try:
             connection, piece = await replica.ask(request, whole_by)
         except BaseException as met:
-            replica.outstanding -= 1
             self._failed(replica, met)
             if is_trial:
                 breaker.abandon()
@@ -165,11 +175,10 @@ class Upstream:
             breaker.passed()
         if status not in _TURNED_AWAY and not 300 <= status < 400:
             return connection, piece
-        replica.outstanding -= 1
         problem = self._turned_away(replica, connection)
         replica.end(connection)
         if status in _TURNED_AWAY:
-            raise Elsewhere(problem, was_sent=False)
+            raise Elsewhere(problem, is_reached=False)
         raise problem
 
     def _turned_away(self, replica: Replica, connection: Connection) -> Unavailable:
@@ -193,7 +202,7 @@ class Upstream:
         if not isinstance(problem, Unavailable) or isinstance(problem, TooLong):
             return
         replica.failures += 1
-        if isinstance(met, Elsewhere) and not met.was_sent:
+        if isinstance(met, Elsewhere) and not met.is_reached:
             replica.breaker.unreachable(self._clock())
         else:
             replica.breaker.failed(self._clock())
@@ -247,7 +256,7 @@ class Upstream:
             replica.permit(label)
             whole_by = asyncio.get_running_loop().time() + self._phases.whole
             connection, _ = await self._attempt(replica, request, whole_by)
-            self.end(replica, connection)
+            self._settle(replica, connection)
 
 
 def _outstanding(replica: Replica) -> int:
