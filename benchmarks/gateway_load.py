@@ -248,15 +248,19 @@ async def load(spec: Spec) -> dict[str, Any]:
 
 
 async def hold(spec: Spec) -> None:
-    """Open streams and keep them: tells when each has had its first piece; ends with stdin."""
+    """Open streams and keep them: tells when each has had its first piece; ends with stdin.
+
+    A hundred at a time, because a flood of one client is something that gateways refuse.
+    """
     tally, loop = Tally(), asyncio.get_running_loop()
-    clients = []
-    for _ in range(spec.clients):
-        _, client = await loop.create_connection(
-            lambda: Client(spec, tally, 0.0), spec.host, spec.port
-        )
-        clients.append(client)
-    await asyncio.wait_for(asyncio.gather(*(client.opened for client in clients)), 300)
+    for start in range(0, spec.clients, 100):
+        opened = []
+        for _ in range(start, min(start + 100, spec.clients)):
+            _, client = await loop.create_connection(
+                lambda: Client(spec, tally, 0.0), spec.host, spec.port
+            )
+            opened.append(client.opened)
+        await asyncio.wait_for(asyncio.gather(*opened), 300)
     print(json.dumps(figures(tally, 1.0)), flush=True)
     await loop.run_in_executor(None, sys.stdin.read)
 

@@ -5,8 +5,8 @@ processors busy with that alone, so a request waits for a turn first: with other
 tenant, going by whom its credentials were found to belong to last time, or of the same address
 where they never were. This decides who goes next and nothing else; rights are the gate's.
 
-A turn ends when the request is admitted or answered, and after a second in any case: what takes
-longer is bounded elsewhere.
+A turn ends when the request is admitted or answered, and after a second in any case; with it ends
+the request's place at the door. What takes longer is bounded elsewhere.
 """
 
 from __future__ import annotations
@@ -48,10 +48,13 @@ class Door:
     async def entered(self, scope: Scope) -> AsyncIterator[None]:
         """Inside, once it is this request's turn. Raises TooMany."""
         flow = self._flow(scope)
-        with self.turns.place(flow), ExitStack() as turn:
-            await turn.enter_context(self.turns.turn(flow, 1)).come()
-            ending = asyncio.get_running_loop().call_later(_SECONDS, turn.close)
-            scope[KEY] = _Visit(self, turn.close)
+        with ExitStack() as visit:
+            # Room at the door is for who stands there: what goes on inside for minutes, such as a
+            # stream, has room of its own where it waits.
+            visit.enter_context(self.turns.place(flow))
+            await visit.enter_context(self.turns.turn(flow, 1)).come()
+            ending = asyncio.get_running_loop().call_later(_SECONDS, visit.close)
+            scope[KEY] = _Visit(self, visit.close)
             try:
                 yield
             finally:

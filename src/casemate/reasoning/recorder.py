@@ -14,13 +14,13 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
 
 from casemate.at_hand import waits
-from casemate.errors import Unavailable
+from casemate.errors import CasemateError, Unavailable
 from casemate.ledger.record import Recorded
 from casemate.store.database import Database
 from casemate.store.keyring import Keyring, erased
@@ -63,7 +63,7 @@ class _Waiting:
     record: Opening | Ending
     future: Future[Recorded] | asyncio.Future[Recorded]
     loop: asyncio.AbstractEventLoop | None = None
-    found: Recorded | Exception | None = field(default=None)
+    found: Recorded | BaseException | None = None
 
 
 class Recorder:
@@ -116,17 +116,25 @@ class Recorder:
 
     def _run(self) -> None:
         while batch := self._take():
-            stored = self._each(batch, self._store)
-            entries = self._ledger.record_together([one.record.entry for one in stored])
-            for one, found in zip(stored, entries, strict=True):
-                one.found = found
-            ended = [
-                one
-                for one in stored
-                if isinstance(one.record, Ending) and isinstance(one.found, Recorded)
-            ]
-            self._each(ended, self._note)
+            try:
+                self._commit(batch)
+            except BaseException as problem:
+                # Whoever waits must hear of it, and the next batch may well succeed.
+                for one in batch:
+                    one.found = one.found or problem
             _tell(batch)
+
+    def _commit(self, batch: Sequence[_Waiting]) -> None:
+        stored = self._each(batch, self._store)
+        entries = self._ledger.record_together([one.record.entry for one in stored])
+        for one, found in zip(stored, entries, strict=True):
+            one.found = found
+        ended = [
+            one
+            for one in stored
+            if isinstance(one.record, Ending) and isinstance(one.found, Recorded)
+        ]
+        self._each(ended, self._note)
 
     def _take(self) -> list[_Waiting]:
         with self._filled:
@@ -137,17 +145,21 @@ class Recorder:
     def _each(
         self, batch: Sequence[_Waiting], write: Callable[[Sequence[_Waiting]], None]
     ) -> list[_Waiting]:
-        """Write all together; if that fails, each by itself: nobody fails for another's sake."""
+        """Write all together; if one cannot be, each by itself: nobody fails for another's sake.
+
+        What fails for all, as a disk that takes no more, is not tried again for each.
+        """
         if not batch:
             return []
         try:
             write(batch)
         except Exception as problem:
-            if len(batch) > 1:
+            if len(batch) > 1 and not isinstance(problem, CasemateError):
                 for one in batch:
                     self._each([one], write)
             else:
-                batch[0].found = problem
+                for one in batch:
+                    one.found = problem
         return [one for one in batch if not isinstance(one.found, Exception)]
 
     def _store(self, batch: Sequence[_Waiting]) -> None:
@@ -243,7 +255,7 @@ def _resolve_all(batch: Sequence[_Waiting]) -> None:
 def _resolve(one: _Waiting) -> None:
     if one.future.done():  # nobody waits any more
         return
-    if isinstance(one.found, Exception):
-        one.future.set_exception(one.found)
-    elif one.found is not None:
+    if isinstance(one.found, Recorded):
         one.future.set_result(one.found)
+    elif one.found is not None:
+        one.future.set_exception(one.found)

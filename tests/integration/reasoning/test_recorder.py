@@ -125,3 +125,39 @@ def test_nothing_is_recorded_once_the_recorder_has_stopped(house: House) -> None
     house.installation.runs.settle()
     with pytest.raises(Unavailable):
         house.installation.runs.open(*asked)
+
+
+def test_what_nobody_foresaw_is_heard_by_who_waits_and_ends_nothing_else(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ledger, record = house.installation.ledger, house.installation.ledger.record_together
+
+    def breaks(entries: Any) -> Any:
+        monkeypatch.setattr(ledger, "record_together", record)
+        raise RuntimeError("unforeseen")
+
+    monkeypatch.setattr(ledger, "record_together", breaks)
+    with pytest.raises(RuntimeError, match="unforeseen"):
+        asyncio.run(opened(house, 3))
+    assert len(asyncio.run(opened(house, 3))) == 3
+
+
+def test_a_database_that_refuses_is_asked_once_for_all(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recorder = house.installation.runs._recorder
+    asked: list[int] = []
+
+    def refuses(batch: Any) -> None:
+        asked.append(len(batch))
+        raise Unavailable("The database does not answer.", "Check the disk.")
+
+    monkeypatch.setattr(recorder, "_store", refuses)
+
+    async def work() -> list[object]:
+        begins = [house.installation.runs._begins(*admitted(house)).record for _ in range(8)]
+        waiting = [recorder.write_soon(one) for one in begins]
+        return list(await asyncio.gather(*waiting, return_exceptions=True))
+
+    assert all(isinstance(one, Unavailable) for one in asyncio.run(work()))
+    assert sum(asked) == 8

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import suppress
+from contextlib import AsyncExitStack, suppress
 
 import pytest
 from fake_installation import a_caller
@@ -122,3 +122,18 @@ def test_a_flood_fills_half_of_the_room_and_is_refused_beyond_it() -> None:
         return len(refused)
 
     assert 2000 - doors._ROOM // 2 <= asyncio.run(act()) < 2000
+
+
+def test_who_is_inside_takes_no_room_at_the_door():
+    async def come_in() -> int:
+        door = Door(lambda: 0.0)
+        inside = 0
+        async with AsyncExitStack() as stack:
+            for _ in range(1000):
+                scope = a_scope("one")
+                await stack.enter_async_context(door.entered(scope))
+                leave(scope)
+                inside += 1
+        return inside
+
+    assert asyncio.run(come_in()) == 1000

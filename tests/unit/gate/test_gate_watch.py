@@ -154,3 +154,46 @@ def test_closing_does_not_wait_for_what_was_left_open() -> None:
     kept = asyncio.run(leave_open())
     standing.close()
     del kept
+
+
+def test_what_was_permitted_as_of_now_is_not_asked_again_before_something_changes() -> None:
+    rights = Rights()
+    standing = Watches(rights.number, 0.01)
+
+    async def hold() -> bool:
+        with standing.watching(rights.check, asked_at=rights.version):
+            for _ in range(3):
+                await asyncio.to_thread(rights.looked.acquire, timeout=LONG)
+            return rights.asked.acquire(blocking=False)
+
+    assert not asyncio.run(hold())
+    standing.close()
+
+
+def test_what_was_permitted_as_of_an_older_version_is_asked_again_at_once() -> None:
+    rights = Rights()
+    before = rights.version
+    rights.take_back()
+    standing = Watches(rights.number, LONG)
+
+    async def hold() -> None:
+        with standing.watching(rights.check, asked_at=before) as watch:
+            async with watch.held():
+                await asyncio.Event().wait()
+
+    with pytest.raises(Refused, match="taken back"):
+        asyncio.run(hold())
+    standing.close()
+
+
+def test_one_thread_looks_for_many_short_things_one_after_the_other() -> None:
+    rights = Rights()
+    standing = Watches(rights.number, LONG)
+
+    async def short() -> threading.Thread | None:
+        with standing.watching(rights.check, asked_at=rights.version):
+            return standing._thread
+
+    threads = {asyncio.run(short()) for _ in range(5)}
+    assert len(threads) == 1
+    standing.close()
