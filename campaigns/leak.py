@@ -194,8 +194,9 @@ class Log:
             sum(one[name] for one in self.stretches) for name in ("seconds", "seen", "taken")
         )
         worlds = len({one["seed"] for one in self.stretches})
-        print(f"in all: {self.calls:,} calls in {worlds} worlds, {seconds:,} s; {seen:,} secrets ")
-        print(f"seen by who may; {taken} documents taken away; {len(self.findings)} findings")
+        print(f"in all: {self.calls:,} calls in {worlds} worlds, {seconds:,} s")
+        print(f"{seen:,} secrets seen by who may; {taken} documents taken away")
+        print(f"findings: {len(self.findings)}")
         for name, counted in whole.items():
             print(f"{name}: {_listed(counted)}")
 
