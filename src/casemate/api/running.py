@@ -276,7 +276,8 @@ async def _while_there(receive: Receive, work: Coroutine[Any, Any, T]) -> T:
 def _end(deadline: asyncio.Timeout, leaving: asyncio.Task[None]) -> None:
     if not leaving.cancelled():
         leaving.exception()  # looked at: a client that went too far is as good as gone
-        deadline.reschedule(asyncio.get_running_loop().time())
+        with suppress(RuntimeError):  # the run has ended before
+            deadline.reschedule(asyncio.get_running_loop().time())
 
 
 async def _left(receive: Receive) -> None:
