@@ -289,7 +289,7 @@ class Gate:
             return self._permitted(caller, use_case, collections, model, action, as_of)
 
         # Everything it depends on; what is not a row of the tables of rights is asked below.
-        asked = (principal.id, caller.via, caller.credential, caller.use_case, caller.assurance)
+        asked = (principal.id, caller.strength, caller.credential, caller.use_case)
         policies = self.rights.policies
         key = ("admission", asked, use_case, tuple(collections), model, action, policies)
         found = self.memory.recall(key, permitted)

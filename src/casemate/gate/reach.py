@@ -101,7 +101,8 @@ class Reaches:
 
     def _judgements(self, caller: Caller, label: Label) -> dict[Any, Reach | None]:
         """What was judged before for this asker, by what it was judged of."""
-        key = (caller.principal, caller.use_case is not None, label, self._rights.policies)
+        bound, policies = caller.use_case is not None, self._rights.policies
+        key = (caller.principal, caller.strength, bound, label, policies)
         with self._judging:
             known = self._judged_before.pop(key, None)
             if known is None or len(known) > _MOST_JUDGED:

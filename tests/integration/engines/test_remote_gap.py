@@ -6,36 +6,24 @@ import asyncio
 import json
 from contextlib import aclosing
 from typing import Any
-from urllib.parse import urlsplit
 
 import pytest
 from model_server import DONE, ModelServer
+from remote_builders import LOWEST, an_engine
 
 from casemate.engines.engine import Message, Prompt, Sampling, Token
-from casemate.engines.remote import RemoteEngine
 from casemate.errors import Unavailable, Unsupported
-from casemate.gate.country import Country
-from casemate.gate.label import Label
-from casemate.gate.perimeter import Route
-from casemate.gate.place import Place
 
 BEGIN, END = "1 + ", " = 3"
 GAP = Prompt(
     question=BEGIN,
     language="en",
-    label=Country.load("lu").policy.lowest(),
+    label=LOWEST,
     found=(),
     evidence=(),
     messages=(Message.of("user", BEGIN), Message.of("user", END)),
     suffix=END,
 )
-
-
-def allowed(address: str, label: Label) -> Route:
-    """The whole world is inside."""
-    where = urlsplit(address)
-    place = Place("here", "127.0.0.1", (), "LU", label)
-    return Route(place, where.hostname or "", where.port, ("127.0.0.1",))
 
 
 def a_stream(*texts: str, reason: str = "stop") -> bytes:
@@ -50,7 +38,7 @@ def a_stream(*texts: str, reason: str = "stop") -> bytes:
 
 def filled(server: ModelServer) -> list[Token]:
     async def follow() -> list[Token]:
-        engine = RemoteEngine(server.address, "tiny", allowed, fills=True)
+        engine = an_engine(server.address, fills=True)
         try:
             sampling = Sampling(temperature=0.5, max_tokens=9)
             async with aclosing(engine.generate(GAP, sampling)) as tokens:

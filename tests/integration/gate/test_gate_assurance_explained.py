@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from gate_builders import World
 
@@ -59,3 +61,23 @@ def test_a_run_is_refused_to_who_signed_in_weakly_and_given_to_who_did_not(world
         world.gate.sessions.redeem(link)
     token = world.gate.sessions.complete(step.value.ticket, made.recovery_codes[0])
     assert world.gate.admit(world.gate.sessions.caller(token), use_case="documents")
+
+
+def test_what_is_remembered_of_somebody_is_remembered_for_how_they_signed_in(world: World) -> None:
+    secret_room = world.collection("room")
+    world.person("Bob")
+    demand = b"""
+    @id("rooms-need-two-factors")
+    forbid (principal, action == Action::"read", resource is Collection)
+    unless { context.second_factor };
+    """
+    files = {**world.gate.policies.files, "demand.cedar": demand}
+    world.gate.rights.policies = PolicySet.parse(files)
+    weak = world.caller("Bob")
+    strong = replace(weak, second_factor=True)
+    for turn in range(2):
+        assert secret_room in {one.id for one in world.gate.collections(strong)}
+        assert world.gate.collections(weak) == []
+        assert secret_room in world.gate.admit(strong, use_case="documents").collections
+        assert world.gate.admit(weak, use_case="documents").collections == ()
+        world.person(f"somebody else {turn}")  # the next turn is judged anew, where it has to be

@@ -101,7 +101,7 @@ def test_a_model_that_takes_too_long_is_stopped_and_what_it_said_is_kept(filled:
     engine = play(filled, "The dog tax is 40 euros a year. [1]", asyncio.Event())
     ticks = count(step=100)
     filled.installation._reasoner.clock = lambda: float(next(ticks))
-    filled.installation._reasoner.seconds = 200.0
+    filled.installation._reasoner._seconds = 200.0
     events = filled.events(filled.owner, DOG_TAX)
     assert ("limit", "time") in steps(events)
     assert engine.closed
@@ -224,7 +224,7 @@ def test_a_replay_notices_that_other_words_are_cited(filled: House) -> None:
 
 def test_a_replay_is_given_as_many_rounds_as_the_run(filled: House) -> None:
     repeats = frozenset({"generate", "deterministic"})
-    filled.installation._reasoner.rounds = 1
+    filled.installation._reasoner._rounds = 1
     play(filled, "The dog tax is 40 euros a year. [1]", capabilities=repeats)
     run = filled.ask(DOG_TAX).run
     engine = play(filled, "The dog tax is 40 euros a year. [1]", capabilities=repeats)
