@@ -100,7 +100,7 @@ def test_a_call_that_makes_no_sense_is_answered_so_and_recorded(
 def test_a_model_that_takes_too_long_is_stopped_and_what_it_said_is_kept(filled: House) -> None:
     engine = play(filled, "The dog tax is 40 euros a year. [1]", asyncio.Event())
     ticks = count(step=100)
-    filled.installation._reasoner.clock = lambda: float(next(ticks))
+    filled.installation._reasoner._clock = lambda: float(next(ticks))
     filled.installation._reasoner._seconds = 200.0
     events = filled.events(filled.owner, DOG_TAX)
     assert ("limit", "time") in steps(events)
