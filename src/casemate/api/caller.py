@@ -30,7 +30,7 @@ async def bearer(installation: Installation, request: Request) -> Caller:
     if header is None and (shown := presented(request, installation.settings)) is not None:
         if request.method not in _SAFE and _from_page(request) and not _same_origin(request):
             raise _elsewhere()
-        caller = await promptly(installation.gate.certificates.caller, shown)
+        caller = await asyncio.to_thread(installation.gate.certificates.caller, shown)
     else:
         caller = await promptly(installation.gate.caller_from_authorization, header)
     recognise(request.scope, caller)

@@ -58,6 +58,7 @@ class Turns:
 
     @slots.setter
     def slots(self, slots: int) -> None:
+        self._room += slots - self._schedule.slots
         self._schedule.slots = slots
         self._grant()
 

@@ -282,6 +282,10 @@ class Gate:
             # Only these are refused under a use case that is not approved: see limits.cedar.
             raise Invalid(f"A run cannot {action[:40]!r}.", "It can ask or search.")
         as_of = once(self.database.rights_changes, self.database.rights_changes)
+        # What is watched from here on is what changes after ``as_of``, and whoever came to the door
+        # may have been let in long before: a body takes its time.
+        if not self.stands(caller):
+            raise _taken_back()
         caller = self._now(caller)
         principal = caller.principal
 
@@ -353,8 +357,6 @@ class Gate:
     def _confirm(self, admission: Admission) -> None:
         """Raise if what was admitted would not be admitted now."""
         caller = admission.caller
-        if not self.stands(caller):
-            raise _taken_back()
         try:
             now = self.admit(caller, use_case=admission.use_case.id, model=admission.model)
         except Unauthenticated:

@@ -8,13 +8,14 @@ encrypted under the asker's data key.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 import sqlalchemy as sa
 
+from casemate.at_hand import promptly
 from casemate.errors import NotFound
 from casemate.ledger.merkle import leaf_hash
 from casemate.ledger.receipt import ENTRIES, Opening, canonical, commit_written
@@ -146,14 +147,21 @@ class Runs:
 
         Then what was opened is closed as failed before CancelledError goes on.
         """
-        begins = self._begins(admission, request, model_digest, label)
+        # A thread, where the asker's key has to be made: that waits for whoever writes.
+        begins = await promptly(self._begins, admission, request, model_digest, label)
         writing = self._recorder.write_soon(begins.record)
         try:
             return begins.opened(await asyncio.shield(writing))
         except asyncio.CancelledError:
-            opened = begins.opened(await writing)
-            await self.close_soon(opened, "failed", label, {})
+            # In a task of its own, since whoever waits may be cancelled once more.
+            closing = asyncio.ensure_future(self._close_opened(begins, writing, label))
+            await asyncio.shield(closing)
             raise
+
+    async def _close_opened(
+        self, begins: _Begins, writing: Awaitable[Recorded], label: Label
+    ) -> None:
+        await self.close_soon(begins.opened(await writing), "failed", label, {})
 
     def close(
         self,

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from casemate.ledger.record import Ledger
 
 _MOST = 256  # records in one transaction
+_MOST_UNNOTED = 65_536
 
 Row = dict[str, object]
 
@@ -77,6 +78,7 @@ class Recorder:
         self._filled = threading.Condition()
         self._closed = False
         self._thread: threading.Thread | None = None
+        self._unnoted: list[Row] = []
 
     def write(self, record: Opening | Ending) -> Recorded:
         """Where the entry of ``record`` lies, once all of it is durable; for threads.
@@ -129,12 +131,7 @@ class Recorder:
         entries = self._ledger.record_together([one.record.entry for one in stored])
         for one, found in zip(stored, entries, strict=True):
             one.found = found
-        ended = [
-            one
-            for one in stored
-            if isinstance(one.record, Ending) and isinstance(one.found, Recorded)
-        ]
-        self._each(ended, self._note)
+        self._note(stored)
 
     def _take(self) -> list[_Waiting]:
         with self._filled:
@@ -182,13 +179,17 @@ class Recorder:
             _BEFORE.execute(connection, [{"id_": one.run, **one.before} for one in ended])
 
     def _note(self, batch: Sequence[_Waiting]) -> None:
-        rows = [
+        """Keep where entries lie. They are durable: a disk that refuses now is asked again."""
+        self._unnoted += [
             {"id_": one.record.run, **one.record.after, "finished": one.found.index}
             for one in batch
             if isinstance(one.record, Ending) and isinstance(one.found, Recorded)
         ]
-        with self._database.write_along() as connection:
-            _AFTER.execute(connection, rows)
+        with suppress(CasemateError):
+            with self._database.write_along() as connection:
+                _AFTER.execute(connection, self._unnoted)
+            self._unnoted = []
+        del self._unnoted[:-_MOST_UNNOTED]  # the next start finds them in the ledger
 
 
 class _NotTogether(Exception):

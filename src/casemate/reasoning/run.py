@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, Callable, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import AbstractContextManager, aclosing, nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
@@ -197,9 +197,13 @@ class Reasoner:
         try:
             return await asyncio.shield(opening)
         except asyncio.CancelledError:
-            opened = await opening
-            await asyncio.to_thread(self.runs.close, opened, "failed", label, {})
+            # In a task of its own, since whoever waits may be cancelled once more.
+            await asyncio.shield(asyncio.ensure_future(self._close_opened(opening, label)))
             raise
+
+    async def _close_opened(self, opening: Awaitable[Opened], label: Label) -> None:
+        opened = await opening
+        await asyncio.to_thread(self.runs.close, opened, "failed", label, {})
 
     @property
     def rounds(self) -> int:

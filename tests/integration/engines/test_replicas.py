@@ -349,6 +349,46 @@ def test_a_change_of_the_perimeter_closes_the_connections_that_it_may_concern() 
     run(met)
 
 
+def test_a_connection_in_use_while_the_perimeter_changes_is_not_used_again() -> None:
+    async def met() -> None:
+        async with servers(FINE) as (only,):
+            perimeter = Everywhere()
+            upstream = an_upstream(only.address, perimeter=perimeter)
+            async with upstream.exchange(a_request()) as answer:
+                perimeter.places = (perimeter.declared("", LOWEST),)
+                await ask(upstream)  # another one has seen the change
+                await answer.whole(1 << 20)
+            (kept,) = upstream._replicas[0]._idle  # the other's
+            await ask(upstream)
+            assert upstream._replicas[0]._idle == [kept]
+            await gone(upstream)
+
+    run(met)
+
+
+def test_a_connection_whose_request_was_answered_before_it_was_sent_is_not_used_again() -> None:
+    async def met() -> None:
+        done = asyncio.Event()
+
+        async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            await reader.readuntil(b"\r\n\r\n")
+            writer.write(b"HTTP/1.1 413 Too Large\r\nContent-Length: 2\r\n\r\nno")
+            await done.wait()
+            writer.close()
+
+        server = await asyncio.start_server(serve, "127.0.0.1", 0, limit=1024)
+        upstream = an_upstream(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/v1")
+        async with upstream.exchange(a_request(body=b"x" * 30_000_000)) as answer:
+            assert answer.status == 413
+            assert await answer.whole(100) == b"no"
+        assert not upstream._replicas[0]._idle
+        done.set()
+        await gone(upstream)
+        server.close()
+
+    run(met)
+
+
 def test_a_replica_that_says_nothing_for_long_is_asked_whether_it_lives() -> None:
     async def met() -> None:
         clock = Clock()

@@ -381,3 +381,14 @@ def test_every_refusal_says_what_and_next(world: World) -> None:
         _, what, next = refusal(call)
         assert what.endswith((".", "?"))
         assert next.endswith((".", "`"))
+
+
+def test_a_key_taken_back_while_its_request_came_in_admits_to_nothing(world: World) -> None:
+    """A body takes its time: what opened the door may be gone when there is something to admit."""
+    world.person("Bob")
+    id, text = world.gate.keys.create(world.owner, "Bob")
+    caller = world.gate.caller_from_authorization(f"Bearer {text}")
+    assert world.gate.admit(caller, use_case="documents")
+    world.gate.keys.revoke(world.owner, id)
+    with pytest.raises(Refused, match="taken back"):
+        world.gate.admit(caller, use_case="documents")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from typing import Any
 
 import pytest
@@ -161,3 +162,80 @@ def test_a_database_that_refuses_is_asked_once_for_all(
 
     assert all(isinstance(one, Unavailable) for one in asyncio.run(work()))
     assert sum(asked) == 8
+
+
+def test_a_disk_that_refuses_to_note_where_an_entry_lies_is_asked_again(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The entry is durable and says how the run ended: it must not end a second time."""
+    record, database = house.installation.runs, house.installation.database
+    note = database.write_along
+    refusals = [1]
+
+    def refusing() -> Any:
+        if refusals:
+            refusals.pop()
+            raise Unavailable("The disk is full.", "Make room.")
+        return note()
+
+    monkeypatch.setattr(database, "write_along", refusing)
+
+    async def work() -> list[str]:
+        first, second = await opened(house, 2)
+        for one in (first, second):
+            await record.close_soon(one, "unanswered", house.label("unclassified"), ANSWER)
+        return [first.id, second.id]
+
+    for run in asyncio.run(work()):
+        assert [one["kind"] for one in house.entries_of(run)] == ["run.admitted", "run.finished"]
+        assert record.get(house.owner, run).outcome == "unanswered"
+        assert record.contents(house.owner, run)["answer"] == ANSWER["answer"]
+
+
+def test_a_run_that_is_cancelled_twice_while_it_is_recorded_still_ends(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    record, ledger = house.installation.runs, house.installation.ledger
+    together, writing, go = ledger.record_together, threading.Event(), threading.Event()
+
+    def held(entries: Any) -> Any:
+        writing.set()
+        assert go.wait(30)
+        return together(entries)
+
+    monkeypatch.setattr(ledger, "record_together", held)
+
+    async def work() -> None:
+        task = asyncio.ensure_future(record.open_soon(*admitted(house)))
+        await asyncio.to_thread(writing.wait, 30)
+        for _ in range(2):
+            task.cancel()
+            await asyncio.sleep(0)
+        assert isinstance((await asyncio.gather(task, return_exceptions=True))[0], BaseException)
+        go.set()
+        rest = asyncio.all_tasks() - {asyncio.current_task()}
+        await asyncio.gather(*rest)
+
+    asyncio.run(work())
+    (summary,) = record.list(house.owner)
+    assert summary.outcome == "failed"
+    kinds = [one["kind"] for one in house.entries_of(summary.id)]
+    assert kinds == ["run.admitted", "run.finished"]
+
+
+def test_a_first_question_waits_for_another_writer_without_holding_up_the_loop(
+    house: House,
+) -> None:
+    """Its asker's key has to be made first, which is written."""
+    bob = house.person("Bob")
+    database, record = house.installation.database, house.installation.runs
+
+    async def work() -> Opened:
+        with database._writing:
+            task = asyncio.ensure_future(record.open_soon(*admitted(house, bob)))
+            for _ in range(5):  # the loop goes on: nothing here would, if it stood still
+                await asyncio.sleep(0)
+            assert not task.done()
+        return await task
+
+    assert asyncio.run(work()).subject == bob.principal.id

@@ -125,6 +125,16 @@ def test_more_slots_are_given_out_as_soon_as_they_are_declared() -> None:
     asyncio.run(ask())
 
 
+def test_slots_that_are_declared_are_room_as_well() -> None:
+    some = turns(slots=1, room=4)
+    some.slots = 101
+    with ExitStack() as places:
+        for number in range(52):  # half of what is free, and so on
+            places.enter_context(some.place(Flow("a", f"p{number}")))
+        with pytest.raises(TooMany):
+            places.enter_context(some.place(Flow("a", "p")))
+
+
 def test_one_tenant_fills_half_of_the_room_and_the_next_still_finds_some() -> None:
     some = turns(room=100)
 

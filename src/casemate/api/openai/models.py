@@ -102,5 +102,5 @@ async def offered(face: Face, caller: Caller, id: str) -> Offer:
 
 def _by_id(face: Face, caller: Caller) -> dict[str, Offer]:
     gate = face.installation.gate
-    key = ("offers", caller.principal.id, caller.via, caller.use_case, gate.policies)
+    key = ("offers", caller.principal.id, caller.strength, caller.use_case, gate.policies)
     return gate.memory.recall(key, lambda: {one.id: one for one in _offers(face, caller)})

@@ -40,6 +40,7 @@ class Connection(asyncio.Protocol):
         self._timer: asyncio.TimerHandle | None = None
         self._waiter: asyncio.Future[None] | None = None
         self._spoilt = False
+        self._is_last = False  # its exchange
         self._busy = False
         self.exchanges = 0
         self.idle_since = 0.0
@@ -122,17 +123,26 @@ class Connection(asyncio.Protocol):
             self._deadline = self._loop.time() + self._phases.between
         return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
+    def retire(self) -> None:
+        """Let no other exchange follow on this connection."""
+        self._is_last = True
+
     def rest(self) -> bool:
         """End the exchange. Whether another may follow on this connection."""
         self._busy = False
         self._pieces = []
         well = not (self._spoilt or self._paused or self._problem is not None)
-        fit = well and self.is_whole and self.is_open
+        fit = well and self.is_whole and self.is_open and not (self._is_last or self._unsent)
         if fit:
             self.idle_since = self._loop.time()
         else:
             self.abort()
         return fit
+
+    @property
+    def _unsent(self) -> bool:
+        """Whether some of a request still waits to be sent, though it was answered."""
+        return self._transport is not None and self._transport.get_write_buffer_size() > 0
 
     def abort(self) -> None:
         """Close it now, whatever is under way: the server sees it at once."""

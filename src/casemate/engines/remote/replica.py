@@ -117,7 +117,10 @@ class Replica:
         if places is self._places and (label is self._label or label == self._label):
             return
         if places is not self._places:
-            self.close_idle()  # they may lead where nobody may go any more
+            # They may lead where nobody may go any more.
+            self.close_idle()
+            for connection in self._open:
+                connection.retire()
         self._perimeter.declared(self.address, label)
         self._places, self._label = places, label
 
@@ -209,10 +212,14 @@ class Replica:
     async def _connect(self, label: Label) -> Connection:
         try:
             tls = await self._secured()
+            places = self._perimeter.places
             async with asyncio.timeout(self._phases.connect):
                 route = await self._route(label)
             self._ways.allow(route)
-            return await self._connected(route, tls)
+            connection = await self._connected(route, tls)
+            if self._perimeter.places is not places:  # it has changed meanwhile
+                connection.retire()
+            return connection
         except TimeoutError as problem:  # is an OSError, too
             raise Elsewhere(self._phases.exceeded("connect"), is_reached=False) from problem
         except CasemateError as problem:  # what its name means now
