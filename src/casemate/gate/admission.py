@@ -282,11 +282,11 @@ class Gate:
             # Only these are refused under a use case that is not approved: see limits.cedar.
             raise Invalid(f"A run cannot {action[:40]!r}.", "It can ask or search.")
         as_of = once(self.database.rights_changes, self.database.rights_changes)
+        caller = self._now(caller)
         # What is watched from here on is what changes after ``as_of``, and whoever came to the door
         # may have been let in long before: a body takes its time.
         if not self.stands(caller):
             raise _taken_back()
-        caller = self._now(caller)
         principal = caller.principal
 
         def permitted() -> Admission:

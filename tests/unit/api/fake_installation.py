@@ -17,6 +17,7 @@ from casemate import api
 from casemate.engines.turns import Turns
 from casemate.errors import Conflict, NotFound, Refused, TooLarge, TooMany, Unauthenticated
 from casemate.gate.budget import Use
+from casemate.gate.caller import Strength
 from casemate.gate.memory import Memory
 from casemate.reasoning.event import (
     Admitted,
@@ -257,7 +258,8 @@ def a_caller(name, *, roles=("user",), use_case=None, via="key"):
         roles=frozenset(roles),
         clearance="U",
     )
-    return SimpleNamespace(principal=principal, use_case=use_case, via=via, assurance=None)
+    strength = Strength(via)
+    return SimpleNamespace(principal=principal, use_case=use_case, via=via, strength=strength)
 
 
 def a_use_case(id, *, models=("quote",), collections=None, state="approved"):
