@@ -259,7 +259,8 @@ def a_caller(name, *, roles=("user",), use_case=None, via="key"):
         clearance="U",
     )
     strength = Strength(via)
-    return SimpleNamespace(principal=principal, use_case=use_case, via=via, strength=strength)
+    given = {"use_case": use_case, "via": via, "assurance": None, "strength": strength}
+    return SimpleNamespace(principal=principal, **given)
 
 
 def a_use_case(id, *, models=("quote",), collections=None, state="approved"):
