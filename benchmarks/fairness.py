@@ -283,14 +283,14 @@ async def main(chosen: argparse.Namespace) -> None:
             made = Furnished(house, port)
             flooding = made.tenant("flooding", PEOPLE)
             (asking,) = made.tenant("asking", 1)
-            chief = made.caller("asking first")
-            made.gate.shares.prioritise(chief, chief.principal.tenant, "asking", "interactive")
-            flooder = made.caller("flooding first")
+            made.gate.shares.prioritise(
+                made.gate.owner(), made.caller("asking 0").principal.tenant, "asking", "interactive"
+            )
+            tenant = made.caller("flooding 0").principal.tenant
         connector = aiohttp.TCPConnector(limit=0)
         for priority in chosen.priority or PRIORITIES:
             with Installation.open(data) as house:
-                tenant = flooder.principal.tenant
-                house.gate.shares.prioritise(flooder, tenant, "flooding", priority)
+                house.gate.shares.prioritise(house.gate.owner(), tenant, "flooding", priority)
             async with (
                 serving(data) as base,
                 aiohttp.ClientSession(connector=connector, connector_owner=False) as client,

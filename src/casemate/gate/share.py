@@ -69,18 +69,21 @@ class Shares:
     def prioritise(self, actor: Caller, tenant: str, use_case: str, priority: str) -> None:
         """Set the priority of a use case (ids). Raises Invalid, Refused.
 
-        The highest is for the owner to give: it goes before every other tenant's.
+        The highest is for the owner to give, whichever the tenant: it goes before every other's.
         """
         self._rights.administer(actor)
+        owns = "owner" in actor.principal.roles
         if priority not in PRIORITIES:
             raise Invalid(
                 f"There is no priority {priority[:40]!r}.", f"There are: {', '.join(PRIORITIES)}."
             )
-        if priority == PRIORITIES[0] and "owner" not in actor.principal.roles:
+        if priority == PRIORITIES[0] and not owns:
             raise Refused(
                 "An interactive use case goes before those of every other tenant.",
                 "Ask the owner of the installation to make it one.",
             )
+        if not owns:
+            check_home(actor, tenant, USE_CASE)
         self._put(actor, tenant, USE_CASE, use_case, "priority", priority)
 
     def weigh(self, actor: Caller, tenant: str, kind: str, target: str, weight: int) -> None:
@@ -97,6 +100,7 @@ class Shares:
                 "That is no weight.",
                 f"Give a principal or a tenant a whole number from 1 to {HEAVIEST}.",
             )
+        check_home(actor, tenant, kind)
         self._put(actor, tenant, kind, target, "weight", weight)
 
     def chosen(self, actor: Caller) -> list[tuple[str, str, int | None, str | None]]:
@@ -113,7 +117,6 @@ class Shares:
     def _put(
         self, actor: Caller, tenant: str, kind: str, target: str, column: str, value: int | str
     ) -> None:
-        check_home(actor, tenant, kind)
         this = (shares.c.tenant == tenant, shares.c.kind == kind, shares.c.target == target)
         with self._database.write() as connection:
             row = connection.execute(sa.select(shares.c[column]).where(*this)).first()
