@@ -153,6 +153,15 @@ def sockets(process: int) -> int:
     return found
 
 
+async def _settled(process: int, before: int) -> int:
+    """How many sockets are open once as few are as ``before``, or after a minute."""
+    deadline = time.monotonic() + 60
+    while (after := sockets(process)) > before and time.monotonic() < deadline:  # noqa: ASYNC110
+        gc.collect()
+        await asyncio.sleep(0.2)
+    return after
+
+
 Ask = Callable[[random.Random, bool], Awaitable[str]]
 
 
@@ -203,10 +212,10 @@ async def through_engine(addresses: list[str], report: Report, **sizes: int) -> 
     if any(one.outstanding for one in engine.health()):
         report.findings.append(f"exchanges are left: {engine.health()}")
     await engine.close()
-    await asyncio.sleep(0.1)
+    after = await _settled(os.getpid(), before)
     if len(left := asyncio.all_tasks()) > 1:
         report.findings.append(f"tasks are left: {left}")
-    if (after := sockets(os.getpid())) > before:
+    if after > before:
         report.findings.append(f"sockets are left: {before} before, {after} after")
 
 
@@ -242,11 +251,8 @@ async def through_house(server: Server, key: str, report: Report, **sizes: int) 
         await house.ask("openai", stream=False)
     before = sockets(process)
     await ask_all(report, ask, weighed=process, **sizes)
-    deadline = time.monotonic() + 60
     # Idle connections to the replicas may stay a few seconds.
-    while (after := sockets(process)) > before and time.monotonic() < deadline:  # noqa: ASYNC110
-        await asyncio.sleep(0.5)
-    if after > before:
+    if (after := await _settled(process, before)) > before:
         report.findings.append(f"sockets are left: {before} before, {after} after")
     told = server.http("GET", "/metrics").body.decode()
     for line in told.splitlines():
