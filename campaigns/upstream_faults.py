@@ -156,7 +156,7 @@ def sockets(process: int) -> int:
 async def _settled(process: int, before: int) -> int:
     """How many sockets are open once as few are as ``before``, or after a minute."""
     deadline = time.monotonic() + 60
-    while (after := sockets(process)) > before and time.monotonic() < deadline:  # noqa: ASYNC110
+    while (after := sockets(process)) > before and time.monotonic() < deadline:
         gc.collect()
         await asyncio.sleep(0.2)
     return after
