@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 _LARGEST = 64 << 20  # bytes of the file
 _DEEPEST = 10  # certificates from a service to its root
+_MOST_ISSUERS = 256  # for which it is kept what a list is worth
 _CLOCKS = timedelta(minutes=5)  # that an authority's may be ahead
 _BEGIN = b"-----BEGIN X509 CRL-----"
 _END = b"-----END X509 CRL-----"
@@ -88,28 +89,29 @@ class RevocationLists:
                 f"{one.last_update_utc:%Y-%m-%dT%H:%M:%SZ}",
                 "" if one.next_update_utc is None else f"{one.next_update_utc:%Y-%m-%dT%H:%M:%SZ}",
                 len(one),
-                self._fault_of(one, now),
+                self._fault_of(listed, now),
             )
-            for one in lists
+            for listed in lists
+            for one in (listed.found,)
         ]
 
-    def _fault_of(self, one: x509.CertificateRevocationList, now: datetime) -> str:
-        signers = [found for found in self._authorities if found.subject == one.issuer]
+    def _fault_of(self, listed: _Listed, now: datetime) -> str:
+        signers = [one for one in self._authorities if one.subject == listed.found.issuer]
         if not signers:
             return "no authority of that name is trusted"
-        faults = [_fault(one, signer, now) for signer in signers]
+        faults = [listed.fault(signer, now) for signer in signers]
         return "yes" if None in faults else str(faults[0])
 
     def _check(
         self,
         certificate: x509.Certificate,
         issuer: x509.Certificate,
-        lists: Sequence[x509.CertificateRevocationList],
+        lists: Sequence[_Listed],
         now: datetime,
     ) -> None:
-        own = [one for one in lists if one.issuer == issuer.subject]
-        faults = [_fault(one, issuer, now) for one in own]
-        usable = [one for one, fault in zip(own, faults, strict=True) if fault is None]
+        own = [one for one in lists if one.found.issuer == issuer.subject]
+        faults = [one.fault(issuer, now) for one in own]
+        usable = [one.found for one, fault in zip(own, faults, strict=True) if fault is None]
         if not usable:
             why = next((fault for fault in faults if fault), "there is none")
             _log.warning("a client certificate cannot be checked: list of its issuer: %s", why)
@@ -121,7 +123,7 @@ class RevocationLists:
         if newest.get_revoked_certificate_by_serial_number(certificate.serial_number) is not None:
             raise _refused("was revoked by who issued it", _RENEW)
 
-    def _current(self, acts: Acts) -> tuple[x509.CertificateRevocationList, ...]:
+    def _current(self, acts: Acts) -> tuple[_Listed, ...]:
         """The lists of the file; those of before, as long as they last, if it is broken now."""
         seen = self._look()
         with self._changing:
@@ -146,7 +148,7 @@ class RevocationLists:
         return found.st_ino, found.st_mtime_ns, found.st_size
 
 
-def _read(path: Path) -> tuple[tuple[x509.CertificateRevocationList, ...], str]:
+def _read(path: Path) -> tuple[tuple[_Listed, ...], str]:
     """The lists of a file, and its digest. Raises Invalid, Unavailable."""
     from cryptography import x509
 
@@ -155,7 +157,7 @@ def _read(path: Path) -> tuple[tuple[x509.CertificateRevocationList, ...], str]:
     except OSError as problem:
         raise disk_problem(problem) from problem
     try:
-        found = tuple(x509.load_pem_x509_crl(one) for one in _blocks(content))
+        found = tuple(_Listed(x509.load_pem_x509_crl(one)) for one in _blocks(content))
     except ValueError:
         found = ()
     if not found:
@@ -187,10 +189,33 @@ def _issuer(
     return None
 
 
-def _fault(
-    one: x509.CertificateRevocationList, issuer: x509.Certificate, now: datetime
-) -> str | None:
-    """Why a list says nothing now; None if it counts."""
+class _Listed:
+    """One list, and what was found of its signature: that takes as long as the list is long."""
+
+    def __init__(self, found: x509.CertificateRevocationList) -> None:
+        self.found = found
+        self._flaws: dict[x509.Certificate, str | None] = {}  # by who would have issued it
+
+    def fault(self, issuer: x509.Certificate, now: datetime) -> str | None:
+        """Why it says nothing now; None if it counts."""
+        if issuer not in self._flaws:
+            if len(self._flaws) >= _MOST_ISSUERS:  # whoever connects sends authorities of a name
+                self._flaws.clear()
+            self._flaws[issuer] = _flaw(self.found, issuer)
+        flaw, one = self._flaws[issuer], self.found
+        if flaw is not None:
+            return flaw
+        if one.last_update_utc > now + _CLOCKS:
+            return "it is from the future"
+        if one.next_update_utc is None:
+            return "it does not say until when it holds"
+        if one.next_update_utc <= now:
+            return f"it is out of date since {one.next_update_utc:%Y-%m-%d %H:%M} UTC"
+        return None
+
+
+def _flaw(one: x509.CertificateRevocationList, issuer: x509.Certificate) -> str | None:
+    """What is wrong with a list at any time; None if nothing is."""
     from cryptography.hazmat.primitives.hashes import SHA1, SHA224
     from cryptography.x509 import ExtensionNotFound, KeyUsage
 
@@ -208,15 +233,7 @@ def _fault(
     except Exception:
         # Whatever cannot be read in it: then nobody knows what it says.
         return "it cannot be read"
-    if not signed:
-        return "it is not signed by its issuer"
-    if one.last_update_utc > now + _CLOCKS:
-        return "it is from the future"
-    if one.next_update_utc is None:
-        return "it does not say until when it holds"
-    if one.next_update_utc <= now:
-        return f"it is out of date since {one.next_update_utc:%Y-%m-%d %H:%M} UTC"
-    return None
+    return None if signed else "it is not signed by its issuer"
 
 
 _RENEW = "Ask who issues certificates for a new one, and whoever runs Casemate to bind it."
