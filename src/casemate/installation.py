@@ -93,6 +93,8 @@ _READINGS, _READINGS_WAITING = 2, 32
 class Installation:
     """One data folder, open. Close it to give the folder back."""
 
+    process = ""  # its name, where several serve
+
     def __init__(self, folder: DataFolder, settings: Settings, closing: ExitStack) -> None:
         self.folder = folder
         self.settings = settings
@@ -135,12 +137,7 @@ class Installation:
             slots=settings.model_slots,
             alone=settings.repeatable_runs,
             waiting=settings.waiting_runs,
-            phases=Phases(
-                connect=settings.remote_connect_seconds,
-                first=settings.remote_first_token_seconds,
-                between=settings.remote_between_tokens_seconds,
-                whole=settings.remote_answer_seconds,
-            ),
+            phases=phases(settings),
         )
         index = TantivyIndex(folder.index)
         closing.callback(index.close)
@@ -582,6 +579,16 @@ class Installation:
                 "Take the setting `origin` out, or start a new data folder.",
             )
         return keys
+
+
+def phases(chosen: Settings) -> Phases:
+    """How long an exchange with a model server may take."""
+    return Phases(
+        connect=chosen.remote_connect_seconds,
+        first=chosen.remote_first_token_seconds,
+        between=chosen.remote_between_tokens_seconds,
+        whole=chosen.remote_answer_seconds,
+    )
 
 
 def _size(contents: dict[str, Any]) -> int:

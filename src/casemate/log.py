@@ -10,19 +10,30 @@ import json
 import logging
 import sys
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any, Literal
 
 FIELDS = "casemate"  # of a record: facts beside the message, as ``extra``
 
 
-def begin(form: Literal["text", "json"]) -> None:
-    """Write the log of this process to standard error, in this form."""
+def begin(form: Literal["text", "json"], process: str = "") -> None:
+    """Write the log of this process to standard error, in this form.
+
+    ``process``: its name, told with each message, where several serve.
+    """
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(Json() if form == "json" else Text())
+    if process:
+        handler.addFilter(partial(_name, process))
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(logging.WARNING)
     logging.getLogger("casemate").setLevel(logging.INFO)
+
+
+def _name(process: str, record: logging.LogRecord) -> bool:
+    record.__dict__[FIELDS] = {**getattr(record, FIELDS, {}), "process": process}
+    return True
 
 
 class Json(logging.Formatter):

@@ -15,6 +15,7 @@ from casemate.api import access
 from casemate.api.body import bounded, upload_limit
 from casemate.api.door import DOOR, Door
 from casemate.api.errors import belongs, dialect_of, known
+from casemate.api.handing import HandedOver
 from casemate.api.metrics import KEY, Metrics
 from casemate.api.tracing import tracing_of
 
@@ -56,7 +57,7 @@ class Surroundings:
 
     async def _answer(self, scope: Scope, receive: Receive, send: Send) -> tuple[str, int]:
         """Answer one request; its route and status, 0 if the client left before there was one."""
-        status, sent, began = 0, 0, time.perf_counter()
+        status, sent, began, handed = 0, 0, time.perf_counter(), False
         path: str = scope["path"]
         scope[KEY] = self._metrics
         scope[DOOR] = self._door
@@ -79,6 +80,9 @@ class Surroundings:
                     await self._app(scope, receive, dressed)
             else:
                 await self._app(scope, receive, dressed)
+        except HandedOver:
+            handed = True  # whoever answers counts it
+            raise
         except Exception as problem:
             # Not raised any further: the server would print it, and its text may quote a prompt.
             shown = known(problem)
@@ -88,8 +92,9 @@ class Surroundings:
             # Without a status the client left before there was one.
             seconds = time.perf_counter() - began
             route = _template(scope)
-            self._metrics.requested(route, scope["method"], str(status or "gone"), seconds)
-            if self._access:
+            if not handed:
+                self._metrics.requested(route, scope["method"], str(status or "gone"), seconds)
+            if self._access and not handed:
                 access.told(scope, route, status, sent, seconds)
         return route, status
 
