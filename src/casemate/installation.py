@@ -10,7 +10,7 @@ import os
 import secrets
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
-from contextlib import ExitStack, aclosing, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, ExitStack, aclosing, asynccontextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
@@ -31,7 +31,7 @@ from casemate.gate import guard, pack, perimeter
 from casemate.gate.acts import stamp
 from casemate.gate.admission import Admission, Gate
 from casemate.gate.buckets import Buckets
-from casemate.gate.budget import Use
+from casemate.gate.budget import Asker, Use
 from casemate.gate.configured import Configured
 from casemate.gate.perimeter import Perimeter
 from casemate.gate.refusal import Telling
@@ -515,21 +515,29 @@ class Installation:
         may write. The watch ends what is no longer permitted. Raises TooMany.
         """
         manifest, engine, capacity = await promptly(self._model, admission.model)
-        turns, flow = self.engines.turns(manifest), Flow.of(admission)
+        flow = Flow.of(admission)
+        async with self._placed(manifest, capacity, flow, admission.asker) as turns:
+            written = min(most or _USUAL_ANSWER, engine.profile.answer_tokens)
+            estimate = Use(
+                tokens=size // CHARACTERS_PER_TOKEN + _PASSAGES + written,
+                gpu_seconds=capacity.gpu_milliseconds(turns.usual_seconds),
+                watt_hours=capacity.joules(turns.usual_seconds),
+            )
+            with self.gate.watching(admission) as watch:
+                async with self.gate.budgets.run(admission.asker, estimate) as used:
+                    try:
+                        yield manifest, InTurn(engine, turns, flow, capacity, used), watch
+                    finally:
+                        key = (admission.use_case.id, manifest.name)
+                        self.used.setdefault(key, Use(requests=0, runs=0)).add(used)
+
+    def _placed(
+        self, manifest: Manifest, capacity: Capacity, flow: Flow, asker: Asker
+    ) -> AbstractAsyncContextManager[Turns]:
+        """Room for one run among those that a model answers, and who goes when. Raises TooMany."""
+        turns = self.engines.turns(manifest)
         turns.slots = capacity.slots
-        written = min(most or _USUAL_ANSWER, engine.profile.answer_tokens)
-        estimate = Use(
-            tokens=size // CHARACTERS_PER_TOKEN + _PASSAGES + written,
-            gpu_seconds=capacity.gpu_milliseconds(turns.usual_seconds),
-            watt_hours=capacity.joules(turns.usual_seconds),
-        )
-        with turns.place(flow), self.gate.watching(admission) as watch:
-            async with self.gate.budgets.run(admission.asker, estimate) as used:
-                try:
-                    yield manifest, InTurn(engine, turns, flow, capacity, used), watch
-                finally:
-                    key = (admission.use_case.id, manifest.name)
-                    self.used.setdefault(key, Use(requests=0, runs=0)).add(used)
+        return _room(turns, flow)
 
     def _model(self, id: str) -> tuple[Manifest, Engine, Capacity]:
         manifest = self.models.approved(id)
@@ -579,6 +587,12 @@ class Installation:
                 "Take the setting `origin` out, or start a new data folder.",
             )
         return keys
+
+
+@asynccontextmanager
+async def _room(turns: Turns, flow: Flow) -> AsyncIterator[Turns]:
+    with turns.place(flow):
+        yield turns
 
 
 def phases(chosen: Settings) -> Phases:

@@ -171,7 +171,7 @@ class Turn:
     async def come(self) -> None:
         """Wait until the slot is ours."""
         if not self.waits:
-            self._begin()
+            self.begin()
             return
         async for _ in self.waiting():
             pass
@@ -182,9 +182,10 @@ class Turn:
         while granted is not None and not granted.done():
             yield self._turns._position(self._ticket)
             await asyncio.wait({granted}, timeout=_LOOK_SECONDS)
-        self._begin()
+        self.begin()
 
-    def _begin(self) -> None:
+    def begin(self) -> None:
+        """The slot is ours: the work begins."""
         self.began = self._turns._clock()
         self._turns.waits[self._ticket.flow.priority].add(self.began - self._since)
 

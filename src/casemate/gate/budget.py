@@ -77,8 +77,9 @@ class _Reservation:
 class Budgets:
     """Reserves before a run, settles after it.
 
-    concurrent: runs one principal may have open in this process where no limit of its own is
-    set. holder: a name for this process that no other has. clock: the time of day.
+    concurrent: runs one principal may have open in this process, and in others as it is told of
+    them (``opened``), where no limit of its own is set. holder: a name for this process that no
+    other has. clock: the time of day.
     """
 
     def __init__(
@@ -118,6 +119,16 @@ class Budgets:
                 yield used
             finally:
                 self._settle(reservation, used)
+
+    @contextmanager
+    def opened(self, asker: Asker) -> Iterator[None]:
+        """A run that another process of this server has open, as far as ``concurrent`` goes.
+
+        Raises TooMany.
+        """
+        with self._place(asker.principal):
+            self._holding(asker)
+            yield
 
     def used(self, limits: Iterable[Limit]) -> list[int]:
         """What was used of each limit in its present window, by everybody it counts for."""

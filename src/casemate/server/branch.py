@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Mapping
-from contextlib import ExitStack
+from contextlib import AbstractAsyncContextManager, ExitStack
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -36,18 +36,25 @@ from casemate.reasoning.record import Runs
 from casemate.reasoning.relay import server_for
 from casemate.reasoning.run import Reasoner
 from casemate.server import records, said
+from casemate.server.shared_turns import Guest
 from casemate.settings import Settings
 from casemate.store.database import Database
 from casemate.store.folder import DataFolder
 from casemate.store.keyring import Keyring, master_key
 
 if TYPE_CHECKING:
+    from casemate.engines.schedule import Flow
+    from casemate.engines.turns import Turns
     from casemate.gate.admission import Admission
+    from casemate.gate.budget import Asker
     from casemate.gate.caller import Caller
+    from casemate.gate.capacity import Capacity
     from casemate.ledger.record import Ledger
     from casemate.library.library import Library
+    from casemate.models.manifest import Manifest
     from casemate.reasoning.event import Request
 
+_UNCOUNTED = 1 << 30
 # Whether what goes on here is for a request to which nothing was answered yet.
 asking: ContextVar[bool] = ContextVar("asking", default=False)
 
@@ -76,9 +83,8 @@ class Branch(Installation):
         if guard.standing():
             closing.callback(Telling(self.gate.acts).close)
         self.models = Models(self.database, self.gate, folder.models)
-        self.engines = Engines(
-            self.gate.perimeter, waiting=settings.waiting_runs, phases=phases(settings)
-        )
+        self.engines = Engines(self.gate.perimeter, phases=phases(settings))
+        self._guest = Guest(afar)
         witnesses = _Witnesses(msgspec.json.decode(orders.witnesses)) if orders.witnesses else None
         self.runs = Runs(
             self.database,
@@ -125,7 +131,8 @@ class Branch(Installation):
             country,
             rights,
             places,
-            settings,
+            # The owner counts what one principal has open, in all processes together.
+            msgspec.structs.replace(settings, concurrent_runs=_UNCOUNTED),
             self.folder.policies,
             keyring=self.keyring,
             authorities=authorities,
@@ -142,6 +149,11 @@ class Branch(Installation):
         if server_for(admission, request, self.engines.of(manifest)) is None:
             raise HandedOver
         return admission
+
+    def _placed(
+        self, manifest: Manifest, capacity: Capacity, flow: Flow, asker: Asker
+    ) -> AbstractAsyncContextManager[Turns]:
+        return self._guest.placed(manifest.name, flow, asker)
 
     def _stopped(self, admission: Admission, run: str) -> None:
         self._afar.ask_from_a_thread(lambda number: said.Stopped(number, run))

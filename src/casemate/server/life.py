@@ -25,6 +25,7 @@ from starlette.types import ASGIApp
 import casemate
 from casemate.server import said, worker_process
 from casemate.server.clerk import Clerk
+from casemate.server.shared_turns import Host
 from casemate.server.tunnel import Mouth
 from casemate.server.wire import Wire, connected
 
@@ -45,6 +46,7 @@ class Life:
         self.over = asyncio.Event()
         self._installation = installation
         self._clerk = Clerk(installation, self._say)
+        self._host = Host(installation, self._say)
         self._numbers = itertools.count(1)
         self._asked: dict[int, asyncio.Future[bytes]] = {}
         self._loop = asyncio.get_running_loop()
@@ -116,6 +118,8 @@ class Life:
                 self.prepared.set()
             case said.Accepting():
                 self.accepting.set()
+            case said.Enters() | said.Leaves() | said.Waits() | said.Worked():
+                self._host.hear(message)
             case said.Taken():
                 self._answered(message.number, b"")
             case said.Counted():
@@ -133,6 +137,7 @@ class Life:
             _log.error("worker %d is ended: %s", self.number, type(problem).__name__)
             self.kill()
         self.over.set()
+        self._host.close()
         for number in list(self._asked):
             self._answered(number, b"")
         # It ends by itself when its wire does, unless it hangs.

@@ -11,6 +11,7 @@ import itertools
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from casemate import errors
@@ -26,48 +27,53 @@ if TYPE_CHECKING:
     from casemate.reasoning.recorder import Row
 
 Say = Callable[[int], Message]
+Answer = said.Written | said.Entered
 
 
 class Afar:
-    """The owner, as a worker's records and acts reach it. Made in the worker's event loop."""
+    """The owner, as a worker reaches it. Made, and used, in the worker's event loop."""
 
     def __init__(self, wire: Wire[said.FromOwner]) -> None:
         self._wire = wire
         self._loop = asyncio.get_running_loop()
         self._numbers = itertools.count(1)
-        self._asked: dict[int, asyncio.Future[int]] = {}
+        self._asked: dict[int, asyncio.Future[Answer]] = {}
+        self._followed: dict[int, asyncio.Queue[int]] = {}
 
     def write_soon(self, record: Opening | Ending) -> asyncio.Future[Recorded]:
         """See Recorder."""
         written: asyncio.Future[Recorded] = self._loop.create_future()
 
-        def came(answer: asyncio.Future[int]) -> None:
+        def came(answer: asyncio.Future[Answer]) -> None:
             if written.done():  # nobody waits any more
                 return
             if (problem := answer.exception()) is not None:
                 written.set_exception(problem)
             else:
                 leaf = f"sha256:{leaf_hash(record.entry).hex()}"
-                written.set_result(Recorded(answer.result(), leaf, record.entry))
+                written.set_result(Recorded(_index(answer), leaf, record.entry))
 
-        self.ask(lambda number: _spoken(number, record)).add_done_callback(came)
+        _, writing = self.ask(lambda number: _spoken(number, record))
+        writing.add_done_callback(came)
         return written
 
     def write(self, record: Opening | Ending) -> Recorded:
         """See Recorder."""
-
-        async def write() -> Recorded:
-            return await self.write_soon(record)
-
-        return asyncio.run_coroutine_threadsafe(write(), self._loop).result()
+        leaf = f"sha256:{leaf_hash(record.entry).hex()}"
+        index = self.ask_from_a_thread(lambda number: _spoken(number, record))
+        return Recorded(index, leaf, record.entry)
 
     def close(self) -> None:
         """See Recorder: what waits is the owner's."""
 
-    def ask(self, say: Say) -> asyncio.Future[int]:
-        """Say a message under a number of its own; the index that it was written at.
+    def say(self, message: Message) -> None:
+        """Say what has no answer."""
+        self._wire.say(message)
 
-        In the worker's event loop. Fails as the owner says; with Unavailable if it is gone.
+    def ask(self, say: Say) -> tuple[int, asyncio.Future[Answer]]:
+        """Say a message under a number of its own: the number, and the answer.
+
+        Which fails as the owner says, or with TooLarge.
         """
         number, answer = next(self._numbers), self._loop.create_future()
         try:
@@ -78,34 +84,42 @@ class Afar:
             )
         else:
             self._asked[number] = answer
-        return answer
+        return number, answer
 
     def ask_from_a_thread(self, say: Say) -> int:
-        """As ``ask``, for a thread that may wait."""
+        """As ``ask``, for a thread that may wait: where it was written."""
         found: Future[int] = Future()
 
         def asked() -> None:
-            self.ask(say).add_done_callback(lambda answer: _pass_on(answer, found))
+            self.ask(say)[1].add_done_callback(partial(_pass_on, found))
 
         self._loop.call_soon_threadsafe(asked)
         return found.result()
 
-    def hear(self, answer: said.Written | said.Failed) -> None:
+    def follow(self, say: Say) -> tuple[int, asyncio.Queue[int]]:
+        """Say a message under a number of its own: the number, and what is passed about it."""
+        number = next(self._numbers)
+        passed = self._followed[number] = asyncio.Queue()
+        self._wire.say(say(number))
+        return number, passed
+
+    def leave(self, number: int) -> None:
+        """Follow it no more."""
+        self._followed.pop(number, None)
+
+    def hear(self, answer: Answer | said.Failed | said.Passed) -> None:
         """The owner's answer to something that was said."""
+        if isinstance(answer, said.Passed):
+            if (followed := self._followed.get(answer.number)) is not None:
+                followed.put_nowait(answer.position)
+            return
         waiting = self._asked.pop(answer.number, None)
         if waiting is None or waiting.done():
             return
-        if isinstance(answer, said.Written):
-            waiting.set_result(answer.index)
-        else:
+        if isinstance(answer, said.Failed):
             waiting.set_exception(problem_of(answer))
-
-    def lose(self) -> None:
-        """The owner is gone: nobody will be answered."""
-        for waiting in self._asked.values():
-            if not waiting.done():
-                waiting.set_exception(Unavailable("The ledger is closed.", "Start again."))
-        self._asked.clear()
+        else:
+            waiting.set_result(answer)
 
 
 @dataclass(frozen=True)
@@ -201,8 +215,13 @@ def _stayed(number: int, entry: Mapping[str, Any]) -> said.Stayed:
     return said.Stayed(number, [said.Reached(**one) for one in entry["kinds"]])
 
 
-def _pass_on(answer: asyncio.Future[int], found: Future[int]) -> None:
+def _index(answer: asyncio.Future[Answer]) -> int:
+    written = answer.result()
+    return written.index if isinstance(written, said.Written) else -1
+
+
+def _pass_on(found: Future[int], answer: asyncio.Future[Answer]) -> None:
     if (problem := answer.exception()) is not None:
         found.set_exception(problem)
     else:
-        found.set_result(answer.result())
+        found.set_result(_index(answer))

@@ -12,10 +12,14 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
+from casemate.gate.share import HEAVIEST
 from casemate.server.wire import Message
 
 Name = Annotated[str, Meta(min_length=1, max_length=400)]
 Number = Annotated[int, Meta(ge=0)]
+Cost = Annotated[float, Meta(ge=0, le=1e12)]
+Weight = Annotated[int, Meta(ge=1, le=HEAVIEST)]
+Priority = Literal["interactive", "normal", "batch"]
 Outcome = Literal["answered", "unanswered", "failed"]
 
 
@@ -72,7 +76,21 @@ class Count(Message, frozen=True):
     number: int
 
 
-FromOwner = Orders | Accept | Written | Failed | Places | Count
+class Entered(Message, frozen=True):
+    """There is room for the run of message ``number``, and turns take so long of late."""
+
+    number: int
+    usual_seconds: float
+
+
+class Passed(Message, frozen=True):
+    """How far the turn of message ``number`` is: so many go first; 0: it has come."""
+
+    number: int
+    position: int
+
+
+FromOwner = Orders | Accept | Written | Failed | Places | Count | Entered | Passed
 
 
 # Worker → owner
@@ -126,6 +144,41 @@ class Ends(Message, frozen=True):
     entry: bytes
 
 
+class Enters(Message, frozen=True):
+    """A run wants room among those that ``model`` answers. See ``engines.schedule.Flow``."""
+
+    number: Number
+    model: Name
+    tenant: Name
+    principal: Name
+    use_case: Name
+    priority: Priority
+    tenant_weight: Weight
+    principal_weight: Weight
+
+
+class Leaves(Message, frozen=True):
+    """The run of message ``entered`` needs its room no more."""
+
+    entered: Number
+
+
+class Waits(Message, frozen=True):
+    """The run of message ``entered`` wants a turn. ``cost``: tokens, as estimated."""
+
+    number: Number
+    entered: Number
+    cost: Cost
+
+
+class Worked(Message, frozen=True):
+    """The turn of message ``number`` is over. ``cost``: what it really was, if there was any."""
+
+    number: Number
+    cost: Cost | None
+    failed: bool
+
+
 class Stopped(Message, frozen=True):
     """A run that ended as failed did so because its right was taken back."""
 
@@ -174,4 +227,18 @@ class Counted(Message, frozen=True):
     counts: bytes
 
 
-FromWorker = Prepared | Accepting | Opens | Ends | Stopped | Denied | Stayed | Taken | Counted
+FromWorker = (
+    Prepared
+    | Accepting
+    | Enters
+    | Leaves
+    | Waits
+    | Worked
+    | Opens
+    | Ends
+    | Stopped
+    | Denied
+    | Stayed
+    | Taken
+    | Counted
+)

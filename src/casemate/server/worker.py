@@ -82,7 +82,7 @@ class Worker:
 
     def _hear(self, message: said.FromOwner) -> None:
         match message:
-            case said.Written() | said.Failed():
+            case said.Written() | said.Failed() | said.Entered() | said.Passed():
                 self._afar.hear(message)
             case said.Accept():
                 self._accept.set()
