@@ -76,7 +76,8 @@ def chat(server: Server, key: str, dialect: str = "openai", **more: Any) -> Answ
 def a_stream(
     server: Server, key: str, dialect: str = "openai", model: str = "chat"
 ) -> Iterator[http.client.HTTPResponse]:
-    """A stream of the use case "chat", once its first words have come."""
+    """A stream of a use case that has begun: of "chat", once its first words have come."""
+    begun = b"It is" if model == "chat" else b"data: "  # with papers, a sentence comes whole
     connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=60)
     body = json.dumps({"model": model, "stream": True, "messages": MESSAGES})
     headers = {"Authorization": f"Bearer {key}", "Content-Type": "application/json"}
@@ -85,7 +86,7 @@ def a_stream(
         response = connection.getresponse()
         assert response.status == 200, response.read()
         for line in response:
-            if b"It is" in line:
+            if begun in line:
                 break
         yield response
     finally:
