@@ -9,7 +9,7 @@ import asyncio
 import os
 import secrets
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, ExitStack, aclosing, asynccontextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from casemate import settings as settings_
 from casemate.at_hand import promptly
+from casemate.counts import Counts
 from casemate.engines.engine import Engine
 from casemate.engines.in_turn import CHARACTERS_PER_TOKEN, InTurn
 from casemate.engines.registry import Engines
@@ -212,6 +213,8 @@ class Installation:
         # Of files that are not kept, so that imports find places in the library's own queue.
         self.readings = Turns(_READINGS, _READINGS_WAITING, time.monotonic)
         self.used: dict[tuple[str, str], Use] = {}  # since the start, by use case and model
+        # What other processes counted that serve this installation, too.
+        self.counted_elsewhere: Callable[[], Awaitable[Counts]] = _alone
         self._reasoner = Reasoner(
             self.library,
             self.runs,
@@ -609,6 +612,10 @@ def _size(contents: dict[str, Any]) -> int:
     """Characters that a repetition of a run reads."""
     texts = [contents["question"]["text"], *(one["text"] for one in contents["sources"])]
     return sum(map(len, texts))
+
+
+async def _alone() -> Counts:
+    return Counts()
 
 
 def _now() -> datetime:

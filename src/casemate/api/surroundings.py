@@ -15,9 +15,11 @@ from casemate.api import access
 from casemate.api.body import bounded, upload_limit
 from casemate.api.door import DOOR, Door
 from casemate.api.errors import belongs, dialect_of, known
+from casemate.api.gauges import of_process
 from casemate.api.handing import HandedOver
-from casemate.api.metrics import KEY, Metrics
+from casemate.api.metrics import KEY, Metrics, spoken
 from casemate.api.tracing import tracing_of
+from casemate.counts import Counts
 
 if TYPE_CHECKING:
     from casemate.installation import Installation
@@ -31,6 +33,7 @@ class Surroundings:
 
     def __init__(self, app: ASGIApp, installation: Installation) -> None:
         self._app = app
+        self._installation = installation
         self._tracing = tracing_of(installation)
         self._metrics = Metrics(tracing=self._tracing)
         self._door = Door(time.monotonic)
@@ -38,6 +41,12 @@ class Surroundings:
         # No address takes more than a document; those that take less say so themselves.
         self._limit = upload_limit(installation.settings)
         self._encrypted = installation.settings.encrypted
+
+    def counts(self) -> Counts:
+        """What was counted here, for whoever adds it to what other processes counted."""
+        more = of_process(self._installation, self._door.turns)
+        families = spoken((*self._metrics.registry.collect(), *more))
+        return Counts(families, self._installation.engines.seen())
 
     def close(self) -> None:
         """Send the traces that are left."""

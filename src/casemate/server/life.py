@@ -20,9 +20,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import msgspec
 from starlette.types import ASGIApp
 
 import casemate
+from casemate.counts import Counts
 from casemate.server import said, worker_process
 from casemate.server.clerk import Clerk
 from casemate.server.shared_turns import Host
@@ -44,11 +46,12 @@ class Life:
         self.prepared = asyncio.Event()
         self.accepting = asyncio.Event()
         self.over = asyncio.Event()
+        self.counts = Counts()  # as it told them last
         self._installation = installation
         self._clerk = Clerk(installation, self._say)
         self._host = Host(installation, self._say)
         self._numbers = itertools.count(1)
-        self._asked: dict[int, asyncio.Future[bytes]] = {}
+        self._asked: dict[int, asyncio.Future[None]] = {}
         self._loop = asyncio.get_running_loop()
 
     async def begin(self, orders: said.Orders, listener: socket.socket, app: ASGIApp) -> None:
@@ -96,14 +99,19 @@ class Life:
         """Wait for what it handed over, which ends as for a client that went away."""
         await self._mouth.close()
 
-    def take_over(self, places: bytes) -> asyncio.Future[bytes]:
+    def take_over(self, places: bytes) -> asyncio.Future[None]:
         """Have other places in force there; done once they are, or it is over."""
         return self._ask(lambda number: said.Places(number, places))
 
-    def _ask(self, say: Callable[[int], said.Places | said.Count]) -> asyncio.Future[bytes]:
+    async def count(self, seconds: float) -> None:
+        """Have it say what it counted, in ``counts``: for so long it is waited for."""
+        counting = self._ask(said.Count)
+        await asyncio.wait({counting}, timeout=seconds)
+
+    def _ask(self, say: Callable[[int], said.Places | said.Count]) -> asyncio.Future[None]:
         number, answer = next(self._numbers), self._loop.create_future()
         if self.over.is_set():
-            answer.set_result(b"")
+            answer.set_result(None)
         else:
             self._asked[number] = answer
             self._say(say(number))
@@ -121,16 +129,17 @@ class Life:
             case said.Enters() | said.Leaves() | said.Waits() | said.Worked():
                 self._host.hear(message)
             case said.Taken():
-                self._answered(message.number, b"")
+                self._answered(message.number)
             case said.Counted():
-                self._answered(message.number, message.counts)
+                self.counts = msgspec.json.decode(message.counts, type=Counts)
+                self._answered(message.number)
             case _:
                 self._clerk.hear(message)
 
-    def _answered(self, number: int, answer: bytes) -> None:
+    def _answered(self, number: int) -> None:
         waiting = self._asked.pop(number, None)
         if waiting is not None and not waiting.done():
-            waiting.set_result(answer)
+            waiting.set_result(None)
 
     def _lost(self, problem: Exception | None) -> None:
         if problem is not None:
@@ -139,7 +148,7 @@ class Life:
         self.over.set()
         self._host.close()
         for number in list(self._asked):
-            self._answered(number, b"")
+            self._answered(number)
         # It ends by itself when its wire does, unless it hangs.
         self._loop.call_later(_PARTING_SECONDS, self.kill)
 

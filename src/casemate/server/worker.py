@@ -14,12 +14,14 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from typing import Any
 
+import msgspec
 from starlette.types import Message, Receive, Scope, Send
 
 from casemate import api, log, server
 from casemate.api import health, mistral, openai
 from casemate.api.handing import HandedOver
 from casemate.api.resource import Face, Operation, routes_of
+from casemate.counts import Counts
 from casemate.server import said
 from casemate.server.branch import Branch, asking
 from casemate.server.records import Afar
@@ -45,6 +47,7 @@ class Worker:
         self._orders = orders
         self._accept = asyncio.Event()
         self._branch: Branch | None = None
+        self._application: Application | None = None
 
     async def run(self, connection: socket.socket, hand: int, listener: int) -> int:
         """Prepare, accept clients until told to stop, and end; the exit code."""
@@ -56,7 +59,9 @@ class Worker:
         with ExitStack() as closing:
             branch = self._branch = Branch(self._orders, self._afar, closing)
             log.begin(branch.settings.log, branch.process)
-            application = Application(branch, Tunnel(socket.socket(fileno=hand)))
+            application = self._application = Application(
+                branch, Tunnel(socket.socket(fileno=hand))
+            )
             server._settle_memory()
             self._wire.say(said.Prepared())
             await self._accept.wait()
@@ -64,6 +69,7 @@ class Worker:
             await branch.engines.close()
             await asyncio.to_thread(application.close)
             await asyncio.to_thread(closing.close)
+        self._say_counts(0)
         self._wire.close()
         return 0
 
@@ -89,6 +95,13 @@ class Worker:
             case said.Places() if self._branch is not None:
                 self._branch.take_over(message.content)
                 self._wire.say(said.Taken(message.number))
+            case said.Count():
+                self._say_counts(message.number)
+
+    def _say_counts(self, number: int) -> None:
+        if self._application is not None:
+            counts = msgspec.json.encode(self._application.counts())
+            self._wire.say(said.Counted(number, counts))
 
     def _lost(self, problem: Exception | None) -> None:
         # At once: what goes on could not be recorded, and clients see that it is over.
@@ -112,6 +125,10 @@ class Application:
             for table in (openai.OPERATIONS, mistral.OPERATIONS, health.OPERATIONS)
             for one in _own(table)
         }
+
+    def counts(self) -> Counts:
+        """What was counted here."""
+        return self._here.counts()
 
     def close(self) -> None:
         """Send the traces that are left."""

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 import msgspec
 from starlette.types import ASGIApp
 
+from casemate.counts import Counts, added
 from casemate.errors import Unavailable
 from casemate.gate import pack
 from casemate.server import said
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 
 _FIRST_PAUSE, _LONGEST_PAUSE = 1.0, 30.0  # seconds
 _GOOD_SECONDS = 60.0  # of work, after which an end is no sign of a fault that stays
+_COUNTING_SECONDS = 1.0  # for a worker to say what it counted
 _TAKING_SECONDS = 5.0  # for other places to hold in a worker; then it is ended
 _ENDING_SECONDS = 10.0  # beyond the time to drain, until what does not end is ended
 _log = logging.getLogger("casemate.server")
@@ -45,6 +47,7 @@ class Workers:
         self._country = country.read_bytes() if country.exists() else None
         self._lives: dict[int, Life] = {}
         self._closing: set[asyncio.Task[None]] = set()
+        self._gone = Counts()  # of those that have ended
         self._opened = False
         self._stopping = asyncio.Event()
         self._loop = asyncio.get_running_loop()
@@ -58,6 +61,7 @@ class Workers:
             self._loop.add_signal_handler(asked, self._stop)
         places = self._installation.gate.perimeter
         places.changed = self._tell_places
+        self._installation.counted_elsewhere = self._counted
         keeping = [asyncio.create_task(self._keep(number + 1)) for number in range(self._of)]
         opening = asyncio.create_task(self._open(greet))
         try:
@@ -137,6 +141,7 @@ class Workers:
             return await life.end()
         finally:
             del self._lives[number]
+            self._gone = added([self._gone, life.counts.lasting()])
             if opening is not None:
                 opening.cancel()
             # What it handed over may go on for a while; the next worker does not wait for it.
@@ -162,6 +167,12 @@ class Workers:
             self._country,
             b"" if witnessing is None else msgspec.json.encode(dict(witnessing.policy)),
         )
+
+    async def _counted(self) -> Counts:
+        """What all workers counted; of one that does not answer at once, what it told last."""
+        lives = list(self._lives.values())
+        await asyncio.gather(*(life.count(_COUNTING_SECONDS) for life in lives))
+        return added([self._gone, *(life.counts for life in lives)])
 
     def _tell_places(self, content: bytes) -> None:
         """Have other places in force in every worker; from a thread, which waits for it."""
