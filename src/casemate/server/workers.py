@@ -10,6 +10,7 @@ import asyncio
 import logging
 import signal
 import socket
+import threading
 import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING
@@ -51,6 +52,7 @@ class Workers:
         self._opened = False
         self._stopping = asyncio.Event()
         self._loop = asyncio.get_running_loop()
+        self._thread = threading.get_ident()
 
     async def serve(self, greet: Callable[[], None]) -> None:
         """Serve until told to stop. ``greet`` is called once all accept clients.
@@ -175,7 +177,12 @@ class Workers:
         return added([self._gone, *(life.counts for life in lives)])
 
     def _tell_places(self, content: bytes) -> None:
-        """Have other places in force in every worker; from a thread, which waits for it."""
+        """Have other places in force in every worker; from a thread, which waits for it.
+
+        Raises RuntimeError in the event loop, which would wait for itself.
+        """
+        if threading.get_ident() == self._thread:
+            raise RuntimeError("places change in a thread")
 
         async def tell() -> None:
             lives = list(self._lives.values())

@@ -74,10 +74,10 @@ def chat(server: Server, key: str, dialect: str = "openai", **more: Any) -> Answ
 
 @contextmanager
 def a_stream(
-    server: Server, key: str, dialect: str = "openai", model: str = "chat"
+    server: Server, key: str, dialect: str = "openai", model: str = "chat", begun: bytes = b""
 ) -> Iterator[http.client.HTTPResponse]:
     """A stream of a use case that has begun: of "chat", once its first words have come."""
-    begun = b"It is" if model == "chat" else b"data: "  # with papers, a sentence comes whole
+    begun = begun or (b"It is" if model == "chat" else b"data: ")  # with papers, it comes whole
     connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=60)
     body = json.dumps({"model": model, "stream": True, "messages": MESSAGES})
     headers = {"Authorization": f"Bearer {key}", "Content-Type": "application/json"}
