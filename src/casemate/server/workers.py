@@ -117,7 +117,8 @@ class Workers:
                 return
             if not self._opened:
                 raise Unavailable("A worker process does not start.", "See the server's log.")
-            good = time.monotonic() - began >= _GOOD_SECONDS
+            # Code 0: somebody told it alone to stop, and it did so in order.
+            good = code == 0 or time.monotonic() - began >= _GOOD_SECONDS
             pause = 0.0 if good else min(pause * 2 or _FIRST_PAUSE, _LONGEST_PAUSE)
             how = f"signal {-code}" if code < 0 else f"code {code}"
             _log.error("worker %d ended, %s; started again in %d s", number, how, pause)
