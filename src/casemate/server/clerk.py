@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import msgspec
 
+from casemate.errors import NotFound
 from casemate.gate.refusal import Refusal, refusals
 from casemate.ledger.record import Recorded
 from casemate.reasoning.recorder import Ending, Opening
@@ -25,7 +26,7 @@ from casemate.server.records import failed
 if TYPE_CHECKING:
     from casemate.installation import Installation
 
-_REMEMBERED = 1024  # runs that failed, of which it may be said why
+_REMEMBERED = 16_384  # runs that have ended, of which it may still be said why
 
 Say = Callable[[said.Written | said.Failed], None]
 T = TypeVar("T")
@@ -104,7 +105,7 @@ class Clerk:
         self._runs = installation.runs
         self._say = say
         self._open: dict[str, _Open] = {}
-        self._failed: OrderedDict[str, str] = OrderedDict()  # run → pseudonym
+        self._ended: OrderedDict[str, str] = OrderedDict()  # run → pseudonym
         self._working: set[asyncio.Future[Any]] = set()
 
     def hear(
@@ -117,14 +118,9 @@ class Clerk:
             case said.Ends():
                 self._ends(message)
             case said.Stopped():
-                pseudonym = self._failed.pop(message.run, None)
-                if pseudonym is None:
-                    raise OutOfOrder("stopped")
-                record = self._installation.gate.acts.record
-                facts = {"run": message.run, "subject": pseudonym}
-                self._later(message.number, partial(record, "run.stopped", None, **facts))
+                self._later(message.number, partial(self._stopped, message.run))
             case said.Denied():
-                self._later(message.number, partial(self._denied, message, self._who(message)))
+                self._later(message.number, partial(self._denied, message))
             case said.Stayed():
                 self._stayed(message)
 
@@ -145,7 +141,7 @@ class Clerk:
         told = (head.run, head.tenant, head.use_case, head.model.id, head.label, head.time)
         if told != (row.id, row.tenant, row.use_case, row.model, row.label, row.created):
             raise OutOfOrder("another run's entry")
-        if row.id in self._open or row.id in self._failed:
+        if row.id in self._open or row.id in self._ended:
             raise OutOfOrder("a run that was opened before")
         opening = Opening(
             row.principal,
@@ -193,30 +189,30 @@ class Clerk:
                 run.ending = False  # it may be ended once more, as failed
             else:
                 del self._open[message.run]
-                if message.outcome == "failed":
-                    self._fail(message.run, begun.principal)
+                self._ended[message.run] = begun.principal
+                if len(self._ended) > _REMEMBERED:
+                    self._ended.popitem(last=False)
             self._answer(message.number, writing)
 
         self._follow(self._runs.records.write_soon(record), ended)
 
-    def _fail(self, run: str, pseudonym: str) -> None:
-        self._failed[run] = pseudonym
-        if len(self._failed) > _REMEMBERED:
-            self._failed.popitem(last=False)
+    def _stopped(self, run: str) -> int:
+        # Once, and only of a run of this worker's.
+        pseudonym = self._ended.pop(run, None)
+        if pseudonym is None:
+            raise _unknown()
+        acts = self._installation.gate.acts
+        return acts.record("run.stopped", None, run=run, subject=pseudonym)
 
-    def _who(self, message: said.Denied) -> str:
-        """The pseudonym of a person for whom this worker has, or had, a run."""
-        open_ = any(one.head.principal == message.actor for one in self._open.values())
-        if not open_ and message.actor not in self._failed.values():
-            raise OutOfOrder("a refusal of nobody's run")
-        return message.actor
-
-    def _denied(self, message: said.Denied, actor: str) -> int:
+    def _denied(self, message: said.Denied) -> int:
+        here = {one.head.principal for one in list(self._open.values())}
+        if message.actor not in here and message.actor not in list(self._ended.values()):
+            raise _unknown()
         entry: dict[str, object] = {
             "v": 1,
             "kind": "refused",
             "time": self._installation.gate.acts.now(),
-            "actor": actor,
+            "actor": message.actor,
             "action": message.action,
             "resource": message.resource,
             "policies": message.policies,
@@ -257,6 +253,10 @@ class Clerk:
         self._working.add(working)
         working.add_done_callback(self._working.discard)
         working.add_done_callback(then)
+
+
+def _unknown() -> NotFound:
+    return NotFound("This worker has no such run.", "Nothing was recorded.")
 
 
 _HEAD = _Head.__struct_fields__

@@ -56,7 +56,7 @@ class Wire(asyncio.Protocol, Generic[T]):
         self._came = bytearray()
         self._unsent: list[bytes] = []
         self._transport: asyncio.Transport | None = None
-        self._problem: Exception | None = None
+        self.problem: Exception | None = None
         self._loop = asyncio.get_running_loop()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -82,7 +82,7 @@ class Wire(asyncio.Protocol, Generic[T]):
                     at = end
                     self._hear(message)
         except Exception as problem:
-            self._problem = problem
+            self.problem = problem
             self.abort()
             return
         del came[:at]
@@ -90,7 +90,7 @@ class Wire(asyncio.Protocol, Generic[T]):
     def connection_lost(self, exc: Exception | None) -> None:
         """See asyncio.Protocol."""
         self._transport = None
-        self._ended(self._problem)
+        self._ended(self.problem)
 
     @property
     def open(self) -> bool:

@@ -7,6 +7,7 @@ than its wire: when the owner is gone it ends at once, because nothing can be re
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import socket
 import time
@@ -30,6 +31,7 @@ from casemate.server.wire import Wire, connected, first
 
 OWN = frozenset({"/v1/chat/completions", "/mistral/v1/chat/completions", "/healthz"})
 _THREADS = 16
+_log = logging.getLogger("casemate.server")
 _GONE = 70  # how a worker ends whose owner is gone
 
 
@@ -104,6 +106,8 @@ class Worker:
             self._wire.say(said.Counted(number, counts))
 
     def _lost(self, problem: Exception | None) -> None:
+        if problem is not None:
+            _log.error("the owner is not understood: %s", type(problem).__name__)
         # At once: what goes on could not be recorded, and clients see that it is over.
         os._exit(_GONE)
 
