@@ -9,7 +9,7 @@ from datetime import datetime
 
 import pytest
 
-from casemate.log import FIELDS, Json, Text
+from casemate.log import FIELDS, Json, Text, begin
 
 SECRET = "What does the mayor earn?"
 
@@ -49,3 +49,20 @@ def test_of_an_exception_only_its_kind_is_written(formatter: logging.Formatter) 
     line = formatter.format(a_record("Exception in application", failing=True))
     assert "ValueError" in line
     assert "mayor" not in line
+
+
+def test_where_several_processes_serve_each_message_names_its_own(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    root = logging.getLogger()
+    handlers, level = list(root.handlers), root.level
+    try:
+        begin("text", "worker 2")
+        logging.getLogger("casemate.x").error("began", extra={FIELDS: {"status": 200}})
+        logging.getLogger("another").error("went")
+    finally:
+        root.handlers[:] = handlers
+        root.setLevel(level)
+    began, went = capsys.readouterr().err.splitlines()
+    assert began.endswith("began status=200 process=worker 2")
+    assert went.endswith("went process=worker 2")
