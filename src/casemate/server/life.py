@@ -161,6 +161,13 @@ def _command(inherited: list[int]) -> list[str]:
     """Run ``worker_process`` as a script: with -I neither folder nor environment add code to it."""
     root = str(Path(casemate.__file__).resolve().parent.parent)
     # Python started with -m imports from the working folder; a worker does not.
-    found = [path for path in sys.path if os.path.isabs(path) and path != os.getcwd()]
+    found = [path for path in sys.path if os.path.isabs(path) and path != _working_folder()]
     script = str(Path(worker_process.__file__).resolve())
     return [sys.executable, "-I", "-B", script, *map(str, inherited), root, *found]
+
+
+def _working_folder() -> str:
+    try:
+        return os.getcwd()
+    except FileNotFoundError:  # it was removed
+        return ""

@@ -23,11 +23,13 @@ from casemate.api import health, mistral, openai
 from casemate.api.handing import HandedOver
 from casemate.api.resource import Face, Operation, routes_of
 from casemate.counts import Counts
+from casemate.errors import CasemateError
 from casemate.server import said
 from casemate.server.branch import Branch, asking
 from casemate.server.records import Afar
 from casemate.server.tunnel import Tunnel
 from casemate.server.wire import Wire, connected, first
+from casemate.settings import Settings
 
 OWN = frozenset({"/v1/chat/completions", "/mistral/v1/chat/completions", "/healthz"})
 _THREADS = 16
@@ -38,8 +40,18 @@ _GONE = 70  # how a worker ends whose owner is gone
 def work(wire: int, hand: int, listener: int) -> int:
     """Work on these descriptors until told to stop; the exit code."""
     with socket.socket(fileno=wire) as connection:
-        orders = first(connection, said.Orders)
-        return asyncio.run(Worker(orders).run(connection, hand, listener))
+        try:
+            orders = first(connection, said.Orders)
+            return asyncio.run(Worker(orders).run(connection, hand, listener))
+        except EOFError:
+            return _GONE
+        except Exception as problem:
+            if os.environ.get("CASEMATE_TRACEBACK"):
+                raise
+            # Of what nobody foresaw only the kind: its text may hold anything.
+            told = str(problem) if isinstance(problem, CasemateError) else type(problem).__name__
+            _log.error("this worker cannot go on: %s", told)
+            return 1
 
 
 class Worker:
@@ -47,6 +59,8 @@ class Worker:
 
     def __init__(self, orders: said.Orders) -> None:
         self._orders = orders
+        self._settings = msgspec.json.decode(orders.settings, type=Settings)
+        log.begin(self._settings.log, f"worker {orders.number}")
         self._accept = asyncio.Event()
         self._over = False
         self._branch: Branch | None = None
@@ -59,18 +73,19 @@ class Worker:
         self._wire = await connected(Wire(said.FromOwner, self._hear, self._lost), connection)
         self._afar = Afar(self._wire)
         server._open_files()
-        with ExitStack() as closing:
-            branch = self._branch = Branch(self._orders, self._afar, closing)
-            log.begin(branch.settings.log, branch.process)
-            application = self._application = Application(
-                branch, Tunnel(socket.socket(fileno=hand))
-            )
+        closing = ExitStack()
+        try:
+            branch = self._branch = Branch(self._orders, self._settings, self._afar, closing)
+            tunnel = Tunnel(socket.socket(fileno=hand))
+            application = self._application = Application(branch, tunnel)
             server._settle_memory()
             self._wire.say(said.Prepared())
             await self._accept.wait()
             await self._serve(branch, application, _Shared(fileno=listener))
             await branch.engines.close()
             await asyncio.to_thread(application.close)
+        finally:
+            # In a thread: what is closed may have something to say to the owner first.
             await asyncio.to_thread(closing.close)
         self._say_counts(0)
         self._over = True
@@ -78,7 +93,7 @@ class Worker:
         return 0
 
     async def _serve(self, branch: Branch, app: Application, listener: socket.socket) -> None:
-        chosen = branch.settings
+        chosen = self._settings
         config = server._config(
             app,
             -(-chosen.connections // self._orders.of),
@@ -152,7 +167,9 @@ class Application:
         begun = asking.set(True)
 
         async def say(message: Message) -> None:
-            asking.set(False)  # from here on it is this process that answers
+            # From here on it is this process that answers.
+            asking.set(False)
+            kept.forget()
             await send(message)
 
         try:
@@ -169,12 +186,19 @@ class _Kept:
     def __init__(self, receive: Receive) -> None:
         self._receive = receive
         self._came: list[Message] = []
+        self._keeps = True
 
     async def receive(self) -> Message:
         """The next of it."""
         message = await self._receive()
-        self._came.append(message)
+        if self._keeps:
+            self._came.append(message)
         return message
+
+    def forget(self) -> None:
+        """It is not handed on any more."""
+        self._keeps = False
+        self._came.clear()
 
     async def again(self) -> Message:
         """From its beginning, then what still comes."""

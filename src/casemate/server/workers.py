@@ -7,6 +7,7 @@ worked for a while, otherwise after a pause that doubles up to half a minute.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import signal
 import socket
@@ -99,24 +100,32 @@ class Workers:
 
     async def _open(self, greet: Callable[[], None]) -> None:
         """Let clients in, once every worker is prepared."""
-        while len(self._lives) < self._of:  # noqa: ASYNC110 - they are being started
-            await asyncio.sleep(0.005)
-        lives = list(self._lives.values())
-        for life in lives:
-            await life.prepared.wait()
+        await self._all(lambda life: life.prepared)
         self._opened = True
-        for life in lives:
+        for life in self._lives.values():
             life.accept()
-        for life in lives:
-            await life.accepting.wait()
+        await self._all(lambda life: life.accepting)
         greet()
+
+    async def _all(self, event: Callable[[Life], asyncio.Event]) -> None:
+        """Wait until it is so of every worker that there is to be; some may be started again."""
+
+        def so() -> bool:
+            lives = self._lives.values()
+            return len(lives) == self._of and all(event(life).is_set() for life in lives)
+
+        while not so():  # noqa: ASYNC110 - of processes that come and go
+            await asyncio.sleep(0.005)
 
     async def _keep(self, number: int) -> None:
         """Have a worker run for as long as the server does."""
         pause = 0.0
         while not self._stopping.is_set():
             began = time.monotonic()
-            code = await self._live(number)
+            try:
+                code = await self._live(number)
+            except OSError:  # no process could be made
+                code = 1
             if self._stopping.is_set():
                 return
             if not self._opened:
@@ -126,20 +135,13 @@ class Workers:
             pause = 0.0 if good else min(pause * 2 or _FIRST_PAUSE, _LONGEST_PAUSE)
             how = f"signal {-code}" if code < 0 else f"code {code}"
             _log.error("worker %d ended, %s; started again in %d s", number, how, pause)
-            try:
+            with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._stopping.wait(), pause)
-            except TimeoutError:
-                continue
 
     async def _live(self, number: int) -> int:
-        """Run worker ``number`` from its start to its end; its exit code."""
+        """Run worker ``number`` from its start to its end; its exit code. Raises OSError."""
         life = Life(number, self._installation)
-        try:
-            await life.begin(self._orders(number), self._listener, self._app)
-        except OSError:
-            raise Unavailable(
-                "A worker process cannot be started.", "Is there memory, are there files left?"
-            ) from None
+        await life.begin(self._orders(number), self._listener, self._app)
         self._lives[number] = life
         if self._stopping.is_set():
             life.stop()
