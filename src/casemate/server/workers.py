@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from casemate.installation import Installation
 
 _FIRST_PAUSE, _LONGEST_PAUSE = 1.0, 30.0  # seconds
+_LOOK_SECONDS = 0.25  # between two looks whether anybody accepts clients
 _GOOD_SECONDS = 60.0  # of work, after which an end is no sign of a fault that stays
 _COUNTING_SECONDS = 1.0  # for a worker to say what it counted
 _TAKING_SECONDS = 5.0  # for other places to hold in a worker; then it is ended
@@ -135,8 +136,18 @@ class Workers:
             pause = 0.0 if good else min(pause * 2 or _FIRST_PAUSE, _LONGEST_PAUSE)
             how = f"signal {-code}" if code < 0 else f"code {code}"
             _log.error("worker %d ended, %s; started again in %d s", number, how, pause)
+            await self._wait(pause)
+
+    async def _wait(self, pause: float) -> None:
+        """Wait before a start; while nobody accepts clients, not for long."""
+        began = time.monotonic()
+        while not self._stopping.is_set():
+            somebody = any(life.accepting.is_set() for life in self._lives.values())
+            left = began + (pause if somebody else min(pause, _FIRST_PAUSE)) - time.monotonic()
+            if left <= 0:
+                return
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._stopping.wait(), pause)
+                await asyncio.wait_for(self._stopping.wait(), min(left, _LOOK_SECONDS))
 
     async def _live(self, number: int) -> int:
         """Run worker ``number`` from its start to its end; its exit code. Raises OSError."""
