@@ -13,9 +13,9 @@ import socket
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
-from typing import Any
 
 import msgspec
+import uvicorn
 from starlette.types import Message, Receive, Scope, Send
 
 from casemate import api, log, server
@@ -25,6 +25,7 @@ from casemate.api.resource import Face, Operation, routes_of
 from casemate.counts import Counts
 from casemate.errors import CasemateError
 from casemate.server import said
+from casemate.server.accepting import Balance, Shared
 from casemate.server.branch import Branch, asking
 from casemate.server.records import Afar
 from casemate.server.tunnel import Tunnel
@@ -37,12 +38,12 @@ _log = logging.getLogger("casemate.server")
 _GONE = 70  # how a worker ends whose owner is gone
 
 
-def work(wire: int, hand: int, listener: int) -> int:
+def work(wire: int, hand: int, listener: int, balance: int) -> int:
     """Work on these descriptors until told to stop; the exit code."""
     with socket.socket(fileno=wire) as connection:
         try:
             orders = first(connection, said.Orders)
-            return asyncio.run(Worker(orders).run(connection, hand, listener))
+            return asyncio.run(Worker(orders).run(connection, hand, listener, balance))
         except EOFError:
             return _GONE
         except Exception as problem:
@@ -66,7 +67,7 @@ class Worker:
         self._branch: Branch | None = None
         self._application: Application | None = None
 
-    async def run(self, connection: socket.socket, hand: int, listener: int) -> int:
+    async def run(self, connection: socket.socket, hand: int, listener: int, shared: int) -> int:
         """Prepare, accept clients until told to stop, and end; the exit code."""
         loop = asyncio.get_running_loop()
         loop.set_default_executor(ThreadPoolExecutor(_THREADS, "casemate"))
@@ -81,7 +82,8 @@ class Worker:
             server._settle_memory()
             self._wire.say(said.Prepared())
             await self._accept.wait()
-            await self._serve(branch, application, _Shared(fileno=listener))
+            balance = Balance(shared, self._orders.of)
+            await self._serve(branch, application, listener, balance)
             await branch.engines.close()
             await asyncio.to_thread(application.close)
         finally:
@@ -92,8 +94,10 @@ class Worker:
         self._wire.close()
         return 0
 
-    async def _serve(self, branch: Branch, app: Application, listener: socket.socket) -> None:
-        chosen = self._settings
+    async def _serve(
+        self, branch: Branch, app: Application, listener: int, balance: Balance
+    ) -> None:
+        chosen, number = self._settings, self._orders.number
         config = server._config(
             app,
             -(-chosen.connections // self._orders.of),
@@ -101,8 +105,11 @@ class Worker:
             secured=api.tls.context(chosen, branch.folder.path),
             proxies=chosen.proxies,
         )
+        balance.has(number, 0)
         await server._serving(
-            server._Server(config), listener, lambda: self._wire.say(said.Accepting())
+            _Server(config, balance, number),
+            Shared(listener, balance, number),
+            lambda: self._wire.say(said.Accepting()),
         )
 
     def _hear(self, message: said.FromOwner) -> None:
@@ -205,23 +212,23 @@ class _Kept:
         return self._came.pop(0) if self._came else await self._receive()
 
 
-class _Shared(socket.socket):
-    """A listening socket that other processes accept from, too: one connection in a turn.
+class _Server(server._Server):
+    """Tells the other workers how many clients it has, and that it takes no more."""
 
-    asyncio takes all that wait. With several processes, whoever wakes up first would then have
-    all clients of a burst.
-    """
+    def __init__(self, config: uvicorn.Config, balance: Balance, number: int) -> None:
+        super().__init__(config)
+        self._balance = balance
+        self._number = number
 
-    _accepted = False
+    async def on_tick(self, counter: int) -> bool:
+        """See uvicorn: ten times a second."""
+        self._balance.has(self._number, len(self.server_state.connections))
+        return await super().on_tick(counter)
 
-    def accept(self) -> tuple[socket.socket, Any]:
-        """See socket."""
-        if self._accepted:
-            self._accepted = False
-            raise BlockingIOError
-        found = super().accept()
-        self._accepted = True
-        return found
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """See uvicorn."""
+        self._balance.leaves(self._number)
+        await super().shutdown(sockets)
 
 
 def _own(operations: tuple[Operation, ...]) -> list[Operation]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import os
 import signal
 import socket
 import threading
@@ -23,6 +24,7 @@ from casemate.counts import Counts, added
 from casemate.errors import Unavailable
 from casemate.gate import pack
 from casemate.server import said
+from casemate.server.accepting import Balance
 from casemate.server.life import Life
 
 if TYPE_CHECKING:
@@ -48,6 +50,8 @@ class Workers:
         country = installation.folder.path / pack.FILE
         # As it is in force: another file there holds from the next start on.
         self._country = country.read_bytes() if country.exists() else None
+        self._memory = Balance.made(self._of)
+        self._balance = Balance(self._memory, self._of)
         self._lives: dict[int, Life] = {}
         self._closing: set[asyncio.Task[None]] = set()
         self._gone = Counts()  # of those that have ended
@@ -76,6 +80,7 @@ class Workers:
             opening.cancel()
             places.changed = _nobody
             await asyncio.wait({opening, *self._closing}, timeout=_ENDING_SECONDS)
+            os.close(self._memory)
         for one in (*keeping, opening):
             if not one.cancelled():
                 one.result()
@@ -152,7 +157,8 @@ class Workers:
     async def _live(self, number: int) -> int:
         """Run worker ``number`` from its start to its end; its exit code. Raises OSError."""
         life = Life(number, self._installation)
-        await life.begin(self._orders(number), self._listener, self._app)
+        shared = (self._listener.fileno(), self._memory)
+        await life.begin(self._orders(number), shared, self._app)
         self._lives[number] = life
         if self._stopping.is_set():
             life.stop()
@@ -161,6 +167,7 @@ class Workers:
             return await life.end()
         finally:
             del self._lives[number]
+            self._balance.leaves(number)  # it may have been killed
             self._gone = added([self._gone, life.counts.lasting()])
             if opening is not None:
                 opening.cancel()
@@ -190,9 +197,10 @@ class Workers:
 
     async def _counted(self) -> Counts:
         """What all workers counted; of one that does not answer at once, what it told last."""
-        lives = list(self._lives.values())
-        await asyncio.gather(*(life.count(_COUNTING_SECONDS) for life in lives))
-        return added([self._gone, *(life.counts for life in lives)])
+        asked = [life.count(_COUNTING_SECONDS) for life in self._lives.values()]
+        await asyncio.gather(*asked)
+        # Those that are there now: one that ended meanwhile is among the others.
+        return added([self._gone, *(life.counts for life in self._lives.values())])
 
     def _tell_places(self, content: bytes) -> None:
         """Have other places in force in every worker; from a thread, which waits for it.
