@@ -58,6 +58,7 @@ from casemate.oversight.retention import Retention
 from casemate.oversight.review import Reviews
 from casemate.oversight.rotation import Rotation
 from casemate.oversight.witnessing import Witnessing, load_policy, poster
+from casemate.randomness import random_bytes, random_hex
 from casemate.reasoning.background import Background
 from casemate.reasoning.batch import Batches
 from casemate.reasoning.conversation import Conversations
@@ -179,7 +180,7 @@ class Installation:
             country.policy,
             clock=_stamp,
             new_id=_new_id,
-            random=secrets.token_bytes,
+            random=random_bytes,
         )
         closing.callback(self.runs.settle)
         self.reviews = Reviews(self.database, self.gate, self.ledger, clock=_stamp, new_id=_new_id)
@@ -189,7 +190,7 @@ class Installation:
             self.gate,
             self.runs.collections_of,
             new_id=_new_id,
-            random=secrets.token_bytes,
+            random=random_bytes,
         )
         self.kept = Kept(
             self.database,
@@ -221,7 +222,7 @@ class Installation:
             most_characters=settings.question_characters,
             rounds=settings.run_rounds,
             seconds=settings.run_seconds,
-            new_seed=lambda: secrets.randbits(31),
+            new_seed=lambda: int.from_bytes(random_bytes(4)) >> 1,
             repeatable=settings.repeatable_runs,
             searches=self.searches,
         )
@@ -599,7 +600,7 @@ def _stamp() -> str:
 
 
 def _new_id(kind: str) -> str:
-    return f"{kind}_{secrets.token_hex(10)}"
+    return f"{kind}_{random_hex(10)}"
 
 
 def _account() -> str:

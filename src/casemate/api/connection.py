@@ -17,7 +17,8 @@ import httptools
 from uvicorn.config import Config
 from uvicorn.server import ServerState
 
-from casemate.api import tls
+from casemate.api import departure, tls
+from casemate.api.departure import Departure
 from casemate.api.errors import dialect_of
 from casemate.errors import CasemateError
 
@@ -79,6 +80,7 @@ class Connection(tls.Protocol):
         self._path = b""
         self._unfit = _GARBLED
         self._refused = False
+        self._departure = Departure()
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """See asyncio.Protocol."""
@@ -90,6 +92,7 @@ class Connection(tls.Protocol):
         self._relax()
         self._cancel_reading()
         super().connection_lost(exc)
+        self._departure.depart()
 
     def data_received(self, data: bytes) -> None:
         """See asyncio.Protocol."""
@@ -111,6 +114,8 @@ class Connection(tls.Protocol):
     def on_message_begin(self) -> None:
         """See httptools."""
         super().on_message_begin()
+        scope: dict[str, Any] = self.scope  # type: ignore[assignment]
+        scope[departure.KEY] = self._departure
         self._path, self._named = b"", 0
         if not self._in_headers:  # another request on a connection that is kept
             self._in_headers, self._header_bytes = True, 1  # of which at least one is here
@@ -199,6 +204,7 @@ class Connection(tls.Protocol):
         if under_way:
             cycle.disconnected = True  # whoever waits for the body is told that it will not come
             cycle.message_event.set()
+            self._departure.depart()
         if self._refused or self.transport.is_closing():
             return
         self._refused = True

@@ -42,9 +42,9 @@ def canonical(value: object) -> bytes:
     Source: RFC 8785.
     """
     try:
-        _check(value)
+        require_canonical(value)
         written = _ENCODER.encode(value).encode("utf-8")
-        if not _in_plane_zero(written):
+        if not in_plane_zero(written):
             written = _UNSORTED.encode(_ordered(value)).encode("utf-8")
         return written
     except UnicodeEncodeError:
@@ -60,7 +60,7 @@ def parse_canonical(raw: bytes) -> Json:
     that also refuses duplicate keys. Source: RFC 8785.
     """
     text, value = _read(raw)
-    if _write(value, _in_plane_zero(raw)) != text:
+    if _write(value, in_plane_zero(raw)) != text:
         raise ReceiptError("not canonical JSON")
     return value
 
@@ -170,7 +170,7 @@ class Receipt:
         openings = top["openings"]
         if not isinstance(openings, list):
             raise ReceiptError("its openings are not a list")
-        plain = _in_plane_zero(raw)
+        plain = in_plane_zero(raw)
         opened = tuple(_opening(one, plain) for one in openings)
         receipt = cls(_recorded(top["admitted"]), _recorded(top["finished"]), opened)
         if receipt.openings != opened:
@@ -202,7 +202,7 @@ def _whole(digits: str) -> int:
     return value
 
 
-def _in_plane_zero(raw: bytes) -> bool:
+def in_plane_zero(raw: bytes) -> bool:
     """Whether every character of UTF-8 is one UTF-16 unit: then both orders of keys are the same.
 
     The others, above U+FFFF, begin with one of these bytes, which stand nowhere else (RFC 3629).
@@ -211,7 +211,7 @@ def _in_plane_zero(raw: bytes) -> bool:
 
 
 def _write(value: Json, plain: bool) -> str:
-    """What ``_read`` gave, as canonical JSON. ``plain``: see ``_in_plane_zero``."""
+    """What ``_read`` gave, as canonical JSON. ``plain``: see ``in_plane_zero``."""
     try:
         if plain:
             return _ENCODER.encode(value)
@@ -220,18 +220,18 @@ def _write(value: Json, plain: bool) -> str:
         raise ReceiptError("the value is nested too deeply") from None
 
 
-def _check(value: object) -> None:
+def require_canonical(value: object) -> None:
     """Raise ReceiptError for what has no canonical form, at any depth."""
     if isinstance(value, dict):
         for key, one in value.items():
             if not isinstance(key, str):
                 raise ReceiptError("a key that is not a string has no canonical form")
             if type(one) is not str:  # most are: it spares a call for each
-                _check(one)
+                require_canonical(one)
     elif isinstance(value, (list, tuple)):
         for one in value:
             if type(one) is not str:
-                _check(one)
+                require_canonical(one)
     elif isinstance(value, int):  # a truth value is one too
         if abs(value) > MAX_INTEGER:
             raise ReceiptError("an integer beyond 2^53 - 1 has no canonical form")

@@ -17,8 +17,9 @@ import sqlalchemy as sa
 
 from casemate.at_hand import promptly
 from casemate.errors import NotFound
+from casemate.ledger.canonical import canonical
 from casemate.ledger.merkle import leaf_hash
-from casemate.ledger.receipt import ENTRIES, Opening, canonical, commit_written
+from casemate.ledger.receipt import ENTRIES, Opening, commit_written
 from casemate.reasoning import recorder
 from casemate.reasoning.content import question_content
 from casemate.reasoning.event import Answer, Request, Source, Step

@@ -22,7 +22,7 @@ import sqlalchemy as sa
 from casemate.at_hand import waits
 from casemate.errors import CasemateError, Unavailable
 from casemate.ledger.record import Recorded
-from casemate.store.database import Database
+from casemate.store.database import Database, execute_many
 from casemate.store.keyring import Keyring, erased
 from casemate.store.tables import openings, runs
 
@@ -197,7 +197,10 @@ class _NotTogether(Exception):
 
 
 class _ForMany:
-    """A statement that is executed for many rows of plain values, and therefore compiled once."""
+    """A statement for many rows of plain values: compiled once, and given straight to the driver.
+
+    For a batch of a few rows what lies between would cost more than the database.
+    """
 
     def __init__(self, statement: sa.sql.expression.UpdateBase, *columns: str) -> None:
         self._statement = statement
@@ -216,9 +219,7 @@ class _ForMany:
             self._order = compiled.positiontup or ()
             self._text = str(compiled)
         order = self._order
-        connection.exec_driver_sql(
-            self._text, [tuple([row[name] for name in order]) for row in rows]
-        )
+        execute_many(connection, self._text, [tuple([row[name] for name in order]) for row in rows])
 
 
 _RUN = runs.c.id == sa.bindparam("id_")

@@ -49,6 +49,7 @@ if TYPE_CHECKING:
 
 PASSAGES = 10  # for each part of a question
 _MOST_PARTS = 6
+_TELLING = 256  # characters at each end of a question that its language is found by
 _LARGEST_SEED = 2**53 - 1  # the largest that canonical JSON (RFC 8785) holds exactly
 
 
@@ -473,9 +474,17 @@ def _step_of(piece: Token | Asked | Theirs | Stopped, writes: str, doing: str) -
 
 
 def language_for(request: Request) -> str:
-    """The language to answer in: the reader's if it is spoken here, else the question's."""
+    """The language to answer in: the reader's if it is spoken here, else the question's.
+
+    A long text is judged by its beginning and its end, where people say what they want of it.
+    """
     wanted = (request.language or "").lower().split("-")[0]
-    return wanted if wanted in words.FUNCTION_WORDS else words.language_of(request.question)
+    if wanted in words.FUNCTION_WORDS:
+        return wanted
+    text = request.question
+    if len(text) > 2 * _TELLING:
+        text = f"{text[:_TELLING]} {text[-_TELLING:]}"
+    return words.language_of(text)
 
 
 def _place(hit: Hit) -> str:

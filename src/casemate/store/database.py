@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import sqlite3
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Self
@@ -216,6 +216,35 @@ class Database:
                 command.upgrade(config, "head")
                 # After every migration: one that rebuilds a table drops its triggers.
                 _count_changes(connection)
+
+
+def execute_many(
+    connection: sa.Connection, statement: str, rows: Sequence[tuple[Any, ...]]
+) -> None:
+    """Execute a statement in the driver's own words for each row. Raises DatabaseError."""
+    raw: Any = connection.connection.driver_connection
+    try:
+        raw.executemany(statement, rows)
+    except sqlite3.DatabaseError as problem:
+        raise _as_others(connection, statement, problem) from problem
+
+
+def select_rows(connection: sa.Connection, statement: str, *values: str) -> list[tuple[Any, ...]]:
+    """The rows of a query in the driver's own words. Raises DatabaseError."""
+    raw: Any = connection.connection.driver_connection
+    try:
+        return list(raw.execute(statement, values))
+    except sqlite3.DatabaseError as problem:
+        raise _as_others(connection, statement, problem) from problem
+
+
+def _as_others(
+    connection: sa.Connection, statement: str, problem: sqlite3.DatabaseError
+) -> BaseException:
+    """A problem of the driver as the kind that every other statement raises."""
+    return DatabaseError.instance(
+        statement, None, problem, sqlite3.Error, dialect=connection.dialect
+    )
 
 
 _CHANGES = "SELECT number FROM rights_changes WHERE id = 1"
