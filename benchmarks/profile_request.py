@@ -185,7 +185,7 @@ class Bench:
         connection.connection_lost(None)
 
     async def served(self) -> None:
-        async with self.house._served(self.admission, 900) as (_, _, watch), watch.held():
+        async with self.house._served(self.admission, 900) as served, served.watch.held():
             pass
 
     def prompt(self) -> bytes:

@@ -9,8 +9,8 @@ import asyncio
 import os
 import secrets
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
-from contextlib import ExitStack, aclosing, asynccontextmanager
+from collections.abc import AsyncGenerator, Callable, Sequence
+from contextlib import ExitStack, aclosing
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
@@ -20,8 +20,6 @@ from typing import TYPE_CHECKING, Any, Self
 
 from casemate import settings as settings_
 from casemate.at_hand import promptly
-from casemate.engines.engine import Engine
-from casemate.engines.in_turn import CHARACTERS_PER_TOKEN, InTurn
 from casemate.engines.registry import Engines
 from casemate.engines.remote import Phases
 from casemate.engines.schedule import Flow
@@ -70,6 +68,7 @@ from casemate.reasoning.record import Runs, recorded
 from casemate.reasoning.relay import Relay, Tell, server_for
 from casemate.reasoning.replay import Replay, replay
 from casemate.reasoning.run import Reasoner
+from casemate.serving import Found, Serving
 from casemate.settings import Settings
 from casemate.store.blobs import Blobs, FolderBlobs, S3Blobs
 from casemate.store.bucket import bucket_of
@@ -79,15 +78,11 @@ from casemate.store.keyring import Keyring, master_key
 
 if TYPE_CHECKING:
     from casemate.gate.caller import Caller
-    from casemate.gate.capacity import Capacity
     from casemate.gate.label import Label
-    from casemate.gate.watch import Watch
     from casemate.library.parse import Extracted
     from casemate.models.manifest import Manifest
 
 _KEY_FILE = "ledger.key"
-# Tokens that a run is expected to read of passages, and to write where nothing is asked.
-_PASSAGES, _USUAL_ANSWER = 1024, 512
 _READINGS, _READINGS_WAITING = 2, 32
 
 
@@ -271,7 +266,8 @@ class Installation:
         """
         admission = await self._admitted(caller, request, priority)
         size = sum(map(len, request.texts))
-        async with self._served(admission, size, request.max_tokens) as (manifest, engine, watch):
+        async with self._served(admission, size, request.max_tokens) as served:
+            manifest, engine, watch = served.manifest, served.engine, served.watch
             label = await self._label(admission, request, manifest)
             events = self._reasoner.run(admission, request, engine, manifest.digest(), label)
             run = ""
@@ -301,7 +297,8 @@ class Installation:
         admission = await self._admitted(caller, request, priority)
         admitted()
         size = sum(map(len, request.texts))
-        async with self._served(admission, size, request.max_tokens) as (manifest, engine, watch):
+        async with self._served(admission, size, request.max_tokens) as served:
+            manifest, engine, watch = served.manifest, served.engine, served.watch
             label = await self._label(admission, request, manifest)
             run = ""
 
@@ -364,16 +361,16 @@ class Installation:
         """
         admission = await asyncio.to_thread(self.gate.admit, caller, use_case=use_case, model=model)
         size = sum(map(len, texts))
-        async with self._served(admission, size, 1) as (manifest, engine, watch), watch.held():
+        async with self._served(admission, size, 1) as served, served.watch.held():
             policy = self.gate.country.policy
             sent = policy.parse(label) if label else policy.lowest()
             return await embed(
                 self.runs,
                 admission,
                 texts,
-                engine,
-                manifest.digest(),
-                sent.join(policy.parse(manifest.label)),
+                served.engine,
+                served.manifest.digest(),
+                sent.join(policy.parse(served.manifest.label)),
             )
 
     async def read(
@@ -408,8 +405,9 @@ class Installation:
     async def explain(self, caller: Caller, run: str) -> Explanation:
         """Which passages each sentence of a run depends on."""
         admission, contents, label = await asyncio.to_thread(self._recorded, caller, run)
-        async with self._served(admission, _size(contents)) as (_, engine, watch), watch.held():
-            return await explain(run, contents, engine, label, self.settings.run_seconds)
+        async with self._served(admission, _size(contents)) as served, served.watch.held():
+            seconds = self.settings.run_seconds
+            return await explain(run, contents, served.engine, label, seconds)
 
     async def replay(self, caller: Caller, run: str) -> Replay:
         """Run a run again and say what differs."""
@@ -420,8 +418,9 @@ class Installation:
                 now[id] = (await asyncio.to_thread(self.library.document, caller, id)).digest
             except NotFound:
                 continue
-        async with self._served(admission, _size(contents)) as (_, engine, watch), watch.held():
-            return await replay(run, contents, engine, label, now, self.settings.run_seconds)
+        async with self._served(admission, _size(contents)) as served, served.watch.held():
+            seconds = self.settings.run_seconds
+            return await replay(run, contents, served.engine, label, now, seconds)
 
     def _stopped(self, admission: Admission, run: str) -> None:
         pseudonym = admission.principal.pseudonym
@@ -509,36 +508,17 @@ class Installation:
         if self.settings.blobs:
             self._buckets.require(self.settings.blobs, self.settings.blobs_endpoint, label)
 
-    @asynccontextmanager
-    async def _served(
-        self, admission: Admission, size: int, most: int | None = None
-    ) -> AsyncIterator[tuple[Manifest, InTurn, Watch]]:
-        """The model of an admission, for one run: within its quotas, and in its turn.
+    def _served(self, admission: Admission, size: int, most: int | None = None) -> Serving:
+        return Serving(self.gate, self._model, self._count, admission, size, most)
 
-        ``size``: characters that the model will read, beside passages; ``most``: tokens that it
-        may write. The watch ends what is no longer permitted. Raises TooMany.
-        """
-        manifest, engine, capacity = await promptly(self._model, admission.model)
-        turns, flow = self.engines.turns(manifest), Flow.of(admission)
-        turns.slots = capacity.slots
-        written = min(most or _USUAL_ANSWER, engine.profile.answer_tokens)
-        estimate = Use(
-            tokens=size // CHARACTERS_PER_TOKEN + _PASSAGES + written,
-            gpu_seconds=capacity.gpu_milliseconds(turns.usual_seconds),
-            watt_hours=capacity.joules(turns.usual_seconds),
-        )
-        with turns.place(flow), self.gate.watching(admission) as watch:
-            async with self.gate.budgets.run(admission.asker, estimate) as used:
-                try:
-                    yield manifest, InTurn(engine, turns, flow, capacity, used), watch
-                finally:
-                    key = (admission.use_case.id, manifest.name)
-                    self.used.setdefault(key, Use(requests=0, runs=0)).add(used)
+    def _count(self, admission: Admission, manifest: Manifest, used: Use) -> None:
+        key = (admission.use_case.id, manifest.name)
+        self.used.setdefault(key, Use(requests=0, runs=0)).add(used)
 
-    def _model(self, id: str) -> tuple[Manifest, Engine, Capacity]:
+    def _model(self, id: str) -> Found:
         manifest = self.models.approved(id)
         capacity = self.gate.capacities.of(manifest.name, self.engines.slots(manifest))
-        return manifest, self.engines.of(manifest), capacity
+        return manifest, self.engines.of(manifest), self.engines.turns(manifest), capacity
 
     def _recorded(self, caller: Caller, run: str) -> tuple[Admission, dict[str, Any], Label]:
         contents = self.runs.contents(caller, run)

@@ -7,9 +7,8 @@ from collections.abc import Mapping
 from typing import Any, TypeVar
 
 import msgspec
-from starlette.datastructures import Headers
 from starlette.requests import Request
-from starlette.types import Message, Receive
+from starlette.types import Message, Receive, Scope
 
 from casemate.api.errors import InvalidParameter
 from casemate.errors import Invalid, TooLarge
@@ -36,17 +35,20 @@ def upload_limit(settings: Settings) -> int:
     return settings.upload_mebibytes * MEBIBYTE + FRAMING
 
 
-def bounded(receive: Receive, headers: Headers, limit: int) -> Receive:
+def bounded(receive: Receive, scope: Scope, limit: int) -> Receive:
     """``receive``, raising TooLarge once the body is, or says it will be, above ``limit`` bytes.
 
     Raised on reading and not before, so that whoever reads renders it in its own way.
     """
-    announced = headers.get("content-length", "0")
+    announced = b"0"
+    for name, value in scope["headers"]:
+        if name == b"content-length":
+            announced = value
     received = 0
 
     async def bounded_receive() -> Message:
         nonlocal received
-        if announced.isdecimal() and int(announced) > limit:
+        if announced.isdigit() and int(announced) > limit:
             raise _too_large(limit)
         message = await receive()
         if message["type"] == "http.request":

@@ -13,10 +13,9 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections import OrderedDict
-from collections.abc import AsyncIterator, Callable
-from contextlib import ExitStack, asynccontextmanager
-from dataclasses import dataclass
+from collections import OrderedDict, deque
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager, ExitStack
 from typing import TYPE_CHECKING
 
 from starlette.types import Scope
@@ -43,22 +42,12 @@ class Door:
         self.turns = Turns(_AT_ONCE, _ROOM, clock)
         # Hashes that are salted anew in each process; two that are equal by chance share a queue.
         self._known: OrderedDict[int, tuple[str, str]] = OrderedDict()
+        self._inside: deque[tuple[float, Visit]] = deque()  # since when, the longest first
+        self._looking: asyncio.TimerHandle | None = None
 
-    @asynccontextmanager
-    async def entered(self, scope: Scope) -> AsyncIterator[None]:
-        """Inside, once it is this request's turn. Raises TooMany."""
-        flow = self._flow(scope)
-        with ExitStack() as visit:
-            # Room at the door is for who stands there: what goes on inside for minutes, such as a
-            # stream, has room of its own where it waits.
-            visit.enter_context(self.turns.place(flow))
-            await visit.enter_context(self.turns.turn(flow, 1)).come()
-            ending = asyncio.get_running_loop().call_later(_SECONDS, visit.close)
-            scope[KEY] = _Visit(self, visit.close)
-            try:
-                yield
-            finally:
-                ending.cancel()
+    def entered(self, scope: Scope) -> Visit:
+        """Inside, once it is this request's turn: ``async with`` it. Raises TooMany."""
+        return Visit(self, scope)
 
     def recognise(self, scope: Scope, caller: Caller) -> None:
         """Remember whose the credentials of this request are."""
@@ -71,6 +60,24 @@ class Door:
         if len(self._known) > _REMEMBERED:
             self._known.popitem(last=False)
 
+    def _look_after(self, visit: Visit) -> None:
+        """End a turn that lasts too long. One timer for all: most turns are over long before."""
+        loop = asyncio.get_running_loop()
+        inside = self._inside
+        while inside and not inside[0][1].is_inside:
+            inside.popleft()
+        inside.append((loop.time(), visit))
+        if self._looking is None:
+            self._looking = loop.call_later(_SECONDS, self._end_long, loop)
+
+    def _end_long(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._looking = None
+        inside, before = self._inside, loop.time() - _SECONDS
+        while inside and (inside[0][0] <= before or not inside[0][1].is_inside):
+            inside.popleft()[1].leave()
+        if inside:
+            self._looking = loop.call_at(inside[0][0] + _SECONDS, self._end_long, loop)
+
     def _flow(self, scope: Scope) -> Flow:
         credentials = _credentials(scope)
         known = None if credentials is None else self._known.get(credentials)
@@ -80,12 +87,40 @@ class Door:
         return Flow(f"at {address}", "")
 
 
-@dataclass(frozen=True)
-class _Visit:
-    """One request inside."""
+class Visit(AbstractAsyncContextManager[None]):
+    """One request at the door: waiting for its turn, then inside until it leaves."""
 
-    door: Door
-    leave: Callable[[], None]
+    __slots__ = ("_place", "_scope", "_turn", "door", "is_inside")
+
+    def __init__(self, door: Door, scope: Scope) -> None:
+        self.door = door
+        self.is_inside = False
+        self._scope = scope
+        flow = door._flow(scope)
+        # Room at the door is for who stands there: what goes on inside for minutes, such as a
+        # stream, has room of its own where it waits.
+        self._place = door.turns.place(flow)
+        self._turn = door.turns.turn(flow, 1)
+
+    async def __aenter__(self) -> None:
+        with ExitStack() as undoing:
+            undoing.enter_context(self._place)
+            undoing.enter_context(self._turn)
+            await self._turn.come()
+            undoing.pop_all()
+        self.is_inside = True
+        self.door._look_after(self)
+        self._scope[KEY] = self
+
+    async def __aexit__(self, *_: object) -> None:
+        self.leave()
+
+    def leave(self) -> None:
+        """The turn and the place are over, if they were not before."""
+        if self.is_inside:
+            self.is_inside = False
+            self._turn.__exit__()
+            self._place.__exit__()
 
 
 def door_of(scope: Scope) -> Door:

@@ -240,7 +240,7 @@ def require_canonical(value: object) -> None:
 
 
 def _ordered(value: Any) -> Any:
-    """What ``_check`` let pass, with its keys in order."""
+    """What ``require_canonical`` let pass, with its keys in order."""
     if isinstance(value, list | tuple):
         return [_ordered(one) for one in value]
     if isinstance(value, dict):
