@@ -18,8 +18,10 @@ from uvicorn.config import Config
 from uvicorn.server import ServerState
 
 from casemate.api import departure, tls
+from casemate.api.deadline import Deadline
 from casemate.api.departure import Departure
 from casemate.api.errors import dialect_of
+from casemate.api.writing import Writing
 from casemate.errors import CasemateError
 
 
@@ -71,7 +73,7 @@ class Connection(tls.Protocol):
     ) -> None:
         super().__init__(config, server_state, app_state, _loop)
         self._bounds = bounds
-        self._deadline: asyncio.TimerHandle | None = None  # of the headers, then of the body
+        self._deadline = Deadline(self.loop)  # of the headers, of the body, of silence after it
         self._reading: asyncio.TimerHandle | None = None  # of the client, what we sent
         self._in_headers = True
         self._header_bytes = 0  # received while the headers are not complete
@@ -84,12 +86,12 @@ class Connection(tls.Protocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """See asyncio.Protocol."""
-        super().connection_made(transport)
+        super().connection_made(Writing(transport, self.loop))
         self._wait_for_headers()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """See asyncio.Protocol."""
-        self._relax()
+        self._deadline.close()
         self._cancel_reading()
         super().connection_lost(exc)
         self._departure.depart()
@@ -101,7 +103,7 @@ class Connection(tls.Protocol):
         if self._in_headers:
             self._header_bytes += len(data)
         super().data_received(data)
-        if self._deadline is None and (self.cycle is None or self.cycle.response_complete):
+        if not self._deadline and (self.cycle is None or self.cycle.response_complete):
             self._wait_for_headers()  # something came that begins no request, as an empty line
         if self._in_headers and self._header_bytes > self._bounds.header_bytes:
             self._refuse(_LARGE_HEADERS)
@@ -141,12 +143,12 @@ class Connection(tls.Protocol):
         """See httptools."""
         self._in_headers = False
         self._body_bytes = 0
-        self._relax()
+        self._deadline.clear()
         if len(self.connections) > self._bounds.connections:
             self._unfit = _FULL
             raise httptools.HttpParserError("connections")
         super().on_headers_complete()
-        self._deadline = self.loop.call_later(self._bounds.look, self._look)
+        self._deadline.set(self._bounds.look, self._look)
 
     def on_body(self, body: bytes) -> None:
         """See httptools."""
@@ -155,8 +157,19 @@ class Connection(tls.Protocol):
 
     def on_message_complete(self) -> None:
         """See httptools."""
-        self._relax()
+        self._deadline.clear()
         super().on_message_complete()
+
+    def on_response_complete(self) -> None:
+        """See HttpToolsProtocol, which would make a timer for each silence between requests."""
+        self.server_state.total_requests += 1
+        if self.transport.is_closing():
+            return
+        self.flow.resume_reading()
+        if self.pipeline:
+            self._start_asgi_task(*self.pipeline.pop())
+        elif not self._in_headers:  # else the next request has begun, and has its own
+            self._deadline.set(self.timeout_keep_alive, self.timeout_keep_alive_handler)
 
     def pause_writing(self) -> None:
         """See asyncio.Protocol: the client does not read as fast as it is sent to."""
@@ -174,15 +187,14 @@ class Connection(tls.Protocol):
         self._refuse(self._unfit)
 
     def _wait_for_headers(self) -> None:
-        self._relax()
-        self._deadline = self.loop.call_later(self._bounds.header_seconds, self._too_slow)
+        self._deadline.set(self._bounds.header_seconds, self._too_slow)
 
     def _look(self) -> None:
         """Whether the body comes along; who is not being read from is not late."""
         held = self.flow.read_paused or self.cycle.waiting_for_100_continue
         if held or self._body_bytes >= self._bounds.look * self._bounds.body_pace:
             self._body_bytes = 0
-            self._deadline = self.loop.call_later(self._bounds.look, self._look)
+            self._deadline.set(self._bounds.look, self._look)
         else:
             self._too_slow()
 
@@ -195,7 +207,7 @@ class Connection(tls.Protocol):
 
     def _refuse(self, problem: _Unfit) -> None:
         """Answer, unless an answer is under way, and close."""
-        self._relax()
+        self._deadline.clear()
         cycle = self.cycle
         under_way = cycle is not None and not cycle.response_complete
         if under_way and cycle.response_started:
@@ -216,12 +228,7 @@ class Connection(tls.Protocol):
         # would reset the connection, and the client would lose the answer (RFC 9112, 9.6).
         self.transport.write_eof()
         self.transport.resume_reading()
-        self._deadline = self.loop.call_later(self._bounds.linger, self.transport.abort)
-
-    def _relax(self) -> None:
-        if self._deadline is not None:
-            self._deadline.cancel()
-            self._deadline = None
+        self._deadline.set(self._bounds.linger, self.transport.abort)
 
     def _cancel_reading(self) -> None:
         if self._reading is not None:

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
 _MOST = 256  # records in one transaction
 _MOST_UNNOTED = 65_536
+_MOST_TURNS = 8  # of an event loop, in which records are gathered
 
 Row = dict[str, object]
 
@@ -79,6 +80,7 @@ class Recorder:
         self._closed = False
         self._thread: threading.Thread | None = None
         self._unnoted: list[Row] = []
+        self._gathered: dict[asyncio.AbstractEventLoop, list[_Waiting]] = {}
 
     def write(self, record: Opening | Ending) -> Recorded:
         """Where the entry of ``record`` lies, once all of it is durable; for threads.
@@ -91,14 +93,24 @@ class Recorder:
         return future.result()
 
     def write_soon(self, record: Opening | Ending) -> asyncio.Future[Recorded]:
-        """As ``write``, for tasks. Whoever stops waiting does not stop the writing."""
+        """As ``write``, for tasks. Whoever stops waiting does not stop the writing.
+
+        What comes in the next turns of the event loop goes with it: a batch costs as much for one
+        as for ten, and more turns bring more as long as there is much to do.
+        """
         loop = asyncio.get_running_loop()
         future: asyncio.Future[Recorded] = loop.create_future()
-        self._put(_Waiting(record, future, loop))
+        gathered = self._gathered.get(loop)
+        if gathered is None:
+            gathered = self._gathered[loop] = []
+            loop.call_soon(self._gather, loop, 0, 0)
+        gathered.append(_Waiting(record, future, loop))
         return future
 
     def close(self) -> None:
         """Write what waits, then stop."""
+        for loop in tuple(self._gathered):
+            self._put_gathered(loop)
         with self._filled:
             self._closed = True
             self._filled.notify()
@@ -106,11 +118,30 @@ class Recorder:
         if thread is not None:
             thread.join()
 
-    def _put(self, waiting: _Waiting) -> None:
+    def _gather(self, loop: asyncio.AbstractEventLoop, turns: int, before: int) -> None:
+        """Wait for one turn more, if the one that passed brought something."""
+        count = len(self._gathered.get(loop, ()))
+        if count > before and turns < _MOST_TURNS:
+            loop.call_soon(self._gather, loop, turns + 1, count)
+        else:
+            self._put_gathered(loop)
+
+    def _put_gathered(self, loop: asyncio.AbstractEventLoop) -> None:
+        gathered = self._gathered.pop(loop, None)
+        if not gathered:  # the recorder was closed meanwhile
+            return
+        try:
+            self._put(*gathered)
+        except Unavailable as problem:
+            for one in gathered:
+                one.found = problem
+            _tell(gathered)
+
+    def _put(self, *waiting: _Waiting) -> None:
         with self._filled:
             if self._closed:
                 raise Unavailable("The ledger is closed.", "Start again.")
-            self._waiting.append(waiting)
+            self._waiting.extend(waiting)
             if self._thread is None:
                 self._thread = threading.Thread(target=self._run, name="recorder", daemon=True)
                 self._thread.start()
