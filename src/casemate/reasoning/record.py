@@ -239,10 +239,15 @@ class Runs:
         return recorder.Ending(
             opened.subject,
             opened.id,
-            {"admitted": opened.admitted.index, "label": written},
+            None if written == opened.head["label"] else written,
             rows,
             canonical(entry),
-            {"outcome": outcome, "label": written, "ended": now},
+            {
+                "admitted": opened.admitted.index,
+                "outcome": outcome,
+                "label": written,
+                "ended": now,
+            },
         )
 
     def _witnesses(self) -> dict[str, object]:

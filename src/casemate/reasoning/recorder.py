@@ -1,9 +1,9 @@
 """The recorder: what several runs have to record becomes durable together.
 
 One thread takes whatever waits and commits it in this order: the content and rows of all, in one
-transaction; the entries that commit to the content, in one batch of the ledger; and then, in a
-transaction that waits for no sync, where the entries lie. So no entry commits to content that could
-be lost, and what a crash takes of the last part is found again in the ledger (``Runs.recover``).
+transaction; the entries that commit to the content, in one batch of the ledger; and then, with the
+next transaction, where the entries lie. So no entry commits to content that could be lost, and
+what a crash takes of the last part is found again in the ledger (``Runs.recover``).
 """
 
 from __future__ import annotations
@@ -30,7 +30,6 @@ if TYPE_CHECKING:
     from casemate.ledger.record import Ledger
 
 _MOST = 256  # records in one transaction
-_MOST_UNNOTED = 65_536
 _MOST_TURNS = 8  # of an event loop, in which records are gathered
 
 Row = dict[str, object]
@@ -48,11 +47,14 @@ class Opening:
 
 @dataclass(frozen=True)
 class Ending:
-    """How a run ends. ``before`` stands in its row with the content, ``after`` with the entry."""
+    """How a run ends. ``after``: what its row says once the entry is there.
+
+    ``label``: the one that its content has, if that is above the one that it began with.
+    """
 
     subject: str
     run: str
-    before: Row
+    label: str | None
     contents: Sequence[Row]
     entry: bytes
     after: Row
@@ -79,7 +81,7 @@ class Recorder:
         self._filled = threading.Condition()
         self._closed = False
         self._thread: threading.Thread | None = None
-        self._unnoted: list[Row] = []
+        self._tried: set[str] = set()  # runs whose end was begun to be recorded
         self._gathered: dict[asyncio.AbstractEventLoop, list[_Waiting]] = {}
 
     def write(self, record: Opening | Ending) -> Recorded:
@@ -156,6 +158,9 @@ class Recorder:
                 for one in batch:
                     one.found = one.found or problem
             _tell(batch)
+            if not self._waiting:
+                with suppress(CasemateError):  # it is tried again with what comes next
+                    self._database.settle()
 
     def _commit(self, batch: Sequence[_Waiting]) -> None:
         stored = self._each(batch, self._store)
@@ -204,23 +209,23 @@ class Recorder:
             since = self._ledger.log.size
             _BEGINS.execute(connection, [one.row | {"since": since} for one in begun])
             # A first attempt to end this run may have left content that no entry commits to.
-            _LEFT.execute(connection, [{"id_": one.run} for one in ended])
+            _LEFT.execute(connection, [{"id_": one.run} for one in ended if one.run in self._tried])
+            self._tried.update(one.run for one in ended)
             _OPENS.execute(connection, [row for record in records for row in record.contents])
-            # The label with the content: at no moment does it lie there under a lower one.
-            _BEFORE.execute(connection, [{"id_": one.run, **one.before} for one in ended])
+            # With the content: at no moment does it lie there under a lower one.
+            risen = [one for one in ended if one.label is not None]
+            _RISES.execute(connection, [{"id_": one.run, "label": one.label} for one in risen])
 
     def _note(self, batch: Sequence[_Waiting]) -> None:
         """Keep where entries lie. They are durable: a disk that refuses now is asked again."""
-        self._unnoted += [
+        noted = [
             {"id_": one.record.run, **one.record.after, "finished": one.found.index}
             for one in batch
             if isinstance(one.record, Ending) and isinstance(one.found, Recorded)
         ]
-        with suppress(CasemateError):
-            with self._database.write_along() as connection:
-                _AFTER.execute(connection, self._unnoted)
-            self._unnoted = []
-        del self._unnoted[:-_MOST_UNNOTED]  # the next start finds them in the ledger
+        self._tried.difference_update(str(row["id_"]) for row in noted)
+        if noted:
+            self._database.defer(*_AFTER.prepared(self._database.dialect, noted))
 
 
 class _NotTogether(Exception):
@@ -241,16 +246,19 @@ class _ForMany:
 
     def execute(self, connection: sa.Connection, rows: Sequence[Row]) -> None:
         """Execute it for each row; nothing without one."""
-        if not rows:
-            return
+        if rows:
+            execute_many(connection, *self.prepared(connection.dialect, rows))
+
+    def prepared(
+        self, dialect: sa.Dialect, rows: Sequence[Row]
+    ) -> tuple[str, list[tuple[object, ...]]]:
+        """Its text, and the values of each row."""
         if not self._text:
-            compiled = self._statement.compile(
-                dialect=connection.dialect, column_keys=self._columns
-            )
+            compiled = self._statement.compile(dialect=dialect, column_keys=self._columns)
             self._order = compiled.positiontup or ()
             self._text = str(compiled)
         order = self._order
-        execute_many(connection, self._text, [tuple([row[name] for name in order]) for row in rows])
+        return self._text, [tuple([row[name] for name in order]) for row in rows]
 
 
 _RUN = runs.c.id == sa.bindparam("id_")
@@ -263,8 +271,8 @@ _LEFT = _ForMany(
         openings.c.run == sa.bindparam("id_"), openings.c.entry == sa.literal_column("'finished'")
     )
 )
-_BEFORE = _ForMany(sa.update(runs).where(_RUN), "admitted", "label")
-_AFTER = _ForMany(sa.update(runs).where(_RUN), "outcome", "label", "finished", "ended")
+_RISES = _ForMany(sa.update(runs).where(_RUN), "label")
+_AFTER = _ForMany(sa.update(runs).where(_RUN), "admitted", "outcome", "label", "finished", "ended")
 
 
 def _tell(batch: Sequence[_Waiting]) -> None:

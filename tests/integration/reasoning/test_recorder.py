@@ -169,16 +169,16 @@ def test_a_disk_that_refuses_to_note_where_an_entry_lies_is_asked_again(
 ) -> None:
     """The entry is durable and says how the run ended: it must not end a second time."""
     record, database = house.installation.runs, house.installation.database
-    note = database.write_along
+    settle = database.settle
     refusals = [1]
 
-    def refusing() -> Any:
+    def refusing() -> None:
         if refusals:
             refusals.pop()
             raise Unavailable("The disk is full.", "Make room.")
-        return note()
+        settle()
 
-    monkeypatch.setattr(database, "write_along", refusing)
+    monkeypatch.setattr(database, "settle", refusing)
 
     async def work() -> list[str]:
         first, second = await opened(house, 2)
