@@ -10,7 +10,7 @@ import os
 import secrets
 import time
 from collections.abc import AsyncGenerator, Callable, Sequence
-from contextlib import ExitStack, aclosing
+from contextlib import AbstractAsyncContextManager, ExitStack, aclosing
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
@@ -29,7 +29,7 @@ from casemate.gate import guard, pack, perimeter
 from casemate.gate.acts import stamp
 from casemate.gate.admission import Admission, Gate
 from casemate.gate.buckets import Buckets
-from casemate.gate.budget import Use
+from casemate.gate.budget import Asker, Use
 from casemate.gate.configured import Configured
 from casemate.gate.perimeter import Perimeter
 from casemate.gate.refusal import Telling
@@ -68,7 +68,7 @@ from casemate.reasoning.record import Runs, recorded
 from casemate.reasoning.relay import Relay, Tell, server_for
 from casemate.reasoning.replay import Replay, replay
 from casemate.reasoning.run import Reasoner
-from casemate.serving import Found, Serving
+from casemate.serving import Found, Room, Serving
 from casemate.settings import Settings
 from casemate.store.blobs import Blobs, FolderBlobs, S3Blobs
 from casemate.store.bucket import bucket_of
@@ -78,6 +78,7 @@ from casemate.store.keyring import Keyring, master_key
 
 if TYPE_CHECKING:
     from casemate.gate.caller import Caller
+    from casemate.gate.capacity import Capacity
     from casemate.gate.label import Label
     from casemate.library.parse import Extracted
     from casemate.models.manifest import Manifest
@@ -509,7 +510,15 @@ class Installation:
             self._buckets.require(self.settings.blobs, self.settings.blobs_endpoint, label)
 
     def _served(self, admission: Admission, size: int, most: int | None = None) -> Serving:
-        return Serving(self.gate, self._model, self._count, admission, size, most)
+        return Serving(self.gate, self._model, self._placed, self._count, admission, size, most)
+
+    def _placed(
+        self, manifest: Manifest, capacity: Capacity, flow: Flow, asker: Asker
+    ) -> AbstractAsyncContextManager[Turns]:
+        """Room for one run among those that a model answers, and who goes when. Raises TooMany."""
+        turns = self.engines.turns(manifest)
+        turns.slots = capacity.slots
+        return Room(turns, flow)
 
     def _count(self, admission: Admission, manifest: Manifest, used: Use) -> None:
         key = (admission.use_case.id, manifest.name)
@@ -518,7 +527,7 @@ class Installation:
     def _model(self, id: str) -> Found:
         manifest = self.models.approved(id)
         capacity = self.gate.capacities.of(manifest.name, self.engines.slots(manifest))
-        return manifest, self.engines.of(manifest), self.engines.turns(manifest), capacity
+        return manifest, self.engines.of(manifest), capacity
 
     def _recorded(self, caller: Caller, run: str) -> tuple[Admission, dict[str, Any], Label]:
         contents = self.runs.contents(caller, run)
