@@ -11,6 +11,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+from collections.abc import Iterable
 from dataclasses import dataclass
 from dataclasses import field as attribute  # an opening has a field of its own
 from functools import cached_property
@@ -223,16 +224,25 @@ def _write(value: Json, plain: bool) -> str:
 def require_canonical(value: object) -> None:
     """Raise ReceiptError for what has no canonical form, at any depth."""
     if isinstance(value, dict):
-        for key, one in value.items():
+        for key in value:
             if type(key) is not str and not isinstance(key, str):
                 raise ReceiptError("a key that is not a string has no canonical form")
-            if type(one) not in _PLAIN:  # most are: it spares a call for each
-                require_canonical(one)
-    elif isinstance(value, (list, tuple)):
-        for one in value:
-            if type(one) not in _PLAIN:
-                require_canonical(one)
-    elif isinstance(value, int):  # a truth value is one too
+        within: Iterable[object] = value.values()
+    elif isinstance(value, list | tuple):
+        within = value
+    else:
+        _require_plain(value)
+        return
+    for one in within:
+        kind = type(one)
+        if kind is int:
+            _require_plain(one)
+        elif kind not in _PLAIN:  # most are: it spares a call for each
+            require_canonical(one)
+
+
+def _require_plain(value: object) -> None:
+    if isinstance(value, int):  # a truth value is one too
         if abs(value) > MAX_INTEGER:
             raise ReceiptError("an integer beyond 2^53 - 1 has no canonical form")
     elif value is not None and not isinstance(value, str):
