@@ -93,6 +93,20 @@ def test_a_request_is_answered_as_over_http11() -> None:
     talk(conversation)
 
 
+def test_a_proxy_is_believed_about_whom_it_speaks_for_and_the_peer_stays_known() -> None:
+    async def conversation() -> None:
+        app = App()
+        async with serving(app) as server:
+            client = await server.client()
+            fields = a_request(x_forwarded_for="203.0.113.7", x_forwarded_proto="https")
+            assert (await client.answer(client.ask(fields))).status == 200
+        scope = app.scopes[0]
+        assert (scope["client"][0], scope["scheme"]) == ("203.0.113.7", "https")
+        assert scope["casemate.peer"] == "127.0.0.1"
+
+    talk(conversation)
+
+
 def test_a_body_far_larger_than_the_window_comes_whole() -> None:
     async def conversation() -> None:
         async with serving(App()) as server:
