@@ -32,7 +32,6 @@ from h2.events import (
 )
 from h2.exceptions import ProtocolError, StreamClosedError
 from h2.settings import SettingCodes, Settings
-from hpack import HeaderTuple
 from uvicorn.config import Config
 from uvicorn.protocols.utils import get_local_addr, get_remote_addr, is_ssl
 from uvicorn.server import ServerState
@@ -40,8 +39,9 @@ from uvicorn.server import ServerState
 from casemate.api import http2_head, tls
 from casemate.api.bounds import FULL, SLOW, Bounds, Unfit
 from casemate.api.errors import dialect_of, known
+from casemate.api.http2_fields import Literals
 from casemate.api.http2_frames import FRAME_BYTES, RESET, Intake, Patience, Unbearable, goaway
-from casemate.api.http2_head import Head
+from casemate.api.http2_head import Field, Head
 from casemate.api.http2_stream import Stream
 from casemate.api.parting import hang_up
 
@@ -50,7 +50,6 @@ if TYPE_CHECKING:
 
 _WINDOW = 128 << 10  # bytes of one body that may wait here
 _WINDOW_OF_ALL = 1 << 20  # and of all bodies of a connection
-_TABLE = 4096  # bytes of our side's compression table, however large the client's may be
 _AT_ONCE = 64 << 10  # bytes that are given to the transport at a time
 _SETTINGS = 64  # different ones that a client may send
 _EARNED = 3  # frames that a client may send us about one that we sent
@@ -152,7 +151,7 @@ class Http2(asyncio.Protocol):
         """What every answer has."""
         return self._state.default_headers
 
-    def answer(self, stream: Stream, fields: list[HeaderTuple]) -> None:
+    def answer(self, stream: Stream, fields: list[Field]) -> None:
         """Send the head of an answer."""
         self._h2.send_headers(stream.identity, fields)
         self._patience.earn(_EARNED)
@@ -160,7 +159,7 @@ class Http2(asyncio.Protocol):
 
     def proceed(self, stream: Stream) -> None:
         """Tell the client to send its body (RFC 9110, section 10.1.1)."""
-        self._h2.send_headers(stream.identity, [HeaderTuple(b":status", b"100")])
+        self._h2.send_headers(stream.identity, [(b":status", b"100")])
         self._flush_soon()
 
     def offer(self, stream: Stream) -> None:
@@ -264,9 +263,6 @@ class Http2(asyncio.Protocol):
         self._ready.extend(freed)
 
     def _on_settings(self, event: RemoteSettingsChanged) -> None:
-        if SettingCodes.HEADER_TABLE_SIZE in event.changed_settings:
-            table = self._h2.remote_settings.header_table_size
-            self._h2.encoder.header_table_size = min(table, _TABLE)
         if len(self._h2.remote_settings) > _SETTINGS:
             raise Unbearable(ErrorCodes.ENHANCE_YOUR_CALM, "Too many settings came.")
         self._on_window(WindowUpdated(stream_id=0))  # all windows may have become larger
@@ -337,7 +333,7 @@ class Http2(asyncio.Protocol):
         while self._ready and self._full is None and not self._over:
             stream = self._ready.popleft()
             stream.queued = False
-            if stream.gone:
+            if stream.gone or not stream.waits:
                 continue
             room = min(self._h2.local_flow_control_window(stream.identity), FRAME_BYTES)
             left = stream.left
@@ -429,7 +425,7 @@ class Http2(asyncio.Protocol):
             self._end(ErrorCodes.ENHANCE_YOUR_CALM, SLOW.what)
             return
         allowed = bounds.idle if self._last else bounds.header_seconds
-        if not self._streams and now - self._idle >= allowed:
+        if since is None and not self._streams and now - self._idle >= allowed:
             self._leave("Nothing was asked for a while.")
             return
         for stream in list(self._streams.values()):
@@ -499,6 +495,7 @@ def _begun(bounds: Bounds) -> H2Connection:
         # Each counts for 32 bytes more than it has: RFC 9113, section 6.5.2.
         SettingCodes.MAX_HEADER_LIST_SIZE: bounds.header_bytes + 32 * bounds.headers,
     }
+    made.encoder = Literals()  # type: ignore[assignment]
     made.local_settings = Settings(client=False, initial_values=said)
     made.initiate_connection()
     made.increment_flow_control_window(_WINDOW_OF_ALL - 65_535)

@@ -12,7 +12,6 @@ import logging
 from typing import TYPE_CHECKING, Any
 
 from h2.errors import ErrorCodes
-from hpack import HeaderTuple, NeverIndexedHeaderTuple
 
 from casemate.api.http2_head import HOP_BY_HOP, NAME, UNPRINTABLE
 
@@ -21,8 +20,6 @@ if TYPE_CHECKING:
 
     from casemate.api.http2 import Http2
 
-# Differs from one answer to the next: remembered by the client's table it would drive out the rest.
-_PASSING = frozenset({b"content-length", b"set-cookie", b"x-casemate-run"})
 _NO_BODY = (204, 304)
 
 _log = logging.getLogger("uvicorn.error")  # as of requests over HTTP/1.1
@@ -122,6 +119,11 @@ class Stream:
         """Bytes that wait to be sent."""
         return len(self._piece) - self._at
 
+    @property
+    def waits(self) -> bool:
+        """Whether there is something to send, be it only the end."""
+        return self._at < len(self._piece) or (self.last and not self.complete)
+
     def cut(self, size: int) -> bytes:
         """The next ``size`` bytes to send."""
         begin, self._at = self._at, self._at + size
@@ -168,10 +170,9 @@ class Stream:
         body, more = message.get("body", b""), message.get("more_body", False)
         self._piece = self._fitting(body, more)
         self.last = not more
-        if not (self.left or self.last):
-            return
-        self._connection.offer(self)
-        while (self.left or (self.last and not self.complete)) and not self.gone:
+        if self.waits:
+            self._connection.offer(self)
+        while self.waits and not self.gone:
             self._room = asyncio.get_running_loop().create_future()
             await self._room
 
@@ -180,17 +181,15 @@ class Stream:
 
     def _start(self, status: int, headers: Any) -> None:
         self._bodiless = self._scope.get("method") == "HEAD" or status in _NO_BODY
-        fields: list[HeaderTuple] = [HeaderTuple(b":status", b"%d" % status)]
+        fields = [(b":status", b"%d" % status)]
         for name, value in (*self._connection.default_headers, *headers):
             name = name.lower()
             if NAME.fullmatch(name) is None or UNPRINTABLE.search(value) is not None:
                 raise RuntimeError("Invalid HTTP header.")
             if name == b"content-length" and not self._bodiless:
                 self._announced = int(value)
-            if name in _PASSING:
-                fields.append(NeverIndexedHeaderTuple(name, value))
-            elif name not in HOP_BY_HOP:
-                fields.append(HeaderTuple(name, value))
+            if name not in HOP_BY_HOP:
+                fields.append((name, value))
         self.started, self._expects = True, False
         self._connection.answer(self, fields)
 

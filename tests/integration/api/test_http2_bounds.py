@@ -38,7 +38,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from casemate.api.bounds import Bounds
-from casemate.api.http2 import Http2
 
 
 class App:
@@ -438,20 +437,6 @@ def test_what_breaks_the_rules_of_a_connection_ends_it_with_the_reason(
     sent: bytes, code: ErrorCodes
 ) -> None:
     assert ended(sent)[0] == code
-
-
-def test_a_client_cannot_make_our_table_large() -> None:
-    async def conversation() -> None:
-        async with serving(App()) as server:
-            client = await server.client()
-            client.h2.update_settings({SettingCodes.HEADER_TABLE_SIZE: 1 << 24})
-            assert (await client.answer(client.ask(a_request()))).status == 200
-            (connection,) = server.state.connections
-            assert isinstance(connection, Http2)
-            assert connection._h2.encoder.header_table_size == 4096
-            assert (await client.answer(client.ask(a_request()))).status == 200
-
-    talk(conversation)
 
 
 @contextlib.contextmanager
