@@ -121,6 +121,7 @@ async def _run(
             app,
             chosen.connections,
             drain=chosen.drain_seconds,
+            versions=(api.negotiation if chosen.http2 else api.connection).connections,
             secured=secured,
             proxies=chosen.proxies,
         )
@@ -140,18 +141,21 @@ def _config(
     connections: int,
     *,
     drain: int,
+    versions: Callable[[api.bounds.Bounds], Callable[..., asyncio.Protocol]] | None = None,
     secured: ssl.SSLContext | None = None,
     proxies: Sequence[str] = (),
 ) -> uvicorn.Config:
     """``connections``: at one time; ``drain``: seconds that answers in flight have at the end.
+
+    ``versions``: what makes the connections; None: those of both versions of HTTP.
 
     ``proxies``: who is believed, beside this machine, about the address that it speaks for.
     """
     return uvicorn.Config(
         app,
         lifespan="off",
-        http=api.connection.connections(  # type: ignore[arg-type]
-            api.connection.Bounds(connections=connections)
+        http=(versions or api.negotiation.connections)(  # type: ignore[arg-type]
+            api.bounds.Bounds(connections=connections)
         ),
         ssl_context_factory=None if secured is None else lambda config, standard: secured,
         loop="asyncio",

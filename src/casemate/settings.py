@@ -190,6 +190,13 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     connections: Annotated[
         int, Meta(ge=16, le=1_000_000, description="Connections the server holds at one time.")
     ] = 4096
+    http2: Annotated[
+        bool,
+        Meta(
+            description="Speak HTTP/2 with clients that can: agreed under TLS, or begun with over "
+            "plain HTTP; off: HTTP/1.1 alone."
+        ),
+    ] = True
     drain_seconds: Annotated[
         int,
         Meta(ge=1, le=3600, description="Seconds that answers in flight have when it is stopped."),
