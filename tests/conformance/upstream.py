@@ -1,8 +1,8 @@
 """A model server as a script: OpenAI's dialect, as vLLM and llama.cpp speak it.
 
 Asked something with the word "slowly", it waits in the middle of its answer for ``hold`` to be set.
-It calls the first tool it is offered, answers in JSON where a schema asks for that, and otherwise
-says what it was asked. What is asked of it is kept in ``asked``.
+It calls every tool it is offered, with pieces of the calls mixed, answers in JSON where a schema
+asks for that, and otherwise says what it was asked. What is asked of it is kept in ``asked``.
 """
 
 from __future__ import annotations
@@ -121,7 +121,7 @@ def script(body: dict[str, Any]) -> list[dict[str, Any]]:
         one["function"] for one in body.get("tools", []) if one["function"]["name"] != "search"
     ]
     if tools and last["role"] != "tool":
-        return [*_calls(tools), _end("tool_calls"), _usage(20, 5)]
+        return [*_calls(tools, body.get("tool_choice")), _end("tool_calls"), _usage(20, 5)]
     if "response_format" in body:
         words = ['{"town": ', '"Fictional', 'ville"}']
     elif last["role"] == "tool":
@@ -143,22 +143,32 @@ def script(body: dict[str, Any]) -> list[dict[str, Any]]:
     return [*chunks, _end("stop"), _usage(11, len(chunks))]
 
 
-def _calls(tools: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    name = tools[0]["name"]
-    return [
-        _delta(reasoning_content="A tool knows."),
+def _calls(tools: list[dict[str, Any]], choice: Any) -> list[dict[str, Any]]:
+    """A call of each tool, or of the one that has to be called."""
+    if isinstance(choice, dict):
+        tools = [one for one in tools if one["name"] == choice["function"]["name"]]
+
+    def piece(index: int, **function: str) -> dict[str, Any]:
+        return _delta(tool_calls=[{"index": index, "function": function}])
+
+    begun = [
         _delta(
             tool_calls=[
                 {
-                    "index": 0,
-                    "id": "callA1234",
+                    "index": index,
+                    "id": f"call{chr(65 + index)}1234",
                     "type": "function",
-                    "function": {"name": name, "arguments": ""},
+                    "function": {"name": tool["name"], "arguments": ""},
                 }
             ]
-        ),
-        _delta(tool_calls=[{"index": 0, "function": {"arguments": '{"town": '}}]),
-        _delta(tool_calls=[{"index": 0, "function": {"arguments": '"Esch"}'}}]),
+        )
+        for index, tool in enumerate(tools)
+    ]
+    return [
+        _delta(reasoning_content="A tool knows."),
+        *begun,
+        *(piece(index, arguments='{"town": ') for index in range(len(tools))),
+        *(piece(index, arguments='"Esch"}') for index in range(len(tools))),
     ]
 
 
