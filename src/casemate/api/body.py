@@ -87,19 +87,35 @@ def converted(value: Mapping[str, Any], shape: type[T]) -> T:
         raise InvalidParameter(name, f"{name}: {fact}.", "Correct it.") from None
 
 
+def checked_query(text: str, settings: Settings, param: str) -> str:
+    """``text`` if it can be searched for. Raises Invalid if it is blank, TooLarge if too long."""
+    return _bounded(_checked(text, param), settings.question_characters, param)
+
+
 def checked_question(text: str, settings: Settings, param: str = "question") -> str:
-    """``text`` if it can be asked. Raises Invalid if it is blank, TooLarge if it is too long."""
-    if not text.strip():
-        raise InvalidParameter(param, "The question is empty.", "Write what you want to know.")
-    return checked_text(text, settings, param)
+    """``text`` if it can be asked. Raises Invalid if it is blank, TooLarge if it is too long.
+
+    Only of a model alone: the run itself bounds what is asked of documents.
+    """
+    return checked_text(_checked(text, param), settings, param)
 
 
 def checked_text(text: str, settings: Settings, param: str) -> str:
     """``text`` if a model may be given so much of it, blank or not. Raises TooLarge."""
-    if len(text) > settings.question_characters:
+    return _bounded(text, max(settings.message_characters, settings.question_characters), param)
+
+
+def _checked(text: str, param: str) -> str:
+    if not text.strip():
+        raise InvalidParameter(param, "The question is empty.", "Write what you want to know.")
+    return text
+
+
+def _bounded(text: str, most: int, param: str) -> str:
+    if len(text) > most:
         raise TooLarge(
             f"{_NAMES.get(param, 'The question')} has {len(text):,} characters;"
-            f" at most {settings.question_characters:,} are accepted.",
+            f" at most {most:,} are accepted.",
             "Shorten it, or add the long text as a document and ask about that.",
         )
     return text
