@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 RUN = "casemate.run"  # key in the ASGI scope: the run that a response is about
 _RUN_HEADER = "X-Casemate-Run"
+_REQUEST_HEADER = "X-Request-Id"  # under this name OpenAI's package finds it
 
 
 @dataclass(frozen=True)
@@ -118,7 +119,8 @@ class Resource:
             if message["type"] == "http.response.start":
                 started = True
                 if RUN in scope:
-                    MutableHeaders(scope=message)[_RUN_HEADER] = scope[RUN]
+                    headers = MutableHeaders(scope=message)
+                    headers[_RUN_HEADER] = headers[_REQUEST_HEADER] = scope[RUN]
             await send(message)
 
         try:
