@@ -3,6 +3,7 @@
 Asked something with the word "slowly", it waits in the middle of its answer for ``hold`` to be set.
 It calls every tool it is offered, with pieces of the calls mixed, answers in JSON where a schema
 asks for that, and otherwise says what it was asked. What is asked of it is kept in ``asked``.
+``next`` holds what it does instead with the next chats, one after the other.
 """
 
 from __future__ import annotations
@@ -11,11 +12,15 @@ import asyncio
 import hashlib
 import json
 import threading
+from collections import deque
+from collections.abc import Awaitable, Callable
 from typing import Any, Self
 
 from aiohttp import web
 
 DIMENSIONS = 8
+
+Act = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 class Upstream:
@@ -23,6 +28,7 @@ class Upstream:
 
     def __init__(self) -> None:
         self.asked: list[dict[str, Any]] = []
+        self.next: deque[Act] = deque()
         self.port = 0
         self.hold = threading.Event()
         self.holding = threading.Event()
@@ -49,6 +55,7 @@ class Upstream:
         app.router.add_post("/v1/chat/completions", self._chat)
         app.router.add_post("/v1/completions", self._complete)
         app.router.add_post("/v1/embeddings", self._embed)
+        app.router.add_get("/v1/models", self._models)
         runner = web.AppRunner(app, shutdown_timeout=1)
         self._loop.run_until_complete(runner.setup())
         self._loop.run_until_complete(web.TCPSite(runner, "127.0.0.1", 0).start())
@@ -63,6 +70,8 @@ class Upstream:
     async def _chat(self, request: web.Request) -> web.StreamResponse:
         body = await request.json()
         self.asked.append(body)
+        if self.next:
+            return await self.next.popleft()(request)
         chunks = script(body)
         if "slowly" not in str(body["messages"][-1]["content"]):
             return await _streamed(request, chunks)
@@ -88,6 +97,9 @@ class Upstream:
         chunks[-1]["choices"][0]["finish_reason"] = "stop"
         return await _streamed(request, [*chunks, _usage(9, len(text))])
 
+    async def _models(self, request: web.Request) -> web.StreamResponse:
+        return web.json_response({"data": [{"id": "tiny-upstream"}]})
+
     async def _embed(self, request: web.Request) -> web.StreamResponse:
         body = await request.json()
         self.asked.append(body)
@@ -106,6 +118,27 @@ async def _streamed(request: web.Request, chunks: list[dict[str, Any]]) -> web.S
         await response.write(b"data: " + json.dumps(chunk).encode() + b"\n\n")
     await response.write(b"data: [DONE]\n\n")
     await response.write_eof()
+    return response
+
+
+def refusing(status: int, **headers: str) -> Act:
+    """Answers with this status."""
+
+    async def act(request: web.Request) -> web.StreamResponse:
+        told = {name.replace("_", "-"): text for name, text in headers.items()}
+        return web.json_response({"error": "no"}, status=status, headers=told)
+
+    return act
+
+
+async def breaking_off(request: web.Request) -> web.StreamResponse:
+    """Says two words, and breaks the connection."""
+    response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
+    await response.prepare(request)
+    for word in ("Two ", "words "):
+        await response.write(b"data: " + json.dumps(_delta(content=word)).encode() + b"\n\n")
+    assert request.transport is not None
+    request.transport.abort()
     return response
 
 

@@ -23,6 +23,7 @@ JSON_LIMIT = 2 * MEBIBYTE
 FRAMING = 64 * 1024
 
 _NAMES = {"prompt": "The prompt", "suffix": "The suffix"}  # of texts that are no question
+_MISSING = re.compile(r"Object missing required field `(.+)`")
 _PLACE = re.compile(r" - at `\$\.?(.+)`$")
 
 
@@ -82,8 +83,12 @@ def converted(value: Mapping[str, Any], shape: type[T]) -> T:
     except msgspec.ValidationError as problem:
         text = str(problem)
         place = _PLACE.search(text)
-        name = place.group(1) if place else "body"
+        within = place.group(1) if place else ""
         fact = text[: place.start()] if place else text
+        if missing := _MISSING.fullmatch(fact):
+            name = f"{within}.{missing[1]}" if within else missing[1]
+            raise InvalidParameter(name, f"{name} is missing.", "Add it.") from None
+        name = within or "body"
         raise InvalidParameter(name, f"{name}: {fact}.", "Correct it.") from None
 
 
