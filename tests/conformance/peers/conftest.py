@@ -7,7 +7,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from peer_environments import programs_of
+from peer_environments import programs_of, programs_of_npm
 
 
 @pytest.fixture(scope="session")
@@ -18,6 +18,11 @@ def peers() -> Path:
 @pytest.fixture(scope="session")
 def llamaindex() -> Path:
     return programs_of("peers-llamaindex")
+
+
+@pytest.fixture(scope="session")
+def continue_cli() -> Path:
+    return programs_of_npm("@continuedev/cli", "1.5.47") / "cn"
 
 
 @pytest.fixture

@@ -39,3 +39,18 @@ def programs_of(name: str) -> Path:
         subprocess.run([*install, "--require-hashes", "-r", pins], check=True)
         made.write_bytes(pins.read_bytes())
     return venv / "bin"
+
+
+def programs_of_npm(package: str, release: str) -> Path:
+    """The folder of programs of a package for Node."""
+    folder = PLACE.with_name(f"{PLACE.name}-{package.rpartition('/')[2]}-{release}")
+    programs = folder / "node_modules" / ".bin"
+    if not programs.exists():
+        if os.environ.get("REQUIRE_CLIENTS") != "1":
+            pytest.skip(f"needs others' clients: REQUIRE_CLIENTS=1 installs {package}")
+        if shutil.which("npm") is None:
+            pytest.fail("npm is missing: apt-get install npm")
+        folder.mkdir()
+        npm = ["npm", "install", "--silent", "--no-audit", "--prefix", folder]
+        subprocess.run([*npm, f"{package}@{release}"], check=True)
+    return programs

@@ -14,26 +14,37 @@ import pytest
 import yaml
 
 ROOT = Path(__file__).resolve().parents[3]
-PAGE = ROOT / "docs" / "how-to" / "other-clients.md"
+PAGES = ROOT / "docs" / "how-to" / "clients"
 ADDRESS = "http://127.0.0.1:8470"
 _BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.M | re.S)
-BLOCKS = [(kind, text) for kind, text in _BLOCK.findall(PAGE.read_text(encoding="utf-8"))]
-SETTINGS = [text for kind, text in BLOCKS if kind == "yaml" and "model_id" not in text]
-PYTHON = [text for kind, text in BLOCKS if kind == "python"]
+_KEYS = re.compile(r"\$\{\{ secrets\.CASEMATE_KEY \}\}|\$\{CASEMATE_KEY\}")
 
 
-def name_of(text: str) -> str:
-    imported = [line for line in text.splitlines() if re.match(r"(from|import) (?!os)", line)]
-    return imported[-1].split()[1]
+def blocks_of(page: str, kind: str) -> list[str]:
+    """What stands in the fenced blocks of one kind."""
+    text = (PAGES / f"{page}.md").read_text(encoding="utf-8")
+    return [block for found, block in _BLOCK.findall(text) if found == kind]
 
 
-@pytest.mark.parametrize("text", PYTHON, ids=name_of)
-def test_the_lines_of_the_page_ask_documents(ran, dialects, text):
-    assert "12 euros" in ran(script=text.replace(ADDRESS, dialects.url))
+PYTHON = [
+    pytest.param(text, id=f"{page.stem}-{number}")
+    for page in sorted(PAGES.glob("*.md"))
+    for number, text in enumerate(blocks_of(page.stem, "python"))
+]
+
+
+@pytest.mark.parametrize("text", PYTHON)
+def test_the_lines_of_a_page_ask_documents_or_make_a_vector(ran, dialects, text):
+    said = ran(script=text.replace(ADDRESS, dialects.url))
+    assert (
+        said.strip() == "8"
+        if 'model="vectors"' in text or "vectors =" in text
+        else "12 euros" in said
+    )
 
 
 def test_the_command_llm_asks_documents(ran, peers, dialects, tmp_path):
-    (text,) = [text for kind, text in BLOCKS if kind == "yaml" and "model_id" in text]
+    (text,) = blocks_of("llm", "yaml")
     (tmp_path / "extra-openai-models.yaml").write_text(text.replace(ADDRESS, dialects.url))
     ran(str(peers / "llm"), "keys", "set", "casemate", "--value", dialects.key)
     said = ran(str(peers / "llm"), "-m", "casemate", "--no-stream", "What is the fee?")
@@ -41,19 +52,36 @@ def test_the_command_llm_asks_documents(ran, peers, dialects, tmp_path):
     assert said == ran(str(peers / "llm"), "-m", "casemate", "What is the fee?")
 
 
+def test_the_command_of_continue_asks_documents(continue_cli, dialects, tmp_path):
+    (text,) = blocks_of("continue", "yaml")
+    settings = tmp_path / "config.yaml"
+    settings.write_text(_KEYS.sub(dialects.key, text.replace(ADDRESS, dialects.url)))
+    told = subprocess.run(
+        [continue_cli, "--config", settings, "--exclude", "*", "-p", "What is the fee?"],
+        env={"PATH": os.environ["PATH"], "HOME": str(tmp_path), "CONTINUE_TELEMETRY_ENABLED": "0"},
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=240,
+    )
+    assert "12 euros" in told.stdout, told
+
+
 def test_the_settings_of_programs_name_addresses_and_models_that_are_there(dialects):
     """Of those that are not run here: they are read as these programs read them, and followed."""
-    named = [
-        (model["apiBase"], model["model"])
-        for settings in map(yaml.safe_load, SETTINGS)
-        for model in settings.get("models", ())
-    ] + [
+    (librechat,) = map(yaml.safe_load, blocks_of("librechat", "yaml"))
+    (continues,) = map(yaml.safe_load, blocks_of("continue", "yaml"))
+    (node,) = map(json.loads, blocks_of("n8n", "json"))
+    (open_webui,) = blocks_of("open-webui", "sh")
+    named = [(model["apiBase"], model["model"]) for model in continues["models"]]
+    named += [
         (endpoint["baseURL"], model)
-        for settings in map(yaml.safe_load, SETTINGS)
-        for endpoint in settings.get("endpoints", {}).get("custom", ())
+        for endpoint in librechat["endpoints"]["custom"]
         for model in endpoint["models"]["default"]
     ]
-    assert len(named) == 3
+    (written,) = re.findall(r"OPENAI_API_BASE_URL=(\S+)", open_webui)
+    named += [(written, "documents"), (written, node["parameters"]["model"]["value"])]
+    assert len(named) == 5
     for address, model in named:
         url = f"{address.replace(ADDRESS, dialects.url).rstrip('/')}/models/{model}"
         request = urllib.request.Request(url, headers={"Authorization": f"Bearer {dialects.key}"})
@@ -61,17 +89,21 @@ def test_the_settings_of_programs_name_addresses_and_models_that_are_there(diale
             assert json.load(answer)["id"] == model
 
 
-def test_curl_asks_documents(dialects):
+@pytest.mark.parametrize("text", blocks_of("curl", "sh"), ids=("openai", "mistral", "platform"))
+def test_curl_asks_documents(dialects, tmp_path, text):
     if shutil.which("curl") is None:
         if os.environ.get("REQUIRE_CLIENTS") == "1":
             pytest.fail("curl is missing: apt-get install curl")
         pytest.skip("needs curl")
-    (text,) = [text for kind, text in BLOCKS if kind == "sh"]
     told = subprocess.run(
-        ["sh", "-c", text.replace(ADDRESS, dialects.url)],
+        ["sh", "-e", "-c", text.replace(ADDRESS, dialects.url)],
         env={**os.environ, "KEY": dialects.key},
+        cwd=tmp_path,
         capture_output=True,
         text=True,
         check=True,
     )
-    assert "12 euros" in json.loads(told.stdout)["choices"][0]["message"]["content"]
+    assert "12 euros" in told.stdout
+    receipt = tmp_path / "receipt.json"
+    assert receipt.exists() == ("receipt" in text)
+    assert not receipt.exists() or json.loads(receipt.read_bytes())
