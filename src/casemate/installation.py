@@ -216,6 +216,7 @@ class Installation:
             self.library,
             self.runs,
             most_characters=settings.question_characters,
+            most_of_message=settings.message_characters,
             rounds=settings.run_rounds,
             seconds=settings.run_seconds,
             new_seed=lambda: int.from_bytes(random_bytes(4)) >> 1,

@@ -8,21 +8,82 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import sys
+from contextlib import suppress
 from datetime import UTC, datetime
-from typing import Any, Literal
+from queue import SimpleQueue
+from threading import Event, Thread
+from typing import Any, Literal, TextIO
 
 FIELDS = "casemate"  # of a record: facts beside the message, as ``extra``
+_MOST_WAITING = 10_000  # lines
+_FAREWELL_SECONDS = 1.0  # for the last lines, of a process that ends
 
 
 def begin(form: Literal["text", "json"]) -> None:
     """Write the log of this process to standard error, in this form."""
-    handler = logging.StreamHandler(sys.stderr)
+    handler = Aside(sys.stderr)
     handler.setFormatter(Json() if form == "json" else Text())
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(logging.WARNING)
     logging.getLogger("casemate").setLevel(logging.INFO)
+
+
+class Aside(logging.Handler):
+    """Writes lines from a thread of its own: a log that nobody reads holds up nobody.
+
+    At most ``most`` lines wait. Those beyond are left out, and the log says how many.
+    """
+
+    def __init__(self, stream: TextIO, most: int = _MOST_WAITING) -> None:
+        super().__init__()
+        self._stream = stream
+        self._most = most
+        self._missing = 0
+        self._process = 0  # whose thread it is: a fork has none
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """See logging."""
+        if os.getpid() != self._process:
+            self._begin()
+        if self._waiting.qsize() >= self._most:
+            self._missing += 1  # within the handler's lock, as all of emit
+        else:
+            self._waiting.put(self.format(record))
+
+    def flush(self) -> None:
+        """Wait until what was said before is written, but not for ever."""
+        if os.getpid() == self._process:
+            written = Event()
+            self._waiting.put(written)
+            written.wait(_FAREWELL_SECONDS)
+
+    def _begin(self) -> None:
+        self._waiting: SimpleQueue[str | Event] = SimpleQueue()
+        self._process = os.getpid()
+        Thread(target=self._write, name="log", args=(self._waiting,), daemon=True).start()
+
+    def _write(self, waiting: SimpleQueue[str | Event]) -> None:
+        while True:
+            line = waiting.get()
+            if isinstance(line, Event):
+                line.set()
+                continue
+            with suppress(OSError, ValueError):  # nobody can be told that nobody can be told
+                self._stream.write(f"{line}\n")
+                if self._missing and waiting.empty():
+                    self._stream.write(f"{self._notice()}\n")
+                self._stream.flush()
+
+    def _notice(self) -> str:
+        self.acquire()
+        missing, self._missing = self._missing, 0
+        self.release()
+        told = "%d lines are missing here: the log was not read in time"
+        record = logging.LogRecord(__name__, logging.WARNING, "", 0, told, (missing,), None)
+        return self.format(record)
 
 
 class Json(logging.Formatter):

@@ -113,8 +113,17 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
         Meta(ge=1, le=43_200, description="Minutes without a request after which a session ends."),
     ] = 60
     question_characters: Annotated[
-        int, Meta(ge=100, le=1_000_000, description="Longest question that is accepted.")
+        int,
+        Meta(ge=100, le=1_000_000, description="Longest question to documents that is accepted."),
     ] = 8_000
+    message_characters: Annotated[
+        int,
+        Meta(
+            ge=100,
+            le=1_000_000,
+            description="Longest message that is put to a model where no documents are searched.",
+        ),
+    ] = 1_000_000
     upload_mebibytes: Annotated[
         int, Meta(ge=1, le=4096, description="Largest document that is accepted, in MiB.")
     ] = 200

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import sys
 from datetime import datetime
 
 import pytest
 
-from casemate.log import FIELDS, Json, Text
+from casemate.log import FIELDS, Aside, Json, Text
 
 SECRET = "What does the mayor earn?"
 
@@ -49,3 +50,35 @@ def test_of_an_exception_only_its_kind_is_written(formatter: logging.Formatter) 
     line = formatter.format(a_record("Exception in application", failing=True))
     assert "ValueError" in line
     assert "mayor" not in line
+
+
+def test_a_log_that_nobody_reads_holds_up_nobody_and_says_what_is_missing() -> None:
+    reading, writing = os.pipe()  # holds 64 KiB
+    with open(reading) as reader, open(writing, "w") as stream:
+        handler = Aside(stream, most=100)
+        handler.setFormatter(Text())
+        for number in range(2_000):
+            handler.handle(a_record(f"line {number} {'x' * 100}"))
+        seen, missing = 0, 0
+        while not missing:
+            line = reader.readline()
+            seen += " line " in line
+            if " lines are missing here" in line:
+                missing = int(line.split()[2])
+        handler.handle(a_record("read again"))
+        assert reader.readline().endswith("read again\n")
+        handler.flush()
+    assert seen + missing == 2_000
+    assert seen >= 100
+
+
+def test_what_was_said_before_a_process_ends_is_written() -> None:
+    reading, writing = os.pipe()
+    with open(reading) as reader, open(writing, "w") as stream:
+        handler = Aside(stream)
+        handler.setFormatter(Json())
+        for _ in range(100):
+            handler.handle(a_record("said"))
+        handler.flush()
+        stream.close()
+        assert len(reader.readlines()) == 100

@@ -222,12 +222,10 @@ _MISTRAL_DRAWING = "temperature top_p max_tokens random_seed stop stream"
 
 MISTRAL_CHAT = Parameters(
     honoured=frozenset(
-        f"model messages tools tool_choice response_format parallel_tool_calls "
+        f"model messages tools tool_choice response_format parallel_tool_calls reasoning_effort "
         f"{_MISTRAL_DRAWING}".split()
     ),
-    harmless=frozenset(
-        "metadata prediction reasoning_effort prompt_cache_key service_tier".split()
-    ),
+    harmless=frozenset("metadata prediction prompt_cache_key service_tier".split()),
     refused={
         **_MISTRAL_PENALTIES,
         "n": (one, _EACH),
@@ -258,19 +256,23 @@ MISTRAL_FIM = Parameters(
 )
 
 MISTRAL_EMBEDDINGS = Parameters(
-    honoured=frozenset("model input encoding_format".split()),
+    honoured=frozenset("model input".split()),
     harmless=frozenset({"metadata"}),
     refused={
+        # No class of Mistral's own package reads anything but numbers.
+        "encoding_format": (_only("float"), 'Use "float"; POST /v1/embeddings gives "base64".'),
         "output_dimension": (absent, "Leave it out; vectors have the length the model gives."),
         "output_dtype": (_only("float"), 'Leave it out, or use "float".'),
     },
 )
 
-_ARGUMENTS = "temperature top_p max_tokens random_seed stop response_format tool_choice"
+_ARGUMENTS = (
+    "temperature top_p max_tokens random_seed stop response_format tool_choice reasoning_effort"
+)
 
 MISTRAL_ARGUMENTS = Parameters(
     honoured=frozenset(_ARGUMENTS.split()),
-    harmless=frozenset("prediction reasoning_effort".split()),
+    harmless=frozenset({"prediction"}),
     refused={
         "presence_penalty": (absent, WITHOUT),
         "frequency_penalty": (absent, WITHOUT),

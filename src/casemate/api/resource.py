@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 RUN = "casemate.run"  # key in the ASGI scope: the run that a response is about
 _RUN_HEADER = b"x-casemate-run"
+_REQUEST_HEADER = b"x-request-id"  # under this name OpenAI's package finds it
 
 
 @dataclass(frozen=True)
@@ -117,8 +118,9 @@ class Resource:
             if message["type"] == "http.response.start":
                 started = True
                 if RUN in scope:
-                    named = (_RUN_HEADER, scope[RUN].encode("ascii"))
-                    message["headers"] = [*message.get("headers", ()), named]
+                    run = scope[RUN].encode("ascii")
+                    named = [(_RUN_HEADER, run), (_REQUEST_HEADER, run)]
+                    message["headers"] = [*message.get("headers", ()), *named]
             await send(message)
 
         try:

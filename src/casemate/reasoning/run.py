@@ -119,6 +119,7 @@ class Reasoner:
         runs: Runs,
         *,
         most_characters: int,
+        most_of_message: int,
         rounds: int,
         seconds: float,
         new_seed: Callable[[], int],
@@ -129,6 +130,7 @@ class Reasoner:
         self._library = library
         self.runs = runs
         self._most_characters = most_characters
+        self._most_of_message = most_of_message
         self._rounds = rounds
         self._seconds = seconds
         self._new_seed = new_seed
@@ -218,7 +220,7 @@ class Reasoner:
 
     def check(self, admission: Admission, request: Request, engine: Engine, label: Label) -> None:
         """Raise what ``run`` raises before anything is recorded."""
-        self._check(request)
+        self._check(admission, request)
         _able(admission, request, engine)
         if not admission.label.dominates(label):
             raise Refused(
@@ -228,7 +230,7 @@ class Reasoner:
                 "you access.",
             )
 
-    def _check(self, request: Request) -> None:
+    def _check(self, admission: Admission, request: Request) -> None:
         if request.seed is not None and abs(request.seed) > _LARGEST_SEED:
             raise Invalid(
                 "The seed is too large.", f"Take one between -{_LARGEST_SEED} and {_LARGEST_SEED}."
@@ -240,10 +242,14 @@ class Reasoner:
                 raise Invalid("The question is not valid text.", "Write it in UTF-8.") from None
         if not request.question.strip() and not request.suffix:
             raise Invalid("The question is empty.", "Write what you want to know.")
-        if len(request.question) > self._most_characters:
+        # What is searched for is a question. To a model alone programs send whole texts.
+        alone = without_documents(admission)
+        most = self._most_of_message if alone else self._most_characters
+        if len(request.question) > most:
             raise TooLarge(
-                f"The question is longer than {self._most_characters:,} characters.",
-                "Shorten it, or add the long text as a document and ask about it.",
+                f"The question has {len(request.question):,} characters; at most {most:,} are "
+                "accepted here.",
+                "Shorten it, or add the long text as a document and ask about that.",
             )
 
     def sampling(self, request: Request, engine: Engine) -> Sampling:

@@ -19,7 +19,6 @@ _APPROVAL = "A model is withdrawn by whoever may approve one: `casemate model wi
 
 # Method (where others are served) and address below /mistral → (what would be there, what to use).
 NOT_OFFERED = {
-    "/v1/agents/pages": ("Agents in pages", "GET /mistral/v1/agents lists them."),
     "/v1/agents/{agent}/versions": ("Versions of agents", _LATEST),
     "/v1/agents/{agent}/version": ("Versions of agents", _LATEST),
     "/v1/agents/{agent}/aliases": ("Other names of agents", _LATEST),

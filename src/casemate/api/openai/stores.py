@@ -13,7 +13,7 @@ from msgspec import Meta, Struct
 from starlette.requests import Request
 from starlette.responses import Response
 
-from casemate.api.body import checked_question, converted, json_object
+from casemate.api.body import checked_query, converted, json_object
 from casemate.api.caller import bearer
 from casemate.api.openai.collection import named
 from casemate.api.openai.files import seconds
@@ -181,7 +181,7 @@ async def search(face: Face, request: Request) -> Response:
     queries = [wanted.query] if isinstance(wanted.query, str) else wanted.query
     found: dict[tuple[str, int], Hit] = {}
     for query in queries:
-        checked_question(query, face.settings, "query")
+        checked_query(query, face.settings, "query")
         hits = await asyncio.to_thread(
             face.installation.library.search,
             caller,
