@@ -60,15 +60,15 @@ def test_a_log_that_nobody_reads_holds_up_nobody_and_says_what_is_missing() -> N
         for number in range(2_000):
             handler.handle(a_record(f"line {number} {'x' * 100}"))
         seen, missing = 0, 0
-        while not missing:
+        while seen + missing < 2_000:
             line = reader.readline()
             seen += " line " in line
-            if " lines are missing here" in line:
-                missing = int(line.split()[2])
+            if " lines are missing here" in line:  # where the writer was as fast for a moment, too
+                missing += int(line.split()[2])
         handler.handle(a_record("read again"))
         assert reader.readline().endswith("read again\n")
         handler.flush()
-    assert seen + missing == 2_000
+    assert missing > 0
     assert seen >= 100
 
 
