@@ -58,9 +58,10 @@ TICKS = os.sysconf("SC_CLK_TCK")
 SENTENCE = "What is the fee for adults, and what do children pay at the counter? "
 
 
-def pinned(core: int) -> Callable[[], None]:
-    """For a child process: to stay on one core."""
-    return lambda: os.sched_setaffinity(0, {core % (os.cpu_count() or 1)})
+def pinned(*cores: int) -> Callable[[], None]:
+    """For a child process: to stay on these cores."""
+    there = os.cpu_count() or 1
+    return lambda: os.sched_setaffinity(0, {core % there for core in cores})
 
 
 @dataclass
@@ -105,6 +106,11 @@ class Gateway:
         return sum(_cpu(pid) for pid in self._pids())
 
     @property
+    def own(self) -> float:
+        """Seconds of processor of its first process alone: of several, the one that writes."""
+        return 0.0 if self.process is None else _cpu(self.process.pid)
+
+    @property
     def resident(self) -> int:
         """MiB of memory, with its children."""
         found = 0
@@ -129,9 +135,10 @@ class Gateway:
 
     def measure(self, name: str, mode: str, spec: str) -> dict[str, float]:
         """Let clients do something, and keep the figures under ``name``."""
-        before = self.cpu
+        before, own = self.cpu, self.own
         figures = clients(mode, spec)
         figures["cpu"] = (self.cpu - before) / max(1, figures["requests"])
+        figures["own"] = (self.own - own) / max(1, figures["requests"])
         figures["resident"] = self.resident
         self.found.setdefault(name, []).append(figures)
         return figures
@@ -166,14 +173,16 @@ def clients(mode: str, spec: str) -> dict[str, float]:
 
 
 @contextlib.contextmanager
-def running(command: list[str], core: int, log: Path, **options: Any) -> Iterator[subprocess.Popen]:  # type: ignore[type-arg]
-    """A process on one core, ended when the block ends."""
+def running(  # type: ignore[type-arg]
+    command: list[str], cores: tuple[int, ...], log: Path, **options: Any
+) -> Iterator[subprocess.Popen]:
+    """A process on these cores, ended when the block ends."""
     with log.open("wb") as errors:
         process = subprocess.Popen(
             command,
             stderr=errors,
             text=True,
-            preexec_fn=pinned(core),
+            preexec_fn=pinned(*cores),
             **{"stdout": subprocess.PIPE, **options},
         )
     try:
@@ -237,13 +246,14 @@ def furnish(folder: Path, port: int) -> str:
 class Yard:
     """Everything that runs for this benchmark, ended when the block ends."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, workers: int) -> None:
         self._folder = folder
+        self._workers = workers
         self._stack = contextlib.ExitStack()
 
     def __enter__(self) -> Self:
         load = [sys.executable, str(HERE / "gateway_load.py"), "upstream"]
-        server = self._start(load, CLIENTS_CORE, "upstream")
+        server = self._start(load, (CLIENTS_CORE,), "upstream")
         self.upstream = int(server.stdout.readline())
         return self
 
@@ -264,7 +274,11 @@ class Yard:
         environment = {**os.environ, "CASEMATE_DATA": str(data), **SETTINGS}
         began = time.perf_counter()
         command = [sys.executable, "-m", "casemate", "up", "--port", "0"]
-        process = self._start(command, GATEWAY_CORE, "casemate", env=environment)
+        cores: tuple[int, ...] = (GATEWAY_CORE,)
+        if self._workers > 1:  # a core for each, and one for who writes; the clients keep theirs
+            command += ["--workers", str(self._workers)]
+            cores = (GATEWAY_CORE, *range(CLIENTS_CORE + 1, CLIENTS_CORE + 1 + self._workers))
+        process = self._start(command, cores, "casemate", env=environment)
         port = int(re.search(r":(\d+)", process.stdout.readline().partition("//")[2])[1])  # type: ignore[index]
         headers = {"authorization": f"Bearer {key}"}
         gateway = Gateway("Casemate", port, "/v1/chat/completions", headers, "chat", process)
@@ -278,7 +292,7 @@ class Yard:
         began = time.perf_counter()
         script = str(HERE / "gateway_bare.py")
         command = [sys.executable, script, str(folder), str(self.upstream), key]
-        process = self._start(command, GATEWAY_CORE, "bare")
+        process = self._start(command, (GATEWAY_CORE,), "bare")
         port = int(process.stdout.readline())
         headers = {"authorization": f"Bearer {key}"}
         gateway = Gateway("bare proxy", port, "/v1/chat/completions", headers, "chat", process)
@@ -296,7 +310,7 @@ class Yard:
         command += ["--host", "127.0.0.1", "--port", str(port), "--num_workers", "1"]
         process = self._start(
             command,
-            GATEWAY_CORE,
+            (GATEWAY_CORE,),
             "litellm",
             stdout=subprocess.DEVNULL,
             env={
@@ -334,9 +348,9 @@ class Yard:
             print("Portkey is left out of streams; --help says why it cannot give them.")
         return gateway
 
-    def _start(self, command: list[str], core: int, name: str, **options: Any) -> Any:
+    def _start(self, command: list[str], cores: tuple[int, ...], name: str, **options: Any) -> Any:
         log = self._folder / f"{name}.log"
-        return self._stack.enter_context(running(command, core, log, **options))
+        return self._stack.enter_context(running(command, cores, log, **options))
 
     def _status(self, gateway: Gateway, *, stream: bool) -> int:
         """Of the answer to one request."""
@@ -411,7 +425,11 @@ def answers(gateways: list[Gateway], rounds: int, seconds: float) -> None:
             cpu = "" if gateway.process is None else f"{gateway.median(of, 'cpu') * 1e3:10.3f}"
             p50, p99 = (gateway.median(of, name) * 1e3 for name in ("p50", "p99"))
             rate = gateway.median(of, "rate")
-            print(f"{gateway.name:<22} {count:>7} {rate:8.0f} {p50:8.2f} {p99:8.2f} {cpu}")
+            line = f"{gateway.name:<22} {count:>7} {rate:8.0f} {p50:8.2f} {p99:8.2f} {cpu}"
+            several = gateway.process is not None and len(gateway._pids()) > 1
+            print(
+                line + (f", {gateway.median(of, 'own') * 1e3:.3f} of who writes" if several else "")
+            )
 
 
 def streams(gateways: list[Gateway], rounds: int) -> None:
@@ -493,12 +511,13 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=4.0)
     parser.add_argument("--held", type=int, default=HELD)
+    parser.add_argument("--workers", type=int, default=1, help="processes of Casemate that serve")
     parser.add_argument("--litellm", type=Path, help="virtual environment with litellm[proxy]")
     parser.add_argument("--portkey", type=Path, help="folder with node_modules/@portkey-ai/gateway")
     chosen = parser.parse_args()
     with (
         tempfile.TemporaryDirectory(dir=os.environ.get("BENCHMARK_DISK")) as made,
-        Yard(Path(made)) as yard,
+        Yard(Path(made), chosen.workers) as yard,
     ):
         gateways = [yard.direct(), yard.casemate(), yard.bare()]
         if chosen.litellm is not None:

@@ -14,12 +14,12 @@ def main() -> None:
     run(_serve, _serve_witness)
 
 
-def _serve(path: Path, host: str | None, port: int | None) -> None:
+def _serve(path: Path, host: str | None, port: int | None, workers: int | None) -> None:
     import click
 
     from casemate.server import serve  # not for commands that serve nothing
 
-    serve(path, host, port, lambda text: click.echo(text))
+    serve(path, host, port, workers, lambda text: click.echo(text))
 
 
 def _serve_witness(path: Path, name: str | None, host: str, port: int) -> None:

@@ -9,7 +9,7 @@ import asyncio
 import os
 import secrets
 import time
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, ExitStack, aclosing
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from casemate import settings as settings_
 from casemate.at_hand import promptly
+from casemate.counts import Counts
 from casemate.engines.registry import Engines
 from casemate.engines.remote import Phases
 from casemate.engines.schedule import Flow
@@ -90,6 +91,8 @@ _READINGS, _READINGS_WAITING = 2, 32
 class Installation:
     """One data folder, open. Close it to give the folder back."""
 
+    process = ""  # its name, where several serve
+
     def __init__(self, folder: DataFolder, settings: Settings, closing: ExitStack) -> None:
         self.folder = folder
         self.settings = settings
@@ -132,12 +135,7 @@ class Installation:
             slots=settings.model_slots,
             alone=settings.repeatable_runs,
             waiting=settings.waiting_runs,
-            phases=Phases(
-                connect=settings.remote_connect_seconds,
-                first=settings.remote_first_token_seconds,
-                between=settings.remote_between_tokens_seconds,
-                whole=settings.remote_answer_seconds,
-            ),
+            phases=phases(settings),
         )
         index = TantivyIndex(folder.index)
         closing.callback(index.close)
@@ -212,6 +210,8 @@ class Installation:
         # Of files that are not kept, so that imports find places in the library's own queue.
         self.readings = Turns(_READINGS, _READINGS_WAITING, time.monotonic)
         self.used: dict[tuple[str, str], Use] = {}  # since the start, by use case and model
+        # What other processes counted that serve this installation, too.
+        self.counted_elsewhere: Callable[[], Awaitable[Counts]] = _alone
         self._reasoner = Reasoner(
             self.library,
             self.runs,
@@ -575,10 +575,24 @@ class Installation:
         return keys
 
 
+def phases(chosen: Settings) -> Phases:
+    """How long an exchange with a model server may take."""
+    return Phases(
+        connect=chosen.remote_connect_seconds,
+        first=chosen.remote_first_token_seconds,
+        between=chosen.remote_between_tokens_seconds,
+        whole=chosen.remote_answer_seconds,
+    )
+
+
 def _size(contents: dict[str, Any]) -> int:
     """Characters that a repetition of a run reads."""
     texts = [contents["question"]["text"], *(one["text"] for one in contents["sources"])]
     return sum(map(len, texts))
+
+
+async def _alone() -> Counts:
+    return Counts()
 
 
 def _now() -> datetime:

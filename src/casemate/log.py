@@ -12,6 +12,7 @@ import os
 import sys
 from contextlib import suppress
 from datetime import UTC, datetime
+from functools import partial
 from queue import SimpleQueue
 from threading import Event, Thread
 from typing import Any, Literal, TextIO
@@ -21,14 +22,24 @@ _MOST_WAITING = 10_000  # lines
 _FAREWELL_SECONDS = 1.0  # for the last lines, of a process that ends
 
 
-def begin(form: Literal["text", "json"]) -> None:
-    """Write the log of this process to standard error, in this form."""
+def begin(form: Literal["text", "json"], process: str = "") -> None:
+    """Write the log of this process to standard error, in this form.
+
+    ``process``: its name, told with each message, where several serve.
+    """
     handler = Aside(sys.stderr)
     handler.setFormatter(Json() if form == "json" else Text())
+    if process:
+        handler.addFilter(partial(_name, process))
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(logging.WARNING)
     logging.getLogger("casemate").setLevel(logging.INFO)
+
+
+def _name(process: str, record: logging.LogRecord) -> bool:
+    record.__dict__[FIELDS] = {**getattr(record, FIELDS, {}), "process": process}
+    return True
 
 
 class Aside(logging.Handler):

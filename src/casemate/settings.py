@@ -21,6 +21,7 @@ from msgspec import Meta
 from casemate.errors import Invalid
 
 FILE = "settings.toml"
+MOST_WORKERS = 64
 _PREFIX = "CASEMATE_"
 
 
@@ -31,6 +32,15 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     port: Annotated[
         int, Meta(ge=0, le=65535, description="Port the server listens on; 0 picks a free one.")
     ] = 8470
+    workers: Annotated[
+        int,
+        Meta(
+            ge=1,
+            le=MOST_WORKERS,
+            description="Processes that accept clients; 1: the one that owns the data folder. "
+            "More answer more questions to model servers, on a machine with many cores.",
+        ),
+    ] = 1
     public_url: Annotated[
         str,
         Meta(description="Address people reach the server under, when a proxy stands before it."),

@@ -32,9 +32,7 @@ if TYPE_CHECKING:
 def families(installation: Installation, door: Turns) -> Iterator[Metric]:
     """Everything, as it is now."""
     yield from _queues(installation.engines.queues())
-    yield from _replicas(installation.engines.replicas())
-    yield from _used(installation)
-    yield from _refused(installation, door)
+    yield from of_process(installation, door)
     yield _histogram("casemate_search_seconds", "Seconds of a search.", installation.searches.works)
     yield GaugeMetricFamily(
         "casemate_searches_waiting",
@@ -60,6 +58,13 @@ def families(installation: Installation, door: Turns) -> Iterator[Metric]:
     version = GaugeMetricFamily("casemate_build_info", "The version.", labels=["version"])
     version.add_metric([__version__], 1)
     yield version
+
+
+def of_process(installation: Installation, door: Turns) -> Iterator[Metric]:
+    """What each process that serves has for itself."""
+    yield from _replicas(installation.engines.replicas())
+    yield from _used(installation)
+    yield from _refused(installation, door)
 
 
 def _queues(queues: list[tuple[str, Turns]]) -> Iterator[Metric]:

@@ -44,7 +44,10 @@ async def metrics(face: Face, request: Request) -> Response:
     entries = installation.ledger.log.size
     documents = await asyncio.to_thread(installation.library.count)
     more = families(installation, door_of(request.scope).turns)
-    text = metrics_of(request.scope).text(ledger_entries=entries, documents=documents, more=more)
+    elsewhere = await installation.counted_elsewhere()
+    text = metrics_of(request.scope).text(
+        ledger_entries=entries, documents=documents, more=more, elsewhere=elsewhere
+    )
     return Response(text, headers={"Content-Type": CONTENT_TYPE})
 
 

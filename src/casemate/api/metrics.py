@@ -30,6 +30,7 @@ from prometheus_client.registry import Collector
 from starlette.types import Scope
 
 from casemate.api.tracing import Tracing
+from casemate.counts import Counts, Family, Sample, added
 from casemate.reasoning.event import Admitted, Event, Finished
 from casemate.reasoning.relay import Tell
 
@@ -154,22 +155,57 @@ class Metrics:
             self._runs.labels(admitted.use_case, admitted.model, outcome).inc()
             self._seconds.labels(admitted.use_case, admitted.model).observe(seconds)
 
-    def text(self, *, ledger_entries: int, documents: int, more: Iterable[Metric]) -> bytes:
-        """Everything in Prometheus' text format, with these gauges as they are now."""
+    def text(
+        self,
+        *,
+        ledger_entries: int,
+        documents: int,
+        more: Iterable[Metric],
+        elsewhere: Counts,
+    ) -> bytes:
+        """Everything in Prometheus' text format, with these gauges as they are now.
+
+        ``elsewhere``: what other processes of the same server counted, to be added.
+        """
         self._ledger.set(ledger_entries)
         self._documents.set(documents)
-        return generate_latest(_Together(self.registry, tuple(more)))
+        here = (*self.registry.collect(), *more)
+        if not elsewhere.families:
+            return generate_latest(_Given(here))
+        together = added([Counts(spoken(here)), elsewhere])
+        return generate_latest(_Given(tuple(map(_metric, together.families))))
+
+
+def spoken(metrics: Iterable[Metric]) -> tuple[Family, ...]:
+    """Metrics, to be told to another process."""
+    return tuple(
+        Family(
+            metric.name,
+            metric.documentation,
+            metric.type,
+            tuple(
+                Sample(one.name, tuple(one.labels.items()), float(one.value))
+                for one in metric.samples
+            ),
+        )
+        for metric in metrics
+    )
+
+
+def _metric(family: Family) -> Metric:
+    metric = Metric(family.name, family.documentation, family.kind)
+    for one in family.samples:
+        metric.add_sample(one.name, dict(one.labels), one.value)
+    return metric
 
 
 @dataclass(frozen=True)
-class _Together(Collector):
-    registry: CollectorRegistry
-    more: tuple[Metric, ...]
+class _Given(Collector):
+    metrics: tuple[Metric, ...]
 
     def collect(self) -> Iterator[Metric]:
         """See Collector."""
-        yield from self.registry.collect()
-        yield from self.more
+        yield from self.metrics
 
 
 def metrics_of(scope: Scope) -> Metrics:

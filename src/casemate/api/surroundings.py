@@ -15,8 +15,11 @@ from casemate.api import access
 from casemate.api.body import bounded, upload_limit
 from casemate.api.door import DOOR, Door
 from casemate.api.errors import belongs, dialect_of, known
-from casemate.api.metrics import KEY, Metrics
+from casemate.api.gauges import of_process
+from casemate.api.handing import HandedOver
+from casemate.api.metrics import KEY, Metrics, spoken
 from casemate.api.tracing import tracing_of
+from casemate.counts import Counts
 
 if TYPE_CHECKING:
     from casemate.installation import Installation
@@ -37,6 +40,7 @@ class Surroundings:
 
     def __init__(self, app: ASGIApp, installation: Installation) -> None:
         self._app = app
+        self._installation = installation
         self._tracing = tracing_of(installation)
         self._metrics = Metrics(tracing=self._tracing)
         self._door = Door(time.monotonic)
@@ -44,6 +48,12 @@ class Surroundings:
         # No address takes more than a document; those that take less say so themselves.
         self._limit = upload_limit(installation.settings)
         self._encrypted = installation.settings.encrypted
+
+    def counts(self) -> Counts:
+        """What was counted here, for whoever adds it to what other processes counted."""
+        more = of_process(self._installation, self._door.turns)
+        families = spoken((*self._metrics.registry.collect(), *more))
+        return Counts(families, self._installation.engines.seen())
 
     def close(self) -> None:
         """Send the traces that are left."""
@@ -63,7 +73,7 @@ class Surroundings:
 
     async def _answer(self, scope: Scope, receive: Receive, send: Send) -> tuple[str, int]:
         """Answer one request; its route and status, 0 if the client left before there was one."""
-        status, sent, began = 0, 0, time.perf_counter()
+        status, sent, began, handed = 0, 0, time.perf_counter(), False
         path: str = scope["path"]
         scope[KEY] = self._metrics
         scope[DOOR] = self._door
@@ -83,6 +93,9 @@ class Surroundings:
                     await self._app(scope, receive, dressed)
             else:
                 await self._app(scope, receive, dressed)
+        except HandedOver:
+            handed = True  # whoever answers counts it
+            raise
         except Exception as problem:
             # Not raised any further: the server would print it, and its text may quote a prompt.
             shown = known(problem)
@@ -92,8 +105,9 @@ class Surroundings:
             # Without a status the client left before there was one.
             seconds = time.perf_counter() - began
             route = _template(scope)
-            self._metrics.requested(route, scope["method"], str(status or "gone"), seconds)
-            if self._access:
+            if not handed:
+                self._metrics.requested(route, scope["method"], str(status or "gone"), seconds)
+            if self._access and not handed:
                 access.told(scope, route, status, sent, seconds)
         return route, status
 

@@ -35,9 +35,9 @@ from casemate.cli import (
     witness,
 )
 from casemate.errors import CasemateError
-from casemate.settings import data_folder
+from casemate.settings import MOST_WORKERS, data_folder
 
-Serve = Callable[[Path, str | None, int | None], None]
+Serve = Callable[[Path, str | None, int | None, int | None], None]
 ServeWitness = Callable[[Path, str | None, str, int], None]
 
 
@@ -60,10 +60,21 @@ def casemate(context: click.Context, data: Path | None) -> None:
 @click.option("--data", type=click.Path(path_type=Path), help="Folder that holds everything.")
 @click.option("--host", help="Address to listen on (default 127.0.0.1).")
 @click.option("--port", type=click.IntRange(0, 65535), help="Port to listen on (default 8470).")
+@click.option(
+    "--workers",
+    type=click.IntRange(1, MOST_WORKERS),
+    help="Processes that accept clients (default 1: this one does).",
+)
 @click.pass_context
-def up(context: click.Context, data: Path | None, host: str | None, port: int | None) -> None:
+def up(
+    context: click.Context,
+    data: Path | None,
+    host: str | None,
+    port: int | None,
+    workers: int | None,
+) -> None:
     """Start everything; print a one-time sign-in link."""
-    context.obj["serve"]((data or context.obj["data"]).expanduser(), host, port)
+    context.obj["serve"]((data or context.obj["data"]).expanduser(), host, port, workers)
 
 
 _MODULES = (

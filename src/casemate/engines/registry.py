@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from casemate.at_hand import waits
+from casemate.counts import Replica
 from casemate.engines.engine import Engine
 from casemate.engines.quote import QuoteEngine
 from casemate.engines.remote import Health, Phases, RemoteEngine
@@ -101,6 +102,14 @@ class Engines:
         with self._starting:
             running = list(self._running.values())
         return [(one.name, one.health()) for one in running if isinstance(one, RemoteEngine)]
+
+    def seen(self) -> tuple[Replica, ...]:
+        """The same, as it is told to other processes and added to what they see."""
+        return tuple(
+            Replica(model, one.number, one.state, one.outstanding, one.failures, one.retries)
+            for model, health in self.replicas()
+            for one in health
+        )
 
     async def close(self) -> None:
         """Stop them all."""

@@ -209,7 +209,7 @@ class Turn(AbstractContextManager["Turn"]):
         """Whether the slot is ours already: then it has begun, and nobody need wait."""
         if self.waits:
             return False
-        self._begin()
+        self.begin()
         return True
 
     async def waiting(self) -> AsyncIterator[int]:
@@ -218,9 +218,10 @@ class Turn(AbstractContextManager["Turn"]):
         while granted is not None and not granted.done():
             yield self._turns._position(self._ticket)
             await asyncio.wait({granted}, timeout=_LOOK_SECONDS)
-        self._begin()
+        self.begin()
 
-    def _begin(self) -> None:
+    def begin(self) -> None:
+        """The slot is ours: the work begins."""
         self.began = self._turns._clock()
         self._turns.waits[self._ticket.flow.priority].add(self.began - self._since)
 

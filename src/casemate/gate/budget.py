@@ -18,8 +18,8 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterable
-from contextlib import AbstractAsyncContextManager, suppress
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractAsyncContextManager, contextmanager, suppress
 from dataclasses import dataclass, field, fields
 from datetime import datetime
 from typing import TYPE_CHECKING
@@ -80,8 +80,9 @@ class _Reservation:
 class Budgets:
     """Reserves before a run, settles after it.
 
-    concurrent: runs one principal may have open in this process where no limit of its own is
-    set. holder: a name for this process that no other has. clock: the time of day.
+    concurrent: runs one principal may have open in this process, and in others as it is told of
+    them (``opened``), where no limit of its own is set. holder: a name for this process that no
+    other has. clock: the time of day.
     """
 
     def __init__(
@@ -112,6 +113,19 @@ class Budgets:
         ``estimate`` is reserved. Raises TooMany, naming the limit that was met.
         """
         return Reserved(self, asker, estimate)
+
+    @contextmanager
+    def opened(self, asker: Asker) -> Iterator[None]:
+        """A run that another process of this server has open, as far as ``concurrent`` goes.
+
+        Raises TooMany.
+        """
+        self._enter(asker.principal)
+        try:
+            self._holding(asker)
+            yield
+        finally:
+            self._leave(asker.principal)
 
     def used(self, limits: Iterable[Limit]) -> list[int]:
         """What was used of each limit in its present window, by everybody it counts for."""

@@ -74,6 +74,10 @@ class Enforcement:
         self._known = policies.digest
         self._rights.renew = self._renew
 
+    def follow(self) -> None:
+        """Follow from now on what the database says: for a process that only looks."""
+        self._rights.renew = self._renew
+
     def load(self, actor: Caller) -> tuple[str, str]:
         """Put what lies in the folder into force: the digests before and after.
 
@@ -278,19 +282,21 @@ class Enforcement:
     def _renew(self) -> None:
         digest = self._memory.recall(("policies in force",), self._digest)
         if digest != self._known:
-            self._rights.policies = self._read()
+            self._rights.policies = in_force(self._database)
             self._known = digest
 
     def _digest(self) -> str:
         with self._database.read() as connection:
             return str(connection.execute(_DIGEST).scalar_one())
 
-    def _read(self) -> PolicySet:
-        with self._database.read() as connection:
-            found = _in_force(connection)
-        if found is None:
-            raise _not_proposed()
-        return PolicySet.parse({name: text.encode() for name, text in found.files.items()})
+
+def in_force(database: Database) -> PolicySet:
+    """The policies that the database says are in force. Raises NotFound if it knows of none."""
+    with database.read() as connection:
+        found = _in_force(connection)
+    if found is None:
+        raise _not_proposed()
+    return PolicySet.parse({name: text.encode() for name, text in found.files.items()})
 
 
 _DIGEST = sa.select(policy_sets.c.digest).where(policy_sets.c.state == "in force")

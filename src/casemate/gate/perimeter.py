@@ -74,6 +74,8 @@ class Perimeter:
         self._rights = rights
         self._resolve = resolve
         self._changing = threading.Lock()
+        # Told the file once other places are in force, before whoever changed them hears of it.
+        self.changed: Callable[[bytes], None] = lambda content: None
         # What was decided in advance, as long as these are the places.
         self._declared: tuple[tuple[Place, ...], dict[tuple[str, Label], Place]] = (
             self._places,
@@ -105,6 +107,11 @@ class Perimeter:
     def digest(self) -> str:
         """Of the places, as entries of the ledger name it."""
         return _digest(self._places)
+
+    @property
+    def content(self) -> bytes:
+        """The file, as it is in force."""
+        return self._content
 
     @property
     def edited(self) -> bool:
@@ -184,7 +191,15 @@ class Perimeter:
                 rights.acts.record("perimeter.changed", actor.principal, before=before, after=after)
             self._places, self._content = places, content
             self._remember(after)
+            self.changed(content)
         return places
+
+    def take_over(self, content: bytes) -> None:
+        """Have in force here what the process that owns the file has put into force.
+
+        Raises Invalid naming the place that is wrong.
+        """
+        self._places, self._content = declared(content, self._country), content
 
     def add(
         self,
@@ -255,6 +270,7 @@ class Perimeter:
             raise disk_problem(problem) from problem
         self._places, self._content = places, content
         self._remember(after)
+        self.changed(content)
 
     def _remember(self, known: str) -> None:
         try:

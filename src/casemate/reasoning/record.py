@@ -23,7 +23,7 @@ from casemate.ledger.receipt import ENTRIES, Opening, commit_written
 from casemate.reasoning import recorder
 from casemate.reasoning.content import question_content
 from casemate.reasoning.event import Answer, Request, Source, Step
-from casemate.reasoning.recorder import Recorder
+from casemate.reasoning.recorder import Recorder, Records
 from casemate.store.database import Database
 from casemate.store.keyring import Keyring
 from casemate.store.tables import openings, runs
@@ -115,6 +115,7 @@ class Runs:
         clock: Callable[[], str],
         new_id: Callable[[str], str],
         random: Callable[[int], bytes],
+        recorder: Records | None = None,
     ) -> None:
         self._database = database
         self._keyring = keyring
@@ -123,9 +124,15 @@ class Runs:
         self._clock = clock
         self._new_id = new_id
         self._random = random
-        self._recorder = Recorder(database, keyring, ledger)
+        # Another process may write what is recorded here.
+        self._recorder = recorder or Recorder(database, keyring, ledger)
 
     # Writing
+
+    @property
+    def records(self) -> Records:
+        """What writes records."""
+        return self._recorder
 
     def open(
         self,
@@ -250,6 +257,21 @@ class Runs:
             },
         )
 
+    def cut_off(self, opening: recorder.Opening, admitted: Recorded) -> asyncio.Future[Recorded]:
+        """Record that a run which another process opened ends as failed; for a task."""
+        entry = msgspec.json.decode(opening.entry)
+        now, label = self._clock(), entry["label"]
+        failed = canonical(_failed(entry, admitted.index, admitted.leaf, now))
+        after: dict[str, object] = {
+            "admitted": admitted.index,
+            "outcome": "failed",
+            "label": label,
+            "ended": now,
+        }
+        return self._recorder.write_soon(
+            recorder.Ending(opening.subject, entry["run"], None, (), failed, after)
+        )
+
     def _witnesses(self) -> dict[str, object]:
         """What the entry says of who is asked to cosign, so that a receipt says it."""
         witnesses = self._ledger.witnesses
@@ -264,14 +286,7 @@ class Runs:
             admitted, finished = (entries.get((row.id, f"run.{kind}")) for kind in ENTRIES)
             if admitted is not None and finished is None:
                 index, entry, leaf = admitted
-                head = {name: entry[name] for name in entry if name not in ("question", "kind")}
-                ending = {
-                    **head,
-                    "kind": "run.finished",
-                    "time": self._clock(),
-                    "outcome": "failed",
-                    "admitted": {"index": index, "leaf": leaf},
-                }
+                ending = _failed(entry, index, leaf, self._clock())
                 finished = self._ledger.record(ending).index, ending, ""
             with self._database.write() as connection:
                 if finished is None or finished[1]["outcome"] == "failed":
@@ -468,6 +483,18 @@ class Runs:
                     leaf = f"sha256:{leaf_hash(raw).hex()}"
                     found[entry["run"], entry["kind"]] = (index, entry, leaf)
         return found
+
+
+def _failed(admitted: Mapping[str, Any], index: int, leaf: str, now: str) -> dict[str, object]:
+    """The second entry of a run that was cut off, after its first, ``admitted``."""
+    head = {name: admitted[name] for name in admitted if name not in ("question", "kind")}
+    return {
+        **head,
+        "kind": "run.finished",
+        "time": now,
+        "outcome": "failed",
+        "admitted": {"index": index, "leaf": leaf},
+    }
 
 
 def answer_content(answer: Answer) -> dict[str, object]:

@@ -15,7 +15,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import sqlalchemy as sa
 
@@ -58,6 +58,19 @@ class Ending:
     contents: Sequence[Row]
     entry: bytes
     after: Row
+
+
+class Records(Protocol):
+    """What records of runs are given to: see ``Recorder``, which writes them."""
+
+    def write(self, record: Opening | Ending) -> Recorded:
+        """Where the entry of ``record`` lies, once all of it is durable; for threads."""
+
+    def write_soon(self, record: Opening | Ending) -> asyncio.Future[Recorded]:
+        """As ``write``, for tasks."""
+
+    def close(self) -> None:
+        """Let nothing more be recorded."""
 
 
 @dataclass

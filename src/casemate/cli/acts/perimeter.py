@@ -34,7 +34,9 @@ async def perimeter_add(
 ) -> AsyncIterator[Item]:
     """Declare a place."""
     policy = installation.gate.country.policy
-    installation.gate.perimeter.add(
+    # In a thread: it is confirmed once every process that serves has taken it over.
+    await asyncio.to_thread(
+        installation.gate.perimeter.add,
         caller,
         name=arguments["name"],
         host=arguments["host"],
@@ -53,7 +55,7 @@ async def perimeter_remove(
     installation: Installation, caller: Caller, arguments: Mapping[str, Any]
 ) -> AsyncIterator[Item]:
     """Take a place out."""
-    installation.gate.perimeter.remove(caller, arguments["name"])
+    await asyncio.to_thread(installation.gate.perimeter.remove, caller, arguments["name"])
     yield {"name": arguments["name"], "state": "removed"}
 
 
@@ -62,7 +64,7 @@ async def perimeter_reload(
     installation: Installation, caller: Caller, arguments: Mapping[str, Any]
 ) -> AsyncIterator[Item]:
     """Put the file as it is now into force."""
-    for place in installation.gate.perimeter.reload(caller):
+    for place in await asyncio.to_thread(installation.gate.perimeter.reload, caller):
         yield _shown(place)
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from casemate import __version__
 from casemate.cli.acts import Item, act
+from casemate.counts import Counts, added
 from casemate.gate.share import PRIORITIES
 from casemate.settings import describe
 
@@ -31,16 +32,17 @@ async def status(
         "use_cases": len(installation.gate.use_cases.list(caller)),
         "ledger_entries": installation.log.size,
         "ledger_origin": installation.log.origin,
-        "models": _models(installation, caller),
+        "models": _models(installation, caller, await installation.counted_elsewhere()),
         "disk_free_gibibytes": shutil.disk_usage(installation.folder.path).free >> 30,
         **({} if installation.witnessing is None else _witnesses(installation.witnessing)),
     }
 
 
-def _models(installation: Installation, caller: Caller) -> list[dict[str, Any]]:
+def _models(installation: Installation, caller: Caller, elsewhere: Counts) -> list[dict[str, Any]]:
     """The approved models, each with its slots and who has or wants one."""
     queues = dict(installation.engines.queues())
-    replicas = dict(installation.engines.replicas())
+    here = Counts(replicas=installation.engines.seen())
+    replicas = added([here, elsewhere]).replicas
     found = []
     for model in installation.models.list(caller):
         if model.state != "approved":
@@ -64,7 +66,8 @@ def _models(installation: Installation, caller: Caller) -> list[dict[str, Any]]:
                         "failures": one.failures,
                         "retries": one.retries,
                     }
-                    for one in replicas.get(model.id, ())
+                    for one in replicas
+                    if one.model == model.id
                 ],
             }
         )

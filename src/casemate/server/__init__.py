@@ -31,6 +31,9 @@ from casemate.cli import line
 from casemate.errors import CasemateError, Unavailable
 from casemate.installation import Installation
 from casemate.ledger.witness import Witness
+from casemate.settings import Settings
+
+Versions = Callable[[api.bounds.Bounds], Callable[..., asyncio.Protocol]]
 
 _THREADS = 64
 _WITNESS_AT_ONCE = 64  # requests
@@ -58,19 +61,26 @@ def application(installation: Installation) -> api.Surroundings:
     return api.Surroundings(api.Direct(app, ways), installation)
 
 
-def serve(path: Path, host: str | None, port: int | None, say: Callable[[str], None]) -> None:
+def serve(
+    path: Path,
+    host: str | None,
+    port: int | None,
+    workers: int | None,
+    say: Callable[[str], None],
+) -> None:
     """Run until told to stop (SIGINT, SIGTERM). ``say`` prints a line for the operator.
 
     Raises Unavailable if the port is taken, and what ``Installation.open`` raises.
     """
-    chosen = settings.load(path, host=host, port=port)
+    chosen = settings.load(path, host=host, port=port, workers=workers)
     api.tls.context(chosen, path)  # what is wrong with it is said before anything is opened
-    log.begin(chosen.log)
+    log.begin(chosen.log, "owner" if chosen.workers > 1 else "")
     listener = _listen(chosen.host, chosen.port)
     _open_files()
     with contextlib.closing(listener):
         taken = listener.getsockname()[1]
-        with Installation.open(path, host=chosen.host, port=taken) as installation:
+        options = {"host": chosen.host, "port": taken, "workers": chosen.workers}
+        with Installation.open(path, **options) as installation:
             installation.require_inside()
             _settle_memory()
             asyncio.run(_run(installation, listener, say))
@@ -113,27 +123,42 @@ async def _run(
     loop.set_default_executor(ThreadPoolExecutor(_THREADS, "casemate"))
     if installation.witnessing is not None:
         installation.witnessing.start()
-    chosen = installation.settings
-    secured = api.tls.context(chosen, installation.folder.path)
     app = application(installation)
-    server = _Server(
-        _config(
-            app,
-            chosen.connections,
-            drain=chosen.drain_seconds,
-            versions=(api.negotiation if chosen.http2 else api.connection).connections,
-            secured=secured,
-            proxies=chosen.proxies,
-        )
-    )
     async with _commands(installation), _daily(installation), _refreshing(installation):
         try:
             # Ended before the engines are: a line in flight is asked again at the next start.
             async with _batches(installation):
-                await _serving(server, listener, lambda: _greet(installation, say))
+                await _accepting(installation, app, listener, lambda: _greet(installation, say))
         finally:
             await installation.engines.close()
             await asyncio.to_thread(app.close)
+
+
+async def _accepting(
+    installation: Installation, app: ASGIApp, listener: socket.socket, greet: Callable[[], None]
+) -> None:
+    """Let clients in until told to stop: here, or in as many workers as are wanted."""
+    chosen = installation.settings
+    if chosen.workers > 1:
+        from casemate.server.workers import Workers  # which needs all of this module
+
+        await Workers(installation, app, listener).serve(greet)
+        return
+    secured = api.tls.context(chosen, installation.folder.path)
+    config = _config(
+        app,
+        chosen.connections,
+        drain=chosen.drain_seconds,
+        versions=_versions(chosen),
+        secured=secured,
+        proxies=chosen.proxies,
+    )
+    await _serving(_Server(config), listener, greet)
+
+
+def _versions(chosen: Settings) -> Versions:
+    """What makes the connections: of both versions of HTTP, or of the older alone."""
+    return api.negotiation.connections if chosen.http2 else api.connection.connections
 
 
 def _config(
@@ -141,22 +166,19 @@ def _config(
     connections: int,
     *,
     drain: int,
-    versions: Callable[[api.bounds.Bounds], Callable[..., asyncio.Protocol]] | None = None,
+    versions: Versions = api.negotiation.connections,
     secured: ssl.SSLContext | None = None,
     proxies: Sequence[str] = (),
 ) -> uvicorn.Config:
     """``connections``: at one time; ``drain``: seconds that answers in flight have at the end.
 
-    ``versions``: what makes the connections; None: those of both versions of HTTP.
-
-    ``proxies``: who is believed, beside this machine, about the address that it speaks for.
+    ``versions``: what makes the connections. ``proxies``: who is believed, beside this machine,
+    about the address that it speaks for.
     """
     return uvicorn.Config(
         app,
         lifespan="off",
-        http=(versions or api.negotiation.connections)(  # type: ignore[arg-type]
-            api.bounds.Bounds(connections=connections)
-        ),
+        http=versions(api.bounds.Bounds(connections=connections)),  # type: ignore[arg-type]
         ssl_context_factory=None if secured is None else lambda config, standard: secured,
         loop="asyncio",
         ws="none",
