@@ -68,11 +68,11 @@ class Explanation(msgspec.Struct):
     sentences: list[str]
 
 
-@dataclass
 async def counted_nowhere() -> Counts:
     return Counts()
 
 
+@dataclass
 class FakeInstallation:
     """``script`` replaces the events of a run; an exception in it is raised at its place."""
 
