@@ -98,8 +98,7 @@ class Http2(asyncio.Protocol):
         self._state.connections.discard(self)
         self._over = True
         self._outlet.close()
-        if self._looking is not None:
-            self._looking.cancel()
+        self._stop_looking()
         self._forget_all()
 
     def data_received(self, data: bytes) -> None:
@@ -321,9 +320,8 @@ class Http2(asyncio.Protocol):
         if self._leaving:
             self._over = True
             self._outlet.flush()
-            self._outlet.close()
             # Not at once: a request may be on its way, to which a reset would be no answer.
-            hang_up(self._transport, self._loop, self._bounds.linger)
+            self._hang_up()
         elif self._intake.leaving:
             self._leave("All is answered.")
 
@@ -334,10 +332,18 @@ class Http2(asyncio.Protocol):
         self._over = True
         self._h2.clear_outbound_data_buffer()  # h2 may have said the same, or half of something
         self._outlet.write(goaway(self._last, code, what))
-        self._outlet.close()
         self._forget_all()
+        self._hang_up()
         _log.warning("a connection over HTTP/2 was ended: %s", code.name)
-        hang_up(self._transport, self._loop, self._bounds.linger)
+
+    def _hang_up(self) -> None:
+        self._outlet.close()
+        self._stop_looking()
+        self._looking = hang_up(self._transport, self._loop, self._bounds.linger)
+
+    def _stop_looking(self) -> None:
+        if self._looking is not None:
+            self._looking.cancel()
 
     # Slow clients
 
@@ -348,8 +354,6 @@ class Http2(asyncio.Protocol):
 
     def _look(self) -> None:
         """Whether what is due has come."""
-        if self._over:
-            return
         now, bounds = self._loop.time(), self._bounds
         if self._outlet.full is not None and now - self._outlet.full >= bounds.unread:
             self._transport.abort()
