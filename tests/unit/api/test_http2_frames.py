@@ -32,7 +32,7 @@ from casemate.api.http2_frames import (
 )
 
 OPENING = PREFACE + a_frame(SETTINGS)
-END_STREAM, END_HEADERS, PADDED = 0x1, 0x4, 0x8
+END_HEADERS, PADDED = 0x4, 0x8
 
 
 def an_intake(block: int = 40_000) -> Intake:
