@@ -1,11 +1,10 @@
 """HTTP/2: a connection on which many requests are asked and answered at one time.
 
-RFC 9113, on the library h2, which knows the states and the compression; RFC 7541. A client that is
-slow, large or silent is treated as over HTTP/1.1 (``connection``): answered where it can be, else
-its stream is reset; what is wrong with a whole connection ends it with GOAWAY.
-
-Streams take turns, a frame each, so that a large answer does not keep the small ones waiting.
-Nothing is ever pushed.
+RFC 9113, on the library h2, which knows the states, the windows and how requests are compressed. A
+client that is slow, large or silent is treated as over HTTP/1.1 (``connection``): answered where it
+can be, else its stream is reset. What is wrong with a whole connection ends it with GOAWAY; for
+such h2 takes a body that is not as long as it says, as section 5.4.1 allows. Nothing is ever
+pushed.
 """
 
 from __future__ import annotations
@@ -13,12 +12,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import contextvars
-from collections import deque
+import logging
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from h2.config import H2Configuration
-from h2.connection import H2Connection
 from h2.errors import ErrorCodes
 from h2.events import (
     DataReceived,
@@ -31,7 +28,7 @@ from h2.events import (
     WindowUpdated,
 )
 from h2.exceptions import ProtocolError, StreamClosedError
-from h2.settings import SettingCodes, Settings
+from h2.settings import SettingCodes
 from uvicorn.config import Config
 from uvicorn.protocols.utils import get_local_addr, get_remote_addr, is_ssl
 from uvicorn.server import ServerState
@@ -39,20 +36,19 @@ from uvicorn.server import ServerState
 from casemate.api import http2_head, tls
 from casemate.api.bounds import FULL, SLOW, Bounds, Unfit
 from casemate.api.errors import dialect_of, known
-from casemate.api.http2_fields import Literals
 from casemate.api.http2_frames import FRAME_BYTES, RESET, Intake, Patience, Unbearable, goaway
 from casemate.api.http2_head import Field, Head
+from casemate.api.http2_outlet import Outlet
+from casemate.api.http2_states import begun, most_fields
 from casemate.api.http2_stream import Stream
 from casemate.api.parting import hang_up
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp
 
-_WINDOW = 128 << 10  # bytes of one body that may wait here
-_WINDOW_OF_ALL = 1 << 20  # and of all bodies of a connection
-_AT_ONCE = 64 << 10  # bytes that are given to the transport at a time
 _SETTINGS = 64  # different ones that a client may send
-_EARNED = 3  # frames that a client may send us about one that we sent
+
+_log = logging.getLogger("casemate.api.http2")
 
 
 class Http2(asyncio.Protocol):
@@ -74,18 +70,14 @@ class Http2(asyncio.Protocol):
         self._bounds = bounds
         now = self._loop.time()
         self._patience = Patience(now)
-        self._intake = Intake(4 * bounds.header_bytes, self._patience, now)
-        self._h2 = _begun(bounds)
+        self._intake = Intake(most_fields(bounds), self._patience, now)
+        self._h2 = begun(bounds)
+        self._outlet = Outlet(self._h2, self._patience, self._loop, self._answered)
         self._streams: dict[int, Stream] = {}
         self._running = 0  # applications, with those whose stream is no more
-        self._ready: deque[Stream] = deque()  # those that have something to send, in turn
-        self._stuck: dict[int, Stream] = {}  # those whose client takes nothing at the moment
         self._bodies = 0  # pieces of bodies that were for a stream
         self._last = 0  # the last stream that was begun
         self._idle = now  # since when there is no stream
-        self._full: float | None = None  # since when the transport takes nothing
-        self._unsent = 0  # bytes that h2 made and the transport does not have
-        self._flushing: asyncio.Handle | None = None
         self._looking: asyncio.TimerHandle | None = None
         self._leaving = False  # this server is: no stream begins any more
         self._over = False
@@ -98,16 +90,15 @@ class Http2(asyncio.Protocol):
         self._state.connections.add(self)  # type: ignore[arg-type]
         self._scope = _scope(self._config, transport)
         self._shown = tls.shown(transport)
-        self._flush()
+        self._outlet.open(transport)
         self._look_later()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """See asyncio.Protocol."""
         self._state.connections.discard(self)
         self._over = True
-        for timer in (self._looking, self._flushing):
-            if timer is not None:
-                timer.cancel()
+        self._outlet.close()
+        self._stop_looking()
         self._forget_all()
 
     def data_received(self, data: bytes) -> None:
@@ -120,6 +111,7 @@ class Http2(asyncio.Protocol):
                 if note is not None:
                     note(self, event)
             self._weigh_late()
+            self._outlet.pump()
         except Unbearable as problem:
             self._end(problem.code, problem.what)
         except ProtocolError as problem:
@@ -127,18 +119,16 @@ class Http2(asyncio.Protocol):
         except Exception as problem:
             self._end(ErrorCodes.INTERNAL_ERROR, known(problem).what)
         else:
-            self._pump()
-            self._flush()
+            self._outlet.flush()
             self._close_if_done()
 
     def pause_writing(self) -> None:
         """See asyncio.Protocol: the client does not read as fast as it is sent to."""
-        self._full = self._loop.time()
+        self._outlet.pause()
 
     def resume_writing(self) -> None:
         """See asyncio.Protocol."""
-        self._full = None
-        self._pump()
+        self._outlet.resume()
 
     def shutdown(self) -> None:
         """What has begun is answered, and nothing else; called by uvicorn."""
@@ -153,27 +143,21 @@ class Http2(asyncio.Protocol):
 
     def answer(self, stream: Stream, fields: list[Field]) -> None:
         """Send the head of an answer."""
-        self._h2.send_headers(stream.identity, fields)
-        self._patience.earn(_EARNED)
-        self._flush_soon()
+        self._outlet.begin(stream, fields)
 
     def proceed(self, stream: Stream) -> None:
         """Tell the client to send its body (RFC 9110, section 10.1.1)."""
-        self._h2.send_headers(stream.identity, [(b":status", b"100")])
-        self._flush_soon()
+        self._outlet.begin(stream, [(b":status", b"100")])
 
     def offer(self, stream: Stream) -> None:
         """Something of this stream is to be sent."""
-        if not stream.queued:
-            stream.queued = True
-            self._ready.append(stream)
-        self._pump()
+        self._outlet.offer(stream)
 
     def read(self, stream: Stream, size: int) -> None:
         """So much of the window may be used again."""
         if not self._over:
             self._h2.acknowledge_received_data(size, stream.identity)
-            self._flush_soon()
+            self._outlet.flush_soon()
 
     def abandon(self, stream: Stream, code: ErrorCodes) -> None:
         """Reset a stream of which no more is sent, or read."""
@@ -252,26 +236,20 @@ class Http2(asyncio.Protocol):
             self._forget(stream)
 
     def _on_window(self, event: WindowUpdated) -> None:
-        if event.stream_id:
-            stuck = self._stuck.pop(event.stream_id, None)
-            freed = [] if stuck is None else [stuck]
-        else:
-            freed = list(self._stuck.values())
-            self._stuck.clear()
-        for stream in freed:
-            stream.queued = True
-        self._ready.extend(freed)
+        self._outlet.widen(event.stream_id)
 
     def _on_settings(self, event: RemoteSettingsChanged) -> None:
         if len(self._h2.remote_settings) > _SETTINGS:
             raise Unbearable(ErrorCodes.ENHANCE_YOUR_CALM, "Too many settings came.")
-        self._on_window(WindowUpdated(stream_id=0))  # all windows may have become larger
+        if SettingCodes.HEADER_TABLE_SIZE in event.changed_settings:
+            self._outlet.tell_table()
+        self._outlet.widen(0)  # of all streams: section 6.9.2
 
     # Streams
 
     def _begin(self, stream: Stream, app: ASGIApp) -> None:
         self._streams[stream.identity] = stream
-        stream.seen = (self._loop.time(), 0)
+        stream.seen = self._loop.time(), 0
         self._running += 1
         context = contextvars.Context() if self._config.reset_contextvars else None
         task = self._loop.create_task(stream.run(app), context=context)
@@ -301,11 +279,11 @@ class Http2(asyncio.Protocol):
     def _reset(self, identity: int, code: ErrorCodes) -> None:
         with contextlib.suppress(StreamClosedError):  # as it was by the client, a moment before
             self._h2.reset_stream(identity, code)
-        self._flush_soon()
+        self._outlet.flush_soon()
 
     def _forget(self, stream: Stream) -> None:
         del self._streams[stream.identity]
-        self._stuck.pop(stream.identity, None)
+        self._outlet.drop(stream)
         stream.leave()
         if not self._streams:
             self._idle = self._loop.time()
@@ -326,62 +304,14 @@ class Http2(asyncio.Protocol):
             # the reset for a failure, so what still comes is read and dropped for a while.
             self._loop.call_later(self._bounds.linger, self.abandon, stream, ErrorCodes.NO_ERROR)
 
-    # What goes out
-
-    def _pump(self) -> None:
-        """Send what windows and the client allow, a frame of each stream in turn."""
-        while self._ready and self._full is None and not self._over:
-            stream = self._ready.popleft()
-            stream.queued = False
-            if stream.gone or not stream.waits:
-                continue
-            room = min(self._h2.local_flow_control_window(stream.identity), FRAME_BYTES)
-            left = stream.left
-            if left and room <= 0:
-                self._stuck[stream.identity] = stream
-                if stream.stuck is None:
-                    stream.stuck = (self._loop.time(), stream.sent)
-                continue
-            size = min(left, room)
-            ends = stream.last and size == left and stream.verdict is None
-            self._h2.send_data(stream.identity, stream.cut(size), end_stream=ends)
-            self._patience.earn(_EARNED)
-            if size < left:
-                stream.queued = True
-                self._ready.append(stream)
-            else:
-                stream.went()
-                if stream.complete:
-                    self._answered(stream)
-            self._unsent += size
-            if self._unsent >= _AT_ONCE:
-                self._flush()
-        self._flush_soon()
-
-    def _flush_soon(self) -> None:
-        # Once for all that this turn of the loop brings forth.
-        if self._flushing is None and not self._over:
-            self._flushing = self._loop.call_soon(self._flush)
-
-    def _flush(self) -> None:
-        if self._flushing is not None:
-            self._flushing.cancel()
-            self._flushing = None
-        self._unsent = 0
-        self._write(self._h2.data_to_send())
-
-    def _write(self, data: bytes) -> None:
-        if data and not self._transport.is_closing():
-            self._transport.write(data)
-
     # The end
 
     def _leave(self, what: str) -> None:
         """Begin no stream any more, and close when those that there are have ended."""
         if not self._leaving and not self._over:
             self._leaving = True
-            self._flush()
-            self._write(goaway(self._last, ErrorCodes.NO_ERROR, what))
+            self._outlet.flush()
+            self._outlet.write(goaway(self._last, ErrorCodes.NO_ERROR, what))
             self._close_if_done()
 
     def _close_if_done(self) -> None:
@@ -389,9 +319,9 @@ class Http2(asyncio.Protocol):
             return
         if self._leaving:
             self._over = True
-            self._flush()
+            self._outlet.flush()
             # Not at once: a request may be on its way, to which a reset would be no answer.
-            hang_up(self._transport, self._loop, self._bounds.linger)
+            self._hang_up()
         elif self._intake.leaving:
             self._leave("All is answered.")
 
@@ -400,10 +330,20 @@ class Http2(asyncio.Protocol):
         if self._over:
             return
         self._over = True
-        self._h2.clear_outbound_data_buffer()  # h2 may have said the same, or half of something
-        self._write(goaway(self._last, code, what))
+        self._h2.clear_outbound_data_buffer()  # h2 may have said the same
+        self._outlet.write(goaway(self._last, code, what))
         self._forget_all()
-        hang_up(self._transport, self._loop, self._bounds.linger)
+        self._hang_up()
+        _log.warning("a connection over HTTP/2 was ended: %s", code.name)
+
+    def _hang_up(self) -> None:
+        self._outlet.close()
+        self._stop_looking()
+        self._looking = hang_up(self._transport, self._loop, self._bounds.linger)
+
+    def _stop_looking(self) -> None:
+        if self._looking is not None:
+            self._looking.cancel()
 
     # Slow clients
 
@@ -414,10 +354,8 @@ class Http2(asyncio.Protocol):
 
     def _look(self) -> None:
         """Whether what is due has come."""
-        if self._over:
-            return
         now, bounds = self._loop.time(), self._bounds
-        if self._full is not None and now - self._full >= bounds.unread:
+        if self._outlet.full is not None and now - self._outlet.full >= bounds.unread:
             self._transport.abort()
             return
         since = self._intake.since
@@ -428,26 +366,20 @@ class Http2(asyncio.Protocol):
         if since is None and not self._streams and now - self._idle >= allowed:
             self._leave("Nothing was asked for a while.")
             return
+        # Who cannot send because others' bodies fill the window of all is not late.
+        narrow = self._h2.inbound_flow_control_window < FRAME_BYTES
         for stream in list(self._streams.values()):
-            self._look_at(stream, now)
-        self._pump()
+            waiting = self._intake.waiting(stream.identity)
+            if stream.untaken(now, bounds):
+                self.abandon(stream, ErrorCodes.CANCEL)
+            elif stream.late(now, waiting, bounds) and not narrow:
+                self._give_up(stream)
+        self._outlet.pump()
         self._look_later()
 
-    def _look_at(self, stream: Stream, now: float) -> None:
-        bounds = self._bounds
-        if stream.stuck is not None and now - stream.stuck[0] >= bounds.unread:
-            if stream.sent - stream.stuck[1] < bounds.unread * bounds.body_pace:
-                self.abandon(stream, ErrorCodes.CANCEL)
-                return
-            stream.stuck = (now, stream.sent)
-        at, seen = stream.seen
-        if stream.ended or stream.deaf or now - at < bounds.look:
-            return
-        here = stream.arrived + self._intake.waiting(stream.identity)
-        held = stream.held or self._h2.inbound_flow_control_window < FRAME_BYTES
-        if held or here - seen >= bounds.look * bounds.body_pace:
-            stream.seen = (now, here)
-        elif stream.started:
+    def _give_up(self, stream: Stream) -> None:
+        """Whose body does not come is answered, if that has not begun."""
+        if stream.started:
             self.abandon(stream, ErrorCodes.CANCEL)
         else:
             self._forget(stream)
@@ -467,44 +399,6 @@ def _scope(config: Config, transport: asyncio.Transport) -> dict[str, Any]:
         "root_path": config.root_path,
         tls.PEER: client[0] if client else "",
     }
-
-
-class _Connection(H2Connection):
-    """h2, which need not remember so many streams that were closed."""
-
-    MAX_CLOSED_STREAMS = 1024
-
-
-def _begun(bounds: Bounds) -> H2Connection:
-    """A connection with our settings said. Fields are checked by ``http2_head``: h2 would end the
-    connection for one malformed request, which may be one user's of many behind a gateway.
-    """
-    made = _Connection(
-        H2Configuration(
-            client_side=False,
-            validate_inbound_headers=False,
-            normalize_inbound_headers=False,
-            validate_outbound_headers=False,
-            normalize_outbound_headers=False,
-        )
-    )
-    said = {
-        SettingCodes.MAX_CONCURRENT_STREAMS: bounds.streams,
-        SettingCodes.INITIAL_WINDOW_SIZE: _WINDOW,
-        SettingCodes.MAX_FRAME_SIZE: FRAME_BYTES,
-        # Each counts for 32 bytes more than it has: RFC 9113, section 6.5.2.
-        SettingCodes.MAX_HEADER_LIST_SIZE: bounds.header_bytes + 32 * bounds.headers,
-    }
-    made.encoder = Literals()  # type: ignore[assignment]
-    made.local_settings = Settings(client=False, initial_values=said)
-    made.initiate_connection()
-    made.increment_flow_control_window(_WINDOW_OF_ALL - 65_535)
-    # One stream too many is refused, where h2 would end the connection.
-    said[SettingCodes.MAX_CONCURRENT_STREAMS] = 2**31 - 1
-    made.local_settings = Settings(client=False, initial_values=said)
-    # What is larger than we take is read to its end, so that it can be answered; up to a point.
-    made.decoder.max_header_list_size = 4 * bounds.header_bytes
-    return made
 
 
 _NOTED: dict[type[Event], Callable[[Http2, Any], None]] = {

@@ -17,7 +17,8 @@ PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 FRAME_BYTES = 16_384  # of one frame's payload at most; RFC 9113 lets nobody allow less
 RESET = 3  # what a stream that is reset costs of a client's patience
 
-_DATA, _HEADERS, _RST_STREAM, _SETTINGS, _GOAWAY, _CONTINUATION = 0, 1, 3, 4, 7, 9
+_DATA, _HEADERS, _RST_STREAM, _SETTINGS, _PUSH_PROMISE = 0, 1, 3, 4, 5
+_GOAWAY, _CONTINUATION = 7, 9
 _ACK = _END_STREAM = 0x1
 _END_HEADERS, _PADDED = 0x4, 0x8
 _HEAD = struct.Struct(">HBBBL")  # length (in two parts), type, flags, stream
@@ -130,6 +131,8 @@ class Intake:
         self.bodies += kind == _DATA
         if kind in (_HEADERS, _CONTINUATION):
             self._lengthen(kind, flags, length, now)
+        elif kind == _PUSH_PROMISE:
+            raise Unbearable(ErrorCodes.PROTOCOL_ERROR, "A client cannot push.")
         elif kind == _SETTINGS and length > _SETTINGS_BYTES:
             raise Unbearable(ErrorCodes.ENHANCE_YOUR_CALM, "Too many settings came.")
         elif kind == _RST_STREAM:
@@ -169,11 +172,23 @@ def _brings_nothing(flags: int, length: int) -> bool:
     return length == 0 or bool(flags & _PADDED and length <= _PADDING)
 
 
+def headers(stream: int, block: bytes) -> bytes:
+    """The frames of a header block, the last of which says so."""
+    made, kind = [], _HEADERS
+    while len(block) > FRAME_BYTES:
+        made.append(_frame(kind, 0, stream, block[:FRAME_BYTES]))
+        block, kind = block[FRAME_BYTES:], _CONTINUATION
+    return b"".join([*made, _frame(kind, _END_HEADERS, stream, block)])
+
+
 def goaway(last_stream: int, code: int, what: str) -> bytes:
     """The frame that ends a connection: ``last_stream`` is the last that was or will be answered.
 
     Made here because h2, once it has made one, answers nothing more.
     """
-    told = what.encode()
-    payload = _LAST_STREAM.pack(last_stream, code) + told
-    return _HEAD.pack(0, len(payload), _GOAWAY, 0, 0) + payload
+    return _frame(_GOAWAY, 0, 0, _LAST_STREAM.pack(last_stream, code) + what.encode())
+
+
+def _frame(kind: int, flags: int, stream: int, payload: bytes) -> bytes:
+    length = len(payload)
+    return _HEAD.pack(length >> 8, length & 0xFF, kind, flags, stream) + payload

@@ -18,6 +18,7 @@ from casemate.api.http2_head import HOP_BY_HOP, NAME, UNPRINTABLE
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Scope
 
+    from casemate.api.bounds import Bounds
     from casemate.api.http2 import Http2
 
 _NO_BODY = (204, 304)
@@ -58,9 +59,9 @@ class Stream:
         self._piece = b""
         self._at = 0
 
-        # What the connection found when it last looked; both with the time.
+        # When it was last looked at, and how much had come or was sent then.
         self.seen: tuple[float, int] = (0.0, 0)
-        self.stuck: tuple[float, int] | None = None  # since when what is to be sent waits
+        self.stuck: tuple[float, int] | None = None  # None: nothing waits for its window
 
     # For the connection
 
@@ -109,10 +110,25 @@ class Stream:
         """The address that is asked."""
         return str(self._scope["path"])
 
-    @property
-    def held(self) -> bool:
-        """Whether no body comes because of us: it is not asked for, or what came is not read."""
-        return self._expects or bool(self.owed)
+    def late(self, now: float, waiting: int, bounds: Bounds) -> bool:
+        """Whether its body comes too slowly. ``waiting``: bytes of a frame that is not whole.
+
+        Whose body was not asked for, or is not read, is not late.
+        """
+        at, seen = self.seen
+        if self.ended or self.deaf or now - at < bounds.look:
+            return False
+        self.seen = now, self.arrived + waiting
+        held = self._expects or self.owed > 0
+        return not held and self.seen[1] - seen < bounds.look * bounds.body_pace
+
+    def untaken(self, now: float, bounds: Bounds) -> bool:
+        """Whether the client takes what waits for it too slowly."""
+        if self.stuck is None or now - self.stuck[0] < bounds.unread:
+            return False
+        sent = self.stuck[1]
+        self.stuck = now, self.sent
+        return self.sent - sent < bounds.unread * bounds.body_pace
 
     @property
     def left(self) -> int:

@@ -172,8 +172,8 @@ def _config(
 ) -> uvicorn.Config:
     """``connections``: at one time; ``drain``: seconds that answers in flight have at the end.
 
-    ``versions``: what makes the connections. ``proxies``: who is believed, beside this machine,
-    about the address that it speaks for.
+    ``versions``: what makes the connections, of both versions of HTTP or of the first alone.
+    ``proxies``: who is believed, beside this machine, about the address that it speaks for.
     """
     return uvicorn.Config(
         app,

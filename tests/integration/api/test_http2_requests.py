@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import random
 from typing import Any
 
 import pytest
@@ -23,6 +24,12 @@ from http2_builders import (
     serving,
     talk,
 )
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from casemate.api.connection import Connection
+from casemate.api.http2 import Http2
+from casemate.api.negotiation import Undecided
 
 MEBIBYTE = 1 << 20
 
@@ -55,6 +62,8 @@ class App:
                 break
         if kind == "flood":
             await self._flood(send, int(scope["query_string"]))
+        elif kind == "silent":
+            return
         elif kind == "fail":
             raise RuntimeError("on purpose")
         else:
@@ -136,6 +145,43 @@ def test_many_streams_of_one_connection_are_all_answered() -> None:
             asked = [client.ask(a_request(method="POST"), b"x" * n) for n in range(100)]
             found = [int((await client.answer(one)).body) for one in asked]
             assert found == list(range(100))
+
+    talk(conversation)
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    st.integers(1, 70_000),
+    st.lists(st.tuples(st.integers(0, 200_000), st.integers(1, 50_000)), min_size=1, max_size=5),
+)
+def test_whatever_the_windows_every_body_comes_back_as_it_was(
+    window: int, asked: list[tuple[int, int]]
+) -> None:
+    async def echo(scope: Any, receive: Any, send: Any) -> None:
+        size, more, body = int(scope["query_string"]), True, b""
+        while more:
+            message = await receive()
+            body, more = body + message["body"], message["more_body"]
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        for begin in range(0, len(body), size):
+            piece = {"type": "http.response.body", "body": body[begin : begin + size]}
+            await send({**piece, "more_body": True})
+        await send({"type": "http.response.body", "body": b""})
+
+    async def conversation() -> None:
+        async with serving(echo) as server:
+            client = await server.client()
+            # Windows of fewer bytes would be many thousand frames for the larger bodies.
+            smallest = max(window, sum(length for length, _ in asked) // 2000)
+            client.h2.update_settings({SettingCodes.INITIAL_WINDOW_SIZE: smallest})
+            sent = {}
+            for length, size in asked:
+                stream = client.ask(a_request(f"/?{size}", method="POST"), ends=False)
+                sent[stream] = random.Random(length).randbytes(length)
+            for stream, body in sent.items():
+                await client.upload(stream, body)
+            for stream, body in sent.items():
+                assert bytes((await client.answer(stream)).body) == body
 
     talk(conversation)
 
@@ -331,7 +377,8 @@ def test_an_application_that_fails_costs_its_own_stream_alone() -> None:
         async with serving(App()) as server:
             client = await server.client()
             waiting = client.ask(a_request(method="POST"), ends=False)
-            assert (await client.answer(client.ask(a_request("/fail")))).status == 500
+            for path in ("/fail", "/silent"):
+                assert (await client.answer(client.ask(a_request(path)))).status == 500
             await client.upload(waiting, b"x")
             assert (await client.answer(waiting)).status == 200
 
@@ -439,6 +486,41 @@ def test_a_connection_says_which_http_it_speaks_byte_by_byte() -> None:
                     await writer.drain()
                 assert await reader.readexactly(2) == first
                 writer.close()
+                await eventually(lambda: not server.state.connections)
+
+    talk(conversation)
+
+
+def test_once_chosen_a_protocol_has_its_connection_to_itself() -> None:
+    async def conversation() -> None:
+        async with serving(App()) as server:
+            for opening, chosen in (
+                (b"G", Connection),
+                (PREFACE + a_frame(SETTINGS), Http2),
+            ):
+                _, writer = await server.connect()
+                for told, expected in ((b"", Undecided), (opening, chosen)):
+                    writer.write(told)
+                    await eventually(
+                        lambda expected=expected: (
+                            [type(one) for one in server.state.connections] == [expected]
+                        )
+                    )
+                writer.close()
+                await eventually(lambda: not server.state.connections)
+
+    talk(conversation)
+
+
+def test_who_has_not_begun_when_the_server_is_stopped_is_let_go() -> None:
+    async def conversation() -> None:
+        async with serving(App()) as server:
+            reader, _ = await server.connect()
+            await eventually(lambda: len(server.state.connections) == 1)
+            (connection,) = server.state.connections
+            connection.shutdown()
+            assert await reader.read() == b""
+            await eventually(lambda: not server.state.connections)
 
     talk(conversation)
 
