@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 from functools import partial
 from queue import SimpleQueue
 from threading import Event, Thread
-from typing import Any, Literal, TextIO
+from typing import Any, Literal
 
 FIELDS = "casemate"  # of a record: facts beside the message, as ``extra``
 _MOST_WAITING = 10_000  # lines
@@ -27,7 +27,7 @@ def begin(form: Literal["text", "json"], process: str = "") -> None:
 
     ``process``: its name, told with each message, where several serve.
     """
-    handler = Aside(sys.stderr)
+    handler = Aside(sys.stderr.fileno())
     handler.setFormatter(Json() if form == "json" else Text())
     if process:
         handler.addFilter(partial(_name, process))
@@ -46,11 +46,13 @@ class Aside(logging.Handler):
     """Writes lines from a thread of its own: a log that nobody reads holds up nobody.
 
     At most ``most`` lines wait. Those beyond are left out, and the log says how many.
+    ``descriptor``: of an open file. It is written without a stream, whose lock a thread that waits
+    would keep from everybody else.
     """
 
-    def __init__(self, stream: TextIO, most: int = _MOST_WAITING) -> None:
+    def __init__(self, descriptor: int, most: int = _MOST_WAITING) -> None:
         super().__init__()
-        self._stream = stream
+        self._descriptor = descriptor
         self._most = most
         self._missing = 0
         self._process = 0  # whose thread it is: a fork has none
@@ -82,11 +84,12 @@ class Aside(logging.Handler):
             if isinstance(line, Event):
                 line.set()
                 continue
-            with suppress(OSError, ValueError):  # nobody can be told that nobody can be told
-                self._stream.write(f"{line}\n")
-                if self._missing and waiting.empty():
-                    self._stream.write(f"{self._notice()}\n")
-                self._stream.flush()
+            if self._missing and waiting.empty():
+                line = f"{line}\n{self._notice()}"
+            left = f"{line}\n".encode(errors="backslashreplace")
+            with suppress(OSError):  # nobody can be told that nobody can be told
+                while left:
+                    left = left[os.write(self._descriptor, left) :]
 
     def _notice(self) -> str:
         self.acquire()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import subprocess
 import sys
 from datetime import datetime
 
@@ -54,9 +55,9 @@ def test_of_an_exception_only_its_kind_is_written(formatter: logging.Formatter) 
 
 def test_a_log_that_nobody_reads_holds_up_nobody_and_says_what_is_missing() -> None:
     reading, writing = os.pipe()  # holds 64 KiB
-    with open(reading) as reader, open(writing, "w") as stream:
-        handler = Aside(stream, most=100)
-        handler.setFormatter(Text())
+    handler = Aside(writing, most=100)
+    handler.setFormatter(Text())
+    with open(reading) as reader:
         for number in range(2_000):
             handler.handle(a_record(f"line {number} {'x' * 100}"))
         seen, missing = 0, 0
@@ -68,17 +69,35 @@ def test_a_log_that_nobody_reads_holds_up_nobody_and_says_what_is_missing() -> N
         handler.handle(a_record("read again"))
         assert reader.readline().endswith("read again\n")
         handler.flush()
+    os.close(writing)
     assert missing > 0
     assert seen >= 100
 
 
+ENDING = """
+import logging, sys
+from casemate import log
+
+log.begin("json")
+for number in range(int(sys.argv[1])):
+    logging.getLogger("casemate.api").error("line %d", number)
+print("done", flush=True)
+"""
+
+
 def test_what_was_said_before_a_process_ends_is_written() -> None:
-    reading, writing = os.pipe()
-    with open(reading) as reader, open(writing, "w") as stream:
-        handler = Aside(stream)
-        handler.setFormatter(Json())
-        for _ in range(100):
-            handler.handle(a_record("said"))
-        handler.flush()
-        stream.close()
-        assert len(reader.readlines()) == 100
+    ended = subprocess.run(
+        [sys.executable, "-c", ENDING, "100"], capture_output=True, text=True, check=True
+    )
+    assert [json.loads(line)["message"] for line in ended.stderr.splitlines()] == [
+        f"line {number}" for number in range(100)
+    ]
+
+
+def test_a_process_whose_log_nobody_reads_ends_well() -> None:
+    with subprocess.Popen(
+        [sys.executable, "-c", ENDING, "5000"], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as ending:
+        assert ending.stdout is not None
+        assert ending.stdout.read() == b"done\n"
+        assert ending.wait(60) == 0

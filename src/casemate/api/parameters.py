@@ -73,7 +73,7 @@ _PENALTIES: Refused = {
     "top_k": (_only(0, -1), "Use temperature and top_p."),
     "min_tokens": (absent, WITHOUT),
 }
-# vLLM's and llama.cpp's ways to prescribe the form of an answer
+# vLLM's, SGLang's and llama.cpp's ways to prescribe the form of an answer
 _FORMS: Refused = {
     name: (absent, "Use response_format.")
     for name in (
@@ -84,7 +84,25 @@ _FORMS: Refused = {
         "structured_outputs",
         "grammar",
         "json_schema",
+        "regex",
+        "ebnf",
+        "structural_tag",
     )
+}
+# What else such servers take: where an answer begins and ends, and what it may consist of.
+_SERVERS: Refused = {
+    "allowed_token_ids": (absent, "Use response_format."),
+    "bad_words": (absent, "Say in a system message what you do not want."),
+    "chat_template": (absent, "A model's template is approved with it."),
+    "continue_final_message": (absent, "End with a user message."),
+    "documents": (absent, "Write them into a message, or add them to a collection."),
+    "ignore_eos": (absent, WITHOUT),
+    "include_stop_str_in_output": (absent, WITHOUT),
+    "length_penalty": (_only(0, 1), WITHOUT),
+    "prompt_logprobs": (_only(False), WITHOUT),
+    "stop_token_ids": (absent, "Use stop."),
+    "truncate_prompt_tokens": (absent, "Cut the texts yourself."),
+    "use_beam_search": (absent, WITHOUT),
 }
 
 OPENAI_CHAT = Parameters(
@@ -96,6 +114,7 @@ OPENAI_CHAT = Parameters(
     refused={
         **_PENALTIES,
         **_FORMS,
+        **_SERVERS,
         "functions": (absent, "Use tools."),
         "function_call": (no_choice, "Use tool_choice."),
         "audio": (absent, WITHOUT),
@@ -113,6 +132,7 @@ OPENAI_COMPLETIONS = Parameters(
     refused={
         **_PENALTIES,
         **_FORMS,
+        **_SERVERS,
         "best_of": (_only(0, 1), _EACH),
     },
 )

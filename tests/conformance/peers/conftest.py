@@ -1,4 +1,4 @@
-"""``peers`` and ``llamaindex``: folders of programs; ``ran`` runs one of them, or a script."""
+"""Environments of others' clients; ``ran`` runs a program or a script in one of them."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from peer_environments import programs_of, programs_of_npm
+from peer_environments import folder_of_npm, programs_of
 
 
 @pytest.fixture(scope="session")
@@ -22,7 +22,22 @@ def llamaindex() -> Path:
 
 @pytest.fixture(scope="session")
 def continue_cli() -> Path:
-    return programs_of_npm("@continuedev/cli", "1.5.47") / "cn"
+    return folder_of_npm("continue", "@continuedev/cli@1.5.47") / "node_modules" / ".bin" / "cn"
+
+
+@pytest.fixture(scope="session")
+def javascript() -> Path:
+    """A folder from which scripts find the packages for JavaScript."""
+    return folder_of_npm(
+        "javascript",
+        "openai@6.49.0",
+        "@mistralai/mistralai@2.7.0",
+        "ai@6.0.326",
+        "@ai-sdk/mistral@3.0.69",
+        "@ai-sdk/openai@3.0.141",
+        "@ai-sdk/openai-compatible@2.0.92",
+        "zod@4.6.7",
+    )
 
 
 @pytest.fixture

@@ -41,16 +41,19 @@ def programs_of(name: str) -> Path:
     return venv / "bin"
 
 
-def programs_of_npm(package: str, release: str) -> Path:
-    """The folder of programs of a package for Node."""
-    folder = PLACE.with_name(f"{PLACE.name}-{package.rpartition('/')[2]}-{release}")
-    programs = folder / "node_modules" / ".bin"
-    if not programs.exists():
+def folder_of_npm(name: str, *packages: str) -> Path:
+    """A folder with packages for Node, each with its release; their programs are below it."""
+    folder = PLACE.with_name(f"{PLACE.name}-{name}")
+    made = folder / "made"
+    wanted = "\n".join(packages)
+    if not made.exists() or made.read_text() != wanted:
         if os.environ.get("REQUIRE_CLIENTS") != "1":
-            pytest.skip(f"needs others' clients: REQUIRE_CLIENTS=1 installs {package}")
+            pytest.skip(f"needs others' clients: REQUIRE_CLIENTS=1 installs {packages[0]}")
         if shutil.which("npm") is None:
             pytest.fail("npm is missing: apt-get install npm")
+        shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir()
         npm = ["npm", "install", "--silent", "--no-audit", "--prefix", folder]
-        subprocess.run([*npm, f"{package}@{release}"], check=True)
-    return programs
+        subprocess.run([*npm, *packages], check=True)
+        made.write_text(wanted)
+    return folder

@@ -1,11 +1,15 @@
-"""LangChain, LlamaIndex, Haystack and LiteLLM, in both dialects: all that they do with a model.
+"""LangChain, LlamaIndex, Haystack, LiteLLM, the packages for JavaScript: all they do with a model.
 
-What each is told to do stands in ``scripts/``; it runs in the environment of that client.
+In both dialects. What each is told to do stands in ``scripts/``; it runs in the environment of that
+client.
 """
 
 from __future__ import annotations
 
 import json
+import os
+import shutil
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -91,3 +95,47 @@ def test_litellm_asks_streams_calls_tools_embeds_and_knows_what_is_refused(told)
         }
     assert told["response"] == SAID
     assert told["continued"] == "You asked: A One. Two. Three."
+
+
+def test_the_packages_for_javascript_ask_stream_call_tools_and_read_what_comes(
+    javascript, dialects
+):
+    script = shutil.copy(SCRIPTS / "javascript.mjs", javascript)
+    ran = subprocess.run(
+        ["node", script],
+        env={"PATH": os.environ["PATH"], "URL": dialects.url, "KEY": dialects.key},
+        capture_output=True,
+        text=True,
+        timeout=240,
+    )
+    assert ran.returncode == 0, ran.stderr[-4000:]
+    (line,) = [line for line in ran.stdout.splitlines() if line.startswith("{")]
+    told = json.loads(line)
+    assert told["openai"] == {
+        "said": "The fee is 12 euros for adults. [1]",
+        "called": BOTH,
+        "responded": SAID,
+        "vector": 8,
+        "content": "x",
+        "refused": "NotFoundError",
+    }
+    assert told["mistral"] == {
+        "said": "The fee is 12 euros for adults. [1]",
+        "references": True,
+        "called": BOTH,
+        "talked": SAID,
+        "last": "conversation.response.done",
+        "entries": ["message.input", "message.output"] * 2,
+        "filled": "<1 + | = 3>",
+        "vector": 8,
+        "file": "a.txt",
+    }
+    assert set(told["aisdk"]) == {"responses", "chat", "compatible", "mistral"}
+    for asked in told["aisdk"].values():
+        assert asked == {
+            "said": SAID,
+            "streamed": SAID,
+            "typed": "Fictionalville",
+            "called": [["weather", ESCH]],
+            "counted": 6,
+        }

@@ -43,6 +43,20 @@ def test_the_lines_of_a_page_ask_documents_or_make_a_vector(ran, dialects, text)
     )
 
 
+@pytest.mark.parametrize("text", blocks_of("javascript", "js"), ids=("openai", "mistral", "aisdk"))
+def test_the_lines_for_javascript_ask_documents(javascript, dialects, text):
+    script = javascript / "lines.mjs"
+    script.write_text(text.replace(ADDRESS, dialects.url))
+    told = subprocess.run(
+        ["node", script],
+        env={"PATH": os.environ["PATH"], "KEY": dialects.key},
+        capture_output=True,
+        text=True,
+        timeout=240,
+    )
+    assert "12 euros" in told.stdout, told
+
+
 def test_the_command_llm_asks_documents(ran, peers, dialects, tmp_path):
     (text,) = blocks_of("llm", "yaml")
     (tmp_path / "extra-openai-models.yaml").write_text(text.replace(ADDRESS, dialects.url))
