@@ -11,7 +11,7 @@ from datetime import datetime
 
 import pytest
 
-from casemate.log import FIELDS, Aside, Json, Text
+from casemate.log import FIELDS, Aside, Json, Text, begin
 
 SECRET = "What does the mayor earn?"
 
@@ -101,3 +101,21 @@ def test_a_process_whose_log_nobody_reads_ends_well() -> None:
         assert ending.stdout is not None
         assert ending.stdout.read() == b"done\n"
         assert ending.wait(60) == 0
+
+
+def test_where_several_processes_serve_each_message_names_its_own(
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    root = logging.getLogger()
+    handlers, level = list(root.handlers), root.level
+    try:
+        begin("text", "worker 2")
+        logging.getLogger("casemate.x").error("began", extra={FIELDS: {"status": 200}})
+        logging.getLogger("another").error("went")
+        root.handlers[0].flush()
+    finally:
+        root.handlers[:] = handlers
+        root.setLevel(level)
+    began, went = capfd.readouterr().err.splitlines()
+    assert began.endswith("began status=200 process=worker 2")
+    assert went.endswith("went process=worker 2")

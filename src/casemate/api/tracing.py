@@ -44,18 +44,23 @@ def tracing_of(installation: Installation) -> Tracing | None:
     if not endpoint:
         return None
     gate = installation.gate
-    return Tracing(exporter(gate.perimeter, gate.country.policy.lowest(), endpoint))
+    collector = exporter(gate.perimeter, gate.country.policy.lowest(), endpoint)
+    return Tracing(collector, installation.process)
 
 
 class Tracing:
-    """Makes spans of requests and runs. ``exporter``: where they go, in batches and in time."""
+    """Makes spans of requests and runs. ``exporter``: where they go, in batches and in time.
 
-    def __init__(self, exporter: SpanExporter) -> None:
+    ``process``: its name, told with each span, where several serve.
+    """
+
+    def __init__(self, exporter: SpanExporter, process: str = "") -> None:
         from opentelemetry.sdk.resources import Resource
         from opentelemetry.sdk.trace import TracerProvider
         from opentelemetry.sdk.trace.export import BatchSpanProcessor
 
-        resource = Resource({"service.name": "casemate", "service.version": __version__})
+        told = {"service.name": "casemate", "service.version": __version__}
+        resource = Resource({**told, "service.instance.id": process} if process else told)
         self._provider = TracerProvider(resource=resource, shutdown_on_exit=False)
         self._provider.add_span_processor(BatchSpanProcessor(exporter))
         self._tracer = self._provider.get_tracer("casemate", __version__)

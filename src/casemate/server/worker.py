@@ -48,6 +48,7 @@ class Worker:
     def __init__(self, orders: said.Orders) -> None:
         self._orders = orders
         self._accept = asyncio.Event()
+        self._over = False
         self._branch: Branch | None = None
         self._application: Application | None = None
 
@@ -72,6 +73,7 @@ class Worker:
             await asyncio.to_thread(application.close)
             await asyncio.to_thread(closing.close)
         self._say_counts(0)
+        self._over = True
         self._wire.close()
         return 0
 
@@ -107,6 +109,8 @@ class Worker:
             self._wire.say(said.Counted(number, counts))
 
     def _lost(self, problem: Exception | None) -> None:
+        if self._over:
+            return
         if problem is not None:
             _log.error("the owner is not understood: %s", type(problem).__name__)
         # At once: what goes on could not be recorded, and clients see that it is over.

@@ -66,18 +66,22 @@ class Workers:
         self._installation.counted_elsewhere = self._counted
         keeping = [asyncio.create_task(self._keep(number + 1)) for number in range(self._of)]
         opening = asyncio.create_task(self._open(greet))
+        for one in (*keeping, opening):
+            one.add_done_callback(self._stop_if_failed)
         try:
-            await asyncio.wait(keeping, return_when=asyncio.FIRST_EXCEPTION)
+            await asyncio.wait(keeping)
         finally:
             opening.cancel()
-            if not self._stopping.is_set():  # one of them could not be started
-                self._stop()
             places.changed = _nobody
-            await asyncio.wait([*keeping, opening])
-            if self._closing:
-                await asyncio.wait(self._closing, timeout=_ENDING_SECONDS)
-        for one in keeping:
-            one.result()
+            await asyncio.wait({opening, *self._closing}, timeout=_ENDING_SECONDS)
+        for one in (*keeping, opening):
+            if not one.cancelled():
+                one.result()
+
+    def _stop_if_failed(self, task: asyncio.Task[None]) -> None:
+        """What cannot be started, or opened, ends all."""
+        if not task.cancelled() and task.exception() is not None and not self._stopping.is_set():
+            self._stop()
 
     def _stop(self) -> None:
         """Let nobody in any more; a second time, end at once."""

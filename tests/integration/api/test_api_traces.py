@@ -154,3 +154,16 @@ def test_a_run_that_fails_says_so_by_the_kind_of_its_error_alone() -> None:
     assert span.attributes is not None
     assert span.attributes["error.type"] == "ValueError"
     assert "mayor" not in span.to_json()
+
+
+def test_where_several_processes_serve_each_span_names_its_own() -> None:
+    from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+
+    for process in ("worker 2", ""):
+        kept = InMemorySpanExporter()
+        tracing = Tracing(kept, process)
+        with tracing.request({"headers": [], "method": "GET"}) as ended:
+            ended("/healthz", 200)
+        tracing.close()
+        (span,) = kept.get_finished_spans()
+        assert span.resource.attributes.get("service.instance.id", "") == process

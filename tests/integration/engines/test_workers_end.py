@@ -73,6 +73,31 @@ def test_a_worker_that_is_killed_takes_its_own_streams_with_it_and_comes_back(
         assert kinds.count("run.admitted") == kinds.count("run.finished") == 4
 
 
+def test_a_worker_that_is_stopped_alone_finishes_and_another_takes_its_place(
+    tmp_path: Path, model: HoldingServer
+) -> None:
+    data = tmp_path / "data"
+    key = furnished(data, model)
+    with a_server(data, "--workers", "2") as server, ExitStack() as streams:
+        first, second = workers(server)
+        with only(first, server):
+            stream = streams.enter_context(a_stream(server, key))
+        os.kill(first, signal.SIGTERM)
+        with only(second, server):
+            model.go.set()
+            assert chat(server, key).status == 200
+        assert told(stream).endswith(b"data: [DONE]\n\n")
+        until_gone(first)
+        (new,) = [pid for pid in workers(server) if pid != second]
+        with only(new, server):
+            assert chat(server, key).status == 200
+        assert server.stop() == 0
+        assert server.process.stderr is not None
+        assert "worker 1 ended, code 0; started again in 0 s" in server.process.stderr.read()
+    with a_house(data) as house:
+        assert set(outcomes(house).values()) == {"unanswered"}
+
+
 def test_workers_do_not_outlive_an_owner_that_is_killed_and_nothing_answered_is_missing(
     tmp_path: Path, model: HoldingServer
 ) -> None:

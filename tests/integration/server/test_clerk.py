@@ -11,14 +11,16 @@ import msgspec
 import pytest
 from house_builders import House
 
-from casemate.errors import NotFound, TooLarge
+from casemate.api.handing import HandedOver
+from casemate.errors import NotFound, TooLarge, Unavailable
+from casemate.gate.refusal import Refusal, Refusals
 from casemate.ledger.receipt import canonical
 from casemate.ledger.verify import verify
 from casemate.reasoning.event import Request
 from casemate.reasoning.record import Opened, Runs
 from casemate.server import said
 from casemate.server.clerk import Clerk, OutOfOrder
-from casemate.server.records import Afar
+from casemate.server.records import Acts, Afar
 from casemate.server.wire import Message, framed
 
 Change = Callable[[Any], Any]
@@ -49,7 +51,8 @@ class Counter:
         self.clerk.hear(msgspec.msgpack.decode(content[4:], type=said.FromWorker))
 
     def _answer(self, message: Message) -> None:
-        self.afar.hear(msgspec.msgpack.decode(framed(message)[4:], type=said.FromOwner))
+        heard = msgspec.msgpack.decode(framed(message)[4:], type=said.FromOwner)
+        asyncio.get_running_loop().call_soon(self.afar.hear, heard)  # never at once, as on a wire
 
     async def opened(self) -> Opened:
         admission = self.house.installation.gate.admit(self.house.owner, use_case="documents")
@@ -243,3 +246,38 @@ def test_what_is_too_long_for_the_wire_fails_its_own_run_alone(
     at_the(house, do)
     (run,) = house.installation.runs.list(house.owner)
     assert run.outcome == "unanswered"
+
+
+def test_what_the_guard_of_a_worker_stopped_is_told_with_what_it_stopped_here(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    heard = Refusals()
+    monkeypatch.setattr("casemate.server.clerk.refusals", heard)
+
+    async def do(counter: Counter) -> None:
+        acts = Acts(counter.afar, lambda: False)
+        kinds = [{"way": "TCP", "reach": "private", "port": 443, "by": "somebody", "attempts": 3}]
+        entry = {"kind": "connection.refused", "attempts": 3, "kinds": kinds}
+        await asyncio.to_thread(acts.record, entry)
+
+    at_the(house, do)
+    assert heard.take() == {Refusal("TCP", "private", 443, "somebody"): 3}
+
+
+def test_what_a_worker_cannot_record_hands_the_request_over_and_says_nothing(house: House) -> None:
+    size = house.installation.log.size
+
+    async def do(counter: Counter) -> None:
+        acts = Acts(counter.afar, lambda: True)
+        for kind in ("refused", "key.created", "connection.refused"):
+            with pytest.raises(HandedOver):
+                acts.record({"kind": kind})
+        lists = {"kind": "certificate.lists_read", "lists": "sha256:0", "number": 1}
+        with pytest.raises(HandedOver):
+            acts.record(lists)
+        acts.record(lists)  # the owner was led to it
+        with pytest.raises(Unavailable):
+            Acts(counter.afar, lambda: False).record({"kind": "key.created"})
+
+    at_the(house, do)
+    assert house.installation.log.size == size
