@@ -3,8 +3,7 @@
 RFC 9113, on the library h2, which knows the states, the windows and how requests are compressed. A
 client that is slow, large or silent is treated as over HTTP/1.1 (``connection``): answered where it
 can be, else its stream is reset. What is wrong with a whole connection ends it with GOAWAY; for
-such h2 takes a body that is not as long as it says, as section 5.4.1 allows. Nothing is ever
-pushed.
+such h2 takes a body that is not as long as it says (section 5.4.1). Nothing is ever pushed.
 """
 
 from __future__ import annotations
