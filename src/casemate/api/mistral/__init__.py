@@ -187,6 +187,7 @@ OPERATIONS: tuple[Operation, ...] = (
         status=201,
     ),
     Operation("GET", _LIBRARIES + "/{library}", libraries.library, answers=library.LibraryShape),
+    Operation("DELETE", _LIBRARIES + "/{library}", libraries.remove, status=204),
     Operation("GET", _DOCUMENTS, libraries.documents, answers=library.Documents, query=_PAGE),
     Operation(
         "POST",

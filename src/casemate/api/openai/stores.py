@@ -118,6 +118,14 @@ class HitPage(Struct, frozen=True, kw_only=True):
     next_page: None = None
 
 
+class StoreGone(Struct, frozen=True, kw_only=True):
+    """OpenAI's word that a vector store is gone."""
+
+    id: str
+    object: Literal["vector_store.deleted"] = "vector_store.deleted"
+    deleted: bool = True
+
+
 class NewStore(Struct, frozen=True):
     """A collection to make, and files to add to it."""
 
@@ -169,6 +177,14 @@ async def store(face: Face, request: Request) -> Response:
     found = await named(face, caller, request.path_params["store"])
     held = await asyncio.to_thread(face.installation.library.documents, caller, found.name)
     return json_response(encode(StoreShape.of(found, held)))
+
+
+async def delete(face: Face, request: Request) -> Response:
+    """Remove an empty collection. Documents are not removed with it, each is an act of its own."""
+    caller = await bearer(face.installation, request)
+    found = await named(face, caller, request.path_params["store"])
+    await asyncio.to_thread(face.installation.library.remove_collection, caller, found.name)
+    return json_response(encode(StoreGone(id=found.id)))
 
 
 async def search(face: Face, request: Request) -> Response:
