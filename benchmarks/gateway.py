@@ -51,9 +51,9 @@ SETTINGS = {
     "CASEMATE_WAITING_RUNS": "100000",
     "CASEMATE_CONNECTIONS": "100000",
 }
-# Syncs that a request of Casemate waits for, one after the other: content, tiles, their folder, the
-# checkpoint, its folder; before the model is asked, and before the answer's end leaves.
-SYNCS = 10
+# Syncs that a request of Casemate waits for, one after the other: of what was said, and of the
+# ledger's journal; before the model is asked, and before the answer's end leaves.
+SYNCS = 4
 TICKS = os.sysconf("SC_CLK_TCK")
 SENTENCE = "What is the fee for adults, and what do children pay at the counter? "
 
@@ -246,7 +246,7 @@ def furnish(folder: Path, port: int) -> str:
 class Yard:
     """Everything that runs for this benchmark, ended when the block ends."""
 
-    def __init__(self, folder: Path, workers: int) -> None:
+    def __init__(self, folder: Path, workers: int = 1) -> None:
         self._folder = folder
         self._workers = workers
         self._stack = contextlib.ExitStack()
