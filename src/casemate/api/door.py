@@ -6,7 +6,8 @@ tenant, going by whom its credentials were found to belong to last time, or of t
 where they never were. This decides who goes next and nothing else; rights are the gate's.
 
 A turn ends when the request is admitted or answered, and after a second in any case; with it ends
-the request's place at the door. What takes longer is bounded elsewhere.
+the request's place at the door. What takes longer is bounded elsewhere. While nobody waits, a few
+come in without a turn: there is nobody to be fair to.
 """
 
 from __future__ import annotations
@@ -21,14 +22,15 @@ from typing import TYPE_CHECKING
 from starlette.types import Scope
 
 from casemate.engines.schedule import Flow
-from casemate.engines.turns import Turns
+from casemate.engines.turns import Place, Turn, Turns
 
 if TYPE_CHECKING:
     from casemate.gate.caller import Caller
 
 DOOR = "casemate.door"  # in the ASGI scope: the door of the application
 KEY = "casemate.visit"  # in the ASGI scope: the visit of this request
-_AT_ONCE = 8
+_AT_ONCE = 8  # turns
+_FREELY = 4  # requests inside without a turn
 _ROOM = 512  # requests at the door; of one tenant at most half
 _SECONDS = 1.0  # that a turn lasts at most
 _REMEMBERED = 65_536
@@ -42,6 +44,7 @@ class Door:
         self.turns = Turns(_AT_ONCE, _ROOM, clock)
         # Hashes that are salted anew in each process; two that are equal by chance share a queue.
         self._known: OrderedDict[int, tuple[str, str]] = OrderedDict()
+        self._freely = 0
         self._inside: deque[tuple[float, Visit]] = deque()  # since when, the longest first
         self._looking: asyncio.TimerHandle | None = None
 
@@ -59,6 +62,14 @@ class Door:
         self._known.move_to_end(credentials)
         if len(self._known) > _REMEMBERED:
             self._known.popitem(last=False)
+
+    def _lets_in(self, flow: Flow) -> bool:
+        """Whether somebody may come in without a turn; then they have."""
+        if self._freely >= _FREELY or self.turns.anybody_waits:
+            return False
+        self._freely += 1
+        self.turns.remember(flow.tenant)
+        return True
 
     def _look_after(self, visit: Visit) -> None:
         """End a turn that lasts too long. One timer for all: most turns are over long before."""
@@ -96,20 +107,24 @@ class Visit(AbstractAsyncContextManager[None]):
         self.door = door
         self.is_inside = False
         self._scope = scope
-        flow = door._flow(scope)
-        # Room at the door is for who stands there: what goes on inside for minutes, such as a
-        # stream, has room of its own where it waits.
-        self._place = door.turns.place(flow)
-        self._turn = door.turns.turn(flow, 1)
+        self._place: Place | None = None
+        self._turn: Turn | None = None
 
     async def __aenter__(self) -> None:
-        with ExitStack() as undoing:
-            undoing.enter_context(self._place)
-            undoing.enter_context(self._turn)
-            await self._turn.come()
-            undoing.pop_all()
+        door = self.door
+        flow = door._flow(self._scope)
+        if not door._lets_in(flow):
+            # Room at the door is for who stands there: what goes on inside for minutes, such as a
+            # stream, has room of its own where it waits.
+            with ExitStack() as undoing:
+                place, turn = door.turns.place(flow), door.turns.turn(flow, 1)
+                undoing.enter_context(place)
+                undoing.enter_context(turn)
+                await turn.come()
+                undoing.pop_all()
+            self._place, self._turn = place, turn
         self.is_inside = True
-        self.door._look_after(self)
+        door._look_after(self)
         self._scope[KEY] = self
 
     async def __aexit__(self, *_: object) -> None:
@@ -117,8 +132,12 @@ class Visit(AbstractAsyncContextManager[None]):
 
     def leave(self) -> None:
         """The turn and the place are over, if they were not before."""
-        if self.is_inside:
-            self.is_inside = False
+        if not self.is_inside:
+            return
+        self.is_inside = False
+        if self._turn is None or self._place is None:
+            self.door._freely -= 1
+        else:
             self._turn.__exit__()
             self._place.__exit__()
 

@@ -126,6 +126,10 @@ class Schedule:
     def __len__(self) -> int:
         return self._waiting
 
+    def remember(self, tenant: str) -> None:
+        """Count a tenant among those whose turn it was lately."""
+        self._latest.append(tenant)
+
     def waiting(self, priority: str) -> int:
         """How many wait in one line."""
         return self._lines[priority].waiting

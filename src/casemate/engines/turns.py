@@ -62,6 +62,15 @@ class Turns:
         self._schedule.slots = slots
         self._grant()
 
+    @property
+    def anybody_waits(self) -> bool:
+        """Whether somebody waits for a slot."""
+        return len(self._schedule) > 0
+
+    def remember(self, tenant: str) -> None:
+        """This tenant was here, though it took no turn: it may come again at any moment."""
+        self._schedule.remember(tenant)
+
     def waiting(self, priority: str) -> int:
         """How many of this priority wait."""
         return self._schedule.waiting(priority)

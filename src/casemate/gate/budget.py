@@ -77,6 +77,9 @@ class _Reservation:
     leases: list[tuple[Lease, int]] = field(default_factory=list)
 
 
+_NOTHING = _Reservation([])  # where nothing limits: shared, because nothing is ever taken
+
+
 class Budgets:
     """Reserves before a run, settles after it.
 
@@ -206,6 +209,8 @@ class Budgets:
         if self._quotas.stale:
             return None
         limits = self._holding(asker)
+        if not limits:
+            return _NOTHING
         with self._counting:
             return self._take(limits, estimate, self._clock())
 
@@ -317,6 +322,8 @@ class Budgets:
                 lease.drawing = False
 
     def _settle(self, reservation: _Reservation, used: Use) -> None:
+        if not reservation.leases:
+            return
         with self._counting:
             for lease, reserved in reservation.leases:
                 lease.reserved -= reserved

@@ -49,7 +49,7 @@ if TYPE_CHECKING:
 
 PASSAGES = 10  # for each part of a question
 _MOST_PARTS = 6
-_TELLING = 256  # characters at each end of a question that its language is found by
+_TELLING = 128  # characters at each end of a question that its language is found by
 _LARGEST_SEED = 2**53 - 1  # the largest that canonical JSON (RFC 8785) holds exactly
 
 
