@@ -1,7 +1,7 @@
 """Fields of answers, compressed by the names that everybody knows and by nothing else.
 
 HPACK, RFC 7541, sections 5, 6.1, 6.2.2, 6.2.3 and 6.3. A table that remembers what was sent would
-save some 200 bytes an answer. Without one an answer costs a tenth of the processor time, no client
+save 140 bytes of an answer. Without one a block is made in a ninth of the processor time, no client
 can make us hold a large table, and nothing secret is ever compressed with what others chose.
 """
 

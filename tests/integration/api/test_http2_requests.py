@@ -24,6 +24,10 @@ from http2_builders import (
     talk,
 )
 
+from casemate.api.connection import Connection
+from casemate.api.http2 import Http2
+from casemate.api.negotiation import Undecided
+
 MEBIBYTE = 1 << 20
 
 
@@ -442,6 +446,41 @@ def test_a_connection_says_which_http_it_speaks_byte_by_byte() -> None:
                     await writer.drain()
                 assert await reader.readexactly(2) == first
                 writer.close()
+                await eventually(lambda: not server.state.connections)
+
+    talk(conversation)
+
+
+def test_once_chosen_a_protocol_has_its_connection_to_itself() -> None:
+    async def conversation() -> None:
+        async with serving(App()) as server:
+            for opening, chosen in (
+                (b"G", Connection),
+                (PREFACE + a_frame(SETTINGS), Http2),
+            ):
+                _, writer = await server.connect()
+                for told, expected in ((b"", Undecided), (opening, chosen)):
+                    writer.write(told)
+                    await eventually(
+                        lambda expected=expected: (
+                            [type(one) for one in server.state.connections] == [expected]
+                        )
+                    )
+                writer.close()
+                await eventually(lambda: not server.state.connections)
+
+    talk(conversation)
+
+
+def test_who_has_not_begun_when_the_server_is_stopped_is_let_go() -> None:
+    async def conversation() -> None:
+        async with serving(App()) as server:
+            reader, _ = await server.connect()
+            await eventually(lambda: len(server.state.connections) == 1)
+            (connection,) = server.state.connections
+            connection.shutdown()
+            assert await reader.read() == b""
+            await eventually(lambda: not server.state.connections)
 
     talk(conversation)
 
