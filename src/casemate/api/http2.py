@@ -29,6 +29,7 @@ from h2.events import (
     WindowUpdated,
 )
 from h2.exceptions import ProtocolError, StreamClosedError
+from h2.settings import SettingCodes
 from uvicorn.config import Config
 from uvicorn.protocols.utils import get_local_addr, get_remote_addr, is_ssl
 from uvicorn.server import ServerState
@@ -143,13 +144,11 @@ class Http2(asyncio.Protocol):
 
     def answer(self, stream: Stream, fields: list[Field]) -> None:
         """Send the head of an answer."""
-        self._h2.send_headers(stream.identity, fields)
-        self._outlet.flush_soon()
+        self._outlet.begin(stream, fields)
 
     def proceed(self, stream: Stream) -> None:
         """Tell the client to send its body (RFC 9110, section 10.1.1)."""
-        self._h2.send_headers(stream.identity, [(b":status", b"100")])
-        self._outlet.flush_soon()
+        self._outlet.begin(stream, [(b":status", b"100")])
 
     def offer(self, stream: Stream) -> None:
         """Something of this stream is to be sent."""
@@ -243,6 +242,8 @@ class Http2(asyncio.Protocol):
     def _on_settings(self, event: RemoteSettingsChanged) -> None:
         if len(self._h2.remote_settings) > _SETTINGS:
             raise Unbearable(ErrorCodes.ENHANCE_YOUR_CALM, "Too many settings came.")
+        if SettingCodes.HEADER_TABLE_SIZE in event.changed_settings:
+            self._outlet.tell_table()
         self._outlet.widen(0)  # of all streams: section 6.9.2
 
     # Streams
@@ -330,7 +331,7 @@ class Http2(asyncio.Protocol):
         if self._over:
             return
         self._over = True
-        self._h2.clear_outbound_data_buffer()  # h2 may have said the same, or half of something
+        self._h2.clear_outbound_data_buffer()  # h2 may have said the same
         self._outlet.write(goaway(self._last, code, what))
         self._forget_all()
         self._hang_up()

@@ -20,19 +20,14 @@ _NO_TABLE = b"\x20"
 
 
 class Literals:
-    """What h2 encodes with."""
+    """What makes the header blocks of one connection."""
 
     def __init__(self) -> None:
         self._before = _NO_TABLE
 
-    @property
-    def header_table_size(self) -> int:
-        """Bytes of the table, of which there is none; what the client allows is only heard."""
-        return 0
-
-    @header_table_size.setter
-    def header_table_size(self, allowed: int) -> None:
-        self._before = _NO_TABLE  # a client that lowers its limit waits to hear of ours
+    def tell_size(self) -> None:
+        """Say once more that there is no table: a client that lowers its limit waits for that."""
+        self._before = _NO_TABLE
 
     def encode(self, fields: Iterable[tuple[bytes, bytes]]) -> bytes:
         """The block of ``fields``, names in lower case."""

@@ -169,11 +169,23 @@ def _brings_nothing(flags: int, length: int) -> bool:
     return length == 0 or bool(flags & _PADDED and length <= _PADDING)
 
 
+def headers(stream: int, block: bytes) -> bytes:
+    """The frames of a header block, the last of which says so."""
+    made, kind = [], _HEADERS
+    while len(block) > FRAME_BYTES:
+        made.append(_frame(kind, 0, stream, block[:FRAME_BYTES]))
+        block, kind = block[FRAME_BYTES:], _CONTINUATION
+    return b"".join([*made, _frame(kind, _END_HEADERS, stream, block)])
+
+
 def goaway(last_stream: int, code: int, what: str) -> bytes:
     """The frame that ends a connection: ``last_stream`` is the last that was or will be answered.
 
     Made here because h2, once it has made one, answers nothing more.
     """
-    told = what.encode()
-    payload = _LAST_STREAM.pack(last_stream, code) + told
-    return _HEAD.pack(0, len(payload), _GOAWAY, 0, 0) + payload
+    return _frame(_GOAWAY, 0, 0, _LAST_STREAM.pack(last_stream, code) + what.encode())
+
+
+def _frame(kind: int, flags: int, stream: int, payload: bytes) -> bytes:
+    length = len(payload)
+    return _HEAD.pack(length >> 8, length & 0xFF, kind, flags, stream) + payload

@@ -13,7 +13,9 @@ from collections.abc import Callable
 
 from h2.connection import H2Connection
 
-from casemate.api.http2_frames import FRAME_BYTES, Patience
+from casemate.api.http2_fields import Literals
+from casemate.api.http2_frames import FRAME_BYTES, Patience, headers
+from casemate.api.http2_head import Field
 from casemate.api.http2_stream import Stream
 
 _AT_ONCE = 64 << 10  # bytes that are given to the transport at a time
@@ -38,6 +40,8 @@ class Outlet:
         self._transport: asyncio.Transport | None = None
         self._ready: deque[Stream] = deque()  # those that have something to send, in turn
         self._stuck: dict[int, Stream] = {}  # those whose window is used up
+        self._fields = Literals()
+        self._heads: list[bytes] = []  # of answers, which go before what h2 has made
         self._unsent = 0  # bytes that h2 made and the transport does not have
         self._flushing: asyncio.Handle | None = None
 
@@ -51,6 +55,18 @@ class Outlet:
         self._transport = None
         if self._flushing is not None:
             self._flushing.cancel()
+
+    def begin(self, stream: Stream, fields: list[Field]) -> None:
+        """Send the head of an answer, or that its body may come.
+
+        Past h2, which would write it with a table, and for eight times the price.
+        """
+        self._heads.append(headers(stream.identity, self._fields.encode(fields)))
+        self.flush_soon()
+
+    def tell_table(self) -> None:
+        """The client has said how much it remembers of heads: it is told that it need not."""
+        self._fields.tell_size()
 
     def offer(self, stream: Stream) -> None:
         """Something of this stream is to be sent."""
@@ -106,7 +122,11 @@ class Outlet:
             self._flushing.cancel()
             self._flushing = None
         self._unsent = 0
-        self.write(self._h2.data_to_send())
+        made = self._h2.data_to_send()
+        if self._heads:
+            made = b"".join([*self._heads, made])
+            self._heads.clear()
+        self.write(made)
 
     def write(self, frame: bytes) -> None:
         """Send a frame that h2 does not know of, after all that was flushed."""

@@ -10,7 +10,6 @@ from h2.connection import H2Connection
 from h2.settings import SettingCodes, Settings
 
 from casemate.api.bounds import Bounds
-from casemate.api.http2_fields import Literals
 from casemate.api.http2_frames import FRAME_BYTES
 
 _WINDOW = 128 << 10  # bytes of one body that may wait here
@@ -40,7 +39,6 @@ def begun(bounds: Bounds) -> H2Connection:
         normalize_outbound_headers=False,
     )
     states = _States(unchecked)
-    states.encoder = Literals()  # type: ignore[assignment]
     said = {
         SettingCodes.MAX_CONCURRENT_STREAMS: bounds.streams,
         SettingCodes.INITIAL_WINDOW_SIZE: _WINDOW,

@@ -17,11 +17,18 @@ from http2_builders import (
     WINDOW_UPDATE,
     a_frame,
 )
-from hyperframe.frame import Frame, GoAwayFrame
+from hyperframe.frame import ContinuationFrame, Frame, GoAwayFrame, HeadersFrame
 from hypothesis import given
 from hypothesis import strategies as st
 
-from casemate.api.http2_frames import FRAME_BYTES, Intake, Patience, Unbearable, goaway
+from casemate.api.http2_frames import (
+    FRAME_BYTES,
+    Intake,
+    Patience,
+    Unbearable,
+    goaway,
+    headers,
+)
 
 OPENING = PREFACE + a_frame(SETTINGS)
 END_STREAM, END_HEADERS, PADDED = 0x1, 0x4, 0x8
@@ -184,6 +191,22 @@ def test_a_body_has_a_pace_of_its_own() -> None:
     intake.take(a_frame(DATA, bytes(100), stream=5)[:59], 1.0)
     assert intake.since is None
     assert (intake.waiting(5), intake.waiting(7)) == (59, 0)
+
+
+@pytest.mark.parametrize("length", [0, 1, 255, 256, FRAME_BYTES, FRAME_BYTES + 1, 50_000])
+def test_our_header_blocks_read_as_such(length: int) -> None:
+    block = bytes(range(256)) * (length // 256) + bytes(range(length % 256))
+    made, found, kinds = headers(7, block), b"", []
+    while made:
+        frame, size = Frame.parse_frame_header(memoryview(made[:9]))
+        frame.parse_body(memoryview(made[9 : 9 + size]))
+        assert isinstance(frame, HeadersFrame | ContinuationFrame)
+        made, found = made[9 + size :], found + frame.data
+        kinds.append(type(frame))
+        assert ("END_HEADERS" in frame.flags) == (not made)
+        assert (frame.stream_id, size <= FRAME_BYTES) == (7, True)
+    assert found == block
+    assert kinds == [HeadersFrame] + [ContinuationFrame] * (len(kinds) - 1)
 
 
 def test_our_goaway_reads_as_one() -> None:
