@@ -141,22 +141,21 @@ def _config(
     connections: int,
     *,
     drain: int,
-    versions: Callable[[api.bounds.Bounds], Callable[..., asyncio.Protocol]] | None = None,
+    versions: Callable[
+        [api.bounds.Bounds], Callable[..., asyncio.Protocol]
+    ] = api.negotiation.connections,
     secured: ssl.SSLContext | None = None,
     proxies: Sequence[str] = (),
 ) -> uvicorn.Config:
     """``connections``: at one time; ``drain``: seconds that answers in flight have at the end.
 
-    ``versions``: what makes the connections; None: those of both versions of HTTP.
-
+    ``versions``: what makes the connections, of both versions of HTTP or of the first alone.
     ``proxies``: who is believed, beside this machine, about the address that it speaks for.
     """
     return uvicorn.Config(
         app,
         lifespan="off",
-        http=(versions or api.negotiation.connections)(  # type: ignore[arg-type]
-            api.bounds.Bounds(connections=connections)
-        ),
+        http=versions(api.bounds.Bounds(connections=connections)),  # type: ignore[arg-type]
         ssl_context_factory=None if secured is None else lambda config, standard: secured,
         loop="asyncio",
         ws="none",

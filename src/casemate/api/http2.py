@@ -1,11 +1,9 @@
 """HTTP/2: a connection on which many requests are asked and answered at one time.
 
-RFC 9113, on the library h2, which knows the states and the compression; RFC 7541. A client that is
-slow, large or silent is treated as over HTTP/1.1 (``connection``): answered where it can be, else
-its stream is reset; what is wrong with a whole connection ends it with GOAWAY.
-
-Streams take turns, a frame each, so that a large answer does not keep the small ones waiting.
-Nothing is ever pushed.
+RFC 9113, on the library h2, which knows the states, the windows and how requests are compressed. A
+client that is slow, large or silent is treated as over HTTP/1.1 (``connection``): answered where it
+can be, else its stream is reset. What is wrong with a whole connection ends it with GOAWAY; for
+such h2 takes a body that is not as long as it says (section 5.4.1). Nothing is ever pushed.
 """
 
 from __future__ import annotations

@@ -17,7 +17,8 @@ PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 FRAME_BYTES = 16_384  # of one frame's payload at most; RFC 9113 lets nobody allow less
 RESET = 3  # what a stream that is reset costs of a client's patience
 
-_DATA, _HEADERS, _RST_STREAM, _SETTINGS, _GOAWAY, _CONTINUATION = 0, 1, 3, 4, 7, 9
+_DATA, _HEADERS, _RST_STREAM, _SETTINGS, _PUSH_PROMISE = 0, 1, 3, 4, 5
+_GOAWAY, _CONTINUATION = 7, 9
 _ACK = _END_STREAM = 0x1
 _END_HEADERS, _PADDED = 0x4, 0x8
 _HEAD = struct.Struct(">HBBBL")  # length (in two parts), type, flags, stream
@@ -130,6 +131,8 @@ class Intake:
         self.bodies += kind == _DATA
         if kind in (_HEADERS, _CONTINUATION):
             self._lengthen(kind, flags, length, now)
+        elif kind == _PUSH_PROMISE:
+            raise Unbearable(ErrorCodes.PROTOCOL_ERROR, "A client cannot push.")
         elif kind == _SETTINGS and length > _SETTINGS_BYTES:
             raise Unbearable(ErrorCodes.ENHANCE_YOUR_CALM, "Too many settings came.")
         elif kind == _RST_STREAM:

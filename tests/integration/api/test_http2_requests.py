@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import random
 from typing import Any
 
 import pytest
@@ -23,6 +24,8 @@ from http2_builders import (
     serving,
     talk,
 )
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from casemate.api.connection import Connection
 from casemate.api.http2 import Http2
@@ -142,6 +145,43 @@ def test_many_streams_of_one_connection_are_all_answered() -> None:
             asked = [client.ask(a_request(method="POST"), b"x" * n) for n in range(100)]
             found = [int((await client.answer(one)).body) for one in asked]
             assert found == list(range(100))
+
+    talk(conversation)
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    st.integers(1, 70_000),
+    st.lists(st.tuples(st.integers(0, 200_000), st.integers(1, 50_000)), min_size=1, max_size=5),
+)
+def test_whatever_the_windows_every_body_comes_back_as_it_was(
+    window: int, asked: list[tuple[int, int]]
+) -> None:
+    async def echo(scope: Any, receive: Any, send: Any) -> None:
+        size, more, body = int(scope["query_string"]), True, b""
+        while more:
+            message = await receive()
+            body, more = body + message["body"], message["more_body"]
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        for begin in range(0, len(body), size):
+            piece = {"type": "http.response.body", "body": body[begin : begin + size]}
+            await send({**piece, "more_body": True})
+        await send({"type": "http.response.body", "body": b""})
+
+    async def conversation() -> None:
+        async with serving(echo) as server:
+            client = await server.client()
+            # Windows of fewer bytes would be many thousand frames for the larger bodies.
+            smallest = max(window, sum(length for length, _ in asked) // 2000)
+            client.h2.update_settings({SettingCodes.INITIAL_WINDOW_SIZE: smallest})
+            sent = {}
+            for length, size in asked:
+                stream = client.ask(a_request(f"/?{size}", method="POST"), ends=False)
+                sent[stream] = random.Random(length).randbytes(length)
+            for stream, body in sent.items():
+                await client.upload(stream, body)
+            for stream, body in sent.items():
+                assert bytes((await client.answer(stream)).body) == body
 
     talk(conversation)
 

@@ -12,6 +12,7 @@ from http2_builders import (
     PING,
     PREFACE,
     PRIORITY,
+    PUSH_PROMISE,
     RST_STREAM,
     SETTINGS,
     WINDOW_UPDATE,
@@ -31,7 +32,7 @@ from casemate.api.http2_frames import (
 )
 
 OPENING = PREFACE + a_frame(SETTINGS)
-END_STREAM, END_HEADERS, PADDED = 0x1, 0x4, 0x8
+END_HEADERS, PADDED = 0x4, 0x8
 
 
 def an_intake(block: int = 40_000) -> Intake:
@@ -139,6 +140,10 @@ def test_a_header_block_is_bounded_in_bytes_and_pieces() -> None:
     intake.take(a_frame(HEADERS, stream=1), 0.0)
     empty = a_frame(CONTINUATION, stream=1)
     assert refused(intake, empty * 40) == ErrorCodes.ENHANCE_YOUR_CALM
+
+
+def test_a_client_cannot_push_nor_begin_a_block_with_that() -> None:
+    assert refused(a_greeted(), a_frame(PUSH_PROMISE, stream=1)) == ErrorCodes.PROTOCOL_ERROR
 
 
 def test_many_settings_in_one_frame_are_refused() -> None:
