@@ -29,7 +29,7 @@ DATA, HEADERS, PRIORITY, RST_STREAM, SETTINGS, PUSH_PROMISE = range(6)
 PING, GOAWAY, WINDOW_UPDATE, CONTINUATION = range(6, 10)
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 PATIENT = Bounds()
-QUICK = Bounds(header_seconds=0.1, look=0.1, body_pace=1000, unread=0.1, linger=0.1, idle=0.1)
+QUICK = Bounds(header_seconds=0.3, look=0.1, body_pace=1000, unread=0.1, linger=0.1, idle=0.3)
 
 Fields = list[tuple[bytes, bytes]]
 

@@ -108,7 +108,7 @@ def test_who_asks_nothing_is_told_goodbye() -> None:
 
 def test_who_asks_nothing_any_more_is_told_goodbye_and_pings_are_no_questions() -> None:
     async def conversation() -> None:
-        async with serving(App(), QUICK) as server:
+        async with serving(App(), Bounds(idle=0.1)) as server:
             client = await server.client()
             assert (await client.answer(client.ask(a_request()))).status == 200
             client.h2.ping(bytes(8))
