@@ -145,7 +145,7 @@ class Bench:
             least(
                 lambda: house.runs._begins(
                     self.admission, self.asked, self.manifest.digest(), self.label
-                )
+                ).record.sealed()
             ),
             "canonical JSON, commitment, AES-256-GCM",
         )
@@ -159,7 +159,7 @@ class Bench:
         ending = {name: contents[name] for name in ("answer", "sources", "steps")}
         line(
             "second entry made",
-            least(lambda: house.runs._ends(opened, "unanswered", self.label, ending)),
+            least(lambda: house.runs._ends(opened, "unanswered", self.label, ending).sealed()),
         )
 
     async def http(self) -> None:
@@ -185,7 +185,7 @@ class Bench:
         connection.connection_lost(None)
 
     async def served(self) -> None:
-        async with self.house._served(self.admission, 900) as (_, _, watch), watch.held():
+        async with self.house._served(self.admission, 900) as served, served.watch.held():
             pass
 
     def prompt(self) -> bytes:
@@ -231,6 +231,7 @@ class Bench:
                     for _ in range(count)
                 ]
                 waiting = [_Waiting(one.record, None) for one in begun]  # type: ignore[arg-type]
+                recorder._sealed(waiting)
                 for name, work in (
                     ("database", lambda waiting=waiting: recorder._store(waiting)),
                     ("ledger", lambda begun=begun: self.house.ledger.record_together(

@@ -3,7 +3,7 @@
     python campaigns/ledger_faults.py [--kills 1000] [--faults 1000] [--seed 1]
 
 A kill is signal 9 while eight threads append. A fault is EIO, ENOSPC or signal 9 at the so-many-th
-write, fsync, rename or unlink of a run, injected by strace (Debian's package ``strace``). After
+write, sync, rename or unlink of a run, injected by strace (Debian's package ``strace``). After
 each round the log is opened again and asked: is every entry that was released there, at its index;
 does every checkpoint that anybody saw lead to what is there now; does every file prove the root;
 how long did the start take. Rounds share one log, which begins
@@ -40,7 +40,7 @@ from casemate.ledger.merkle import MerkleError, verify_consistency
 from casemate.ledger.note import Signer
 
 SIGNER = Signer.from_seed("casemate.example/faults", bytes(range(32)))
-CALLS = ("write", "fsync", "rename", "unlink")
+CALLS = ("write", "pwrite64", "fsync", "fdatasync", "rename", "unlink")
 FAILURES = ("error=EIO", "error=ENOSPC", "signal=KILL")
 ATTEMPTS = 40  # groups that a run with a fault appends
 

@@ -8,8 +8,9 @@ break off, lie about lengths, compress, turn away or talk nonsense, and now and 
 moment. Through the engine, this process asks and is weighed; through the house, a `casemate up` is
 asked over HTTP and weighed, and each run must have its two entries. Through bytes, clients leave a
 stream after its first byte, its second, and so on to its last, in both dialects. Prints the weight
-in ten steps and the figures; exit 1 if memory grew, if a socket, a task or an exchange was left, if
-a run has no end, or if an answer was neither whole nor a proper error.
+at every thousand, how much it grew after the first quarter, and the figures; exit 1 if memory grew,
+if a socket, a task or an exchange was left, if a run has no end, or if an answer was neither whole
+nor a proper error.
 """
 
 from __future__ import annotations
@@ -20,9 +21,11 @@ import gc
 import multiprocessing
 import os
 import random
+import statistics
 import struct
 import sys
 import tempfile
+import textwrap
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator
@@ -58,6 +61,7 @@ from casemate.engines.remote import Phases, RemoteEngine
 from casemate.errors import Unavailable
 
 REPLICAS = 3
+STEP = 1_000  # requests between two weighings
 WORD = a_chunk(an_event(content="word "))
 WELL = says(EVENTS, WORD, *[WORD] * 7, a_chunk(DONE) + LAST)
 FAULTS: tuple[Script, ...] = (
@@ -130,18 +134,28 @@ class Report:
     """What came of it."""
 
     outcomes: Counter[str] = field(default_factory=Counter)
-    weights: list[int] = field(default_factory=list)  # resident bytes, in ten steps
+    weights: list[int] = field(default_factory=list)  # resident bytes, at every ``STEP``
     findings: list[str] = field(default_factory=list)
 
     def weigh(self, process: int) -> None:
         pages = int(Path(f"/proc/{process}/statm").read_text().split()[1])
         self.weights.append(pages * os.sysconf("SC_PAGE_SIZE"))
 
+    @property
+    def growth(self) -> float:
+        """Bytes that a request adds, after the first quarter: the slope of the weights."""
+        settled = self.weights[len(self.weights) // 4 :]
+        if len(settled) < 3:
+            return 0.0
+        return statistics.linear_regression(range(len(settled)), settled).slope / STEP
+
     def judge_memory(self) -> None:
-        # What is loaded and cached once comes in the first steps; what leaks, in each.
-        settled, last = max(self.weights[2:5]), self.weights[-1]
+        # What is loaded and cached once comes in the first quarter; what leaks, always.
+        quarter = len(self.weights) // 4
+        settled = max(self.weights[quarter : 2 * quarter + 1])
+        last = statistics.median(self.weights[-max(1, len(self.weights) // 10) :])
         if last > settled * 1.05 + (4 << 20):
-            self.findings.append(f"memory grew from {settled >> 20} to {last >> 20} MiB")
+            self.findings.append(f"memory grew from {settled >> 20} to {int(last) >> 20} MiB")
 
 
 def sockets(process: int) -> int:
@@ -169,7 +183,6 @@ async def ask_all(
     report: Report, ask: Ask, *, requests: int, cancelled: int, askers: int, seed: int, weighed: int
 ) -> None:
     """So many of both, mixed; ``weighed`` is a process."""
-    total = requests + cancelled
     order = [True] * cancelled + [False] * requests
     random.Random(seed).shuffle(order)
     left = iter(enumerate(order))
@@ -177,7 +190,7 @@ async def ask_all(
     async def asker(dice: random.Random) -> None:
         for number, leaves in left:
             report.outcomes[await ask(dice, leaves)] += 1
-            if number * 10 // total >= len(report.weights):
+            if number // STEP >= len(report.weights):
                 gc.collect()
                 report.weigh(weighed)
 
@@ -355,7 +368,9 @@ def main() -> int:
     seconds = time.monotonic() - began
     print("outcomes:", ", ".join(f"{name} {n:,}" for name, n in report.outcomes.most_common()))
     if report.weights:
-        print("resident MiB:", " ".join(f"{weight / (1 << 20):.1f}" for weight in report.weights))
+        weights = " ".join(f"{weight / (1 << 20):.1f}" for weight in report.weights)
+        print(f"resident MiB at every {STEP:,}:", textwrap.fill(weights, 96), sep="\n")
+        print(f"growth after the first quarter: {report.growth:.1f} bytes a request")
     print(f"{sum(report.outcomes.values()):,} requests in {seconds:.0f} s")
     for finding in report.findings:
         print("FOUND:", finding)

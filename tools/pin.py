@@ -28,6 +28,7 @@ WHAT = {
     "build": "What makes Casemate's package.",
     "dev": "Everything: base, llama, build, and what checks and tests need.",
     "peers": "Clients that others wrote, for an environment of their own beside Casemate's.",
+    "peers-llamaindex": "LlamaIndex, whose needs exclude those of other clients.",
 }
 
 
@@ -47,6 +48,7 @@ def wanted(project: dict[str, Any], name: str) -> list[str]:
         "build": build,
         "dev": llama + build + dev,
         "peers": list(groups["peers"]),
+        "peers-llamaindex": list(groups["peers-llamaindex"]),
     }[name]
 
 
@@ -55,7 +57,7 @@ def compile_pins(tools: Path, name: str, asked: list[str], *, upgrade: bool) -> 
     with tempfile.TemporaryDirectory() as folder:
         source, target = Path(folder, f"{name}.in"), Path(folder, f"{name}.txt")
         lines = list(asked)
-        if name not in ("base", "peers"):
+        if name != "base" and not name.startswith("peers"):
             lines.append(f"-c {PINS / 'base.txt'}")
         source.write_text("\n".join(lines) + "\n")
         known = PINS / f"{name}.txt"
@@ -96,7 +98,7 @@ def main() -> int:
             if "://" in pins:
                 print(f"{name}: an address crept in; nothing was written.", file=sys.stderr)
                 return 1
-            lines = [line for line in pins.splitlines() if not line.startswith("#")]
+            lines = [line for line in pins.splitlines() if line and not line.startswith("#")]
             text = HEAD.format(what=what) + "\n".join(lines).strip("\n") + "\n"
             (PINS / f"{name}.txt").write_text(text)
             print(f"requirements/{name}.txt: {sum('==' in line for line in lines)} packages")

@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Iterator
+from contextlib import contextmanager
 from typing import ParamSpec, TypeVar
 
 P = ParamSpec("P")
@@ -65,6 +66,16 @@ def once(key: Hashable, look: Callable[[], T]) -> T:
         return seen[key]  # type: ignore[return-value]
     found = seen[key] = look()
     return found
+
+
+@contextmanager
+def one_turn() -> Iterator[None]:
+    """A block of a thread in which ``once`` remembers, as in one turn of an event loop."""
+    _trying.seen = {}
+    try:
+        yield
+    finally:
+        _trying.seen = None
 
 
 def look_again() -> None:

@@ -9,8 +9,8 @@ import asyncio
 import os
 import secrets
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import AbstractAsyncContextManager, ExitStack, aclosing, asynccontextmanager
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from contextlib import AbstractAsyncContextManager, ExitStack, aclosing
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
@@ -21,8 +21,6 @@ from typing import TYPE_CHECKING, Any, Self
 from casemate import settings as settings_
 from casemate.at_hand import promptly
 from casemate.counts import Counts
-from casemate.engines.engine import Engine
-from casemate.engines.in_turn import CHARACTERS_PER_TOKEN, InTurn
 from casemate.engines.registry import Engines
 from casemate.engines.remote import Phases
 from casemate.engines.schedule import Flow
@@ -59,6 +57,7 @@ from casemate.oversight.retention import Retention
 from casemate.oversight.review import Reviews
 from casemate.oversight.rotation import Rotation
 from casemate.oversight.witnessing import Witnessing, load_policy, poster
+from casemate.randomness import random_bytes, random_hex
 from casemate.reasoning.background import Background
 from casemate.reasoning.batch import Batches
 from casemate.reasoning.conversation import Conversations
@@ -70,6 +69,7 @@ from casemate.reasoning.record import Runs, recorded
 from casemate.reasoning.relay import Relay, Tell, server_for
 from casemate.reasoning.replay import Replay, replay
 from casemate.reasoning.run import Reasoner
+from casemate.serving import Found, Room, Serving
 from casemate.settings import Settings
 from casemate.store.blobs import Blobs, FolderBlobs, S3Blobs
 from casemate.store.bucket import bucket_of
@@ -81,13 +81,10 @@ if TYPE_CHECKING:
     from casemate.gate.caller import Caller
     from casemate.gate.capacity import Capacity
     from casemate.gate.label import Label
-    from casemate.gate.watch import Watch
     from casemate.library.parse import Extracted
     from casemate.models.manifest import Manifest
 
 _KEY_FILE = "ledger.key"
-# Tokens that a run is expected to read of passages, and to write where nothing is asked.
-_PASSAGES, _USUAL_ANSWER = 1024, 512
 _READINGS, _READINGS_WAITING = 2, 32
 
 
@@ -177,7 +174,7 @@ class Installation:
             country.policy,
             clock=_stamp,
             new_id=_new_id,
-            random=secrets.token_bytes,
+            random=random_bytes,
         )
         closing.callback(self.runs.settle)
         self.reviews = Reviews(self.database, self.gate, self.ledger, clock=_stamp, new_id=_new_id)
@@ -187,7 +184,7 @@ class Installation:
             self.gate,
             self.runs.collections_of,
             new_id=_new_id,
-            random=secrets.token_bytes,
+            random=random_bytes,
         )
         self.kept = Kept(
             self.database,
@@ -219,9 +216,10 @@ class Installation:
             self.library,
             self.runs,
             most_characters=settings.question_characters,
+            most_of_message=settings.message_characters,
             rounds=settings.run_rounds,
             seconds=settings.run_seconds,
-            new_seed=lambda: secrets.randbits(31),
+            new_seed=lambda: int.from_bytes(random_bytes(4)) >> 1,
             repeatable=settings.repeatable_runs,
             searches=self.searches,
         )
@@ -270,7 +268,8 @@ class Installation:
         """
         admission = await self._admitted(caller, request, priority)
         size = sum(map(len, request.texts))
-        async with self._served(admission, size, request.max_tokens) as (manifest, engine, watch):
+        async with self._served(admission, size, request.max_tokens) as served:
+            manifest, engine, watch = served.manifest, served.engine, served.watch
             label = await self._label(admission, request, manifest)
             events = self._reasoner.run(admission, request, engine, manifest.digest(), label)
             run = ""
@@ -300,7 +299,8 @@ class Installation:
         admission = await self._admitted(caller, request, priority)
         admitted()
         size = sum(map(len, request.texts))
-        async with self._served(admission, size, request.max_tokens) as (manifest, engine, watch):
+        async with self._served(admission, size, request.max_tokens) as served:
+            manifest, engine, watch = served.manifest, served.engine, served.watch
             label = await self._label(admission, request, manifest)
             run = ""
 
@@ -363,16 +363,16 @@ class Installation:
         """
         admission = await asyncio.to_thread(self.gate.admit, caller, use_case=use_case, model=model)
         size = sum(map(len, texts))
-        async with self._served(admission, size, 1) as (manifest, engine, watch), watch.held():
+        async with self._served(admission, size, 1) as served, served.watch.held():
             policy = self.gate.country.policy
             sent = policy.parse(label) if label else policy.lowest()
             return await embed(
                 self.runs,
                 admission,
                 texts,
-                engine,
-                manifest.digest(),
-                sent.join(policy.parse(manifest.label)),
+                served.engine,
+                served.manifest.digest(),
+                sent.join(policy.parse(served.manifest.label)),
             )
 
     async def read(
@@ -407,8 +407,9 @@ class Installation:
     async def explain(self, caller: Caller, run: str) -> Explanation:
         """Which passages each sentence of a run depends on."""
         admission, contents, label = await asyncio.to_thread(self._recorded, caller, run)
-        async with self._served(admission, _size(contents)) as (_, engine, watch), watch.held():
-            return await explain(run, contents, engine, label, self.settings.run_seconds)
+        async with self._served(admission, _size(contents)) as served, served.watch.held():
+            seconds = self.settings.run_seconds
+            return await explain(run, contents, served.engine, label, seconds)
 
     async def replay(self, caller: Caller, run: str) -> Replay:
         """Run a run again and say what differs."""
@@ -419,8 +420,9 @@ class Installation:
                 now[id] = (await asyncio.to_thread(self.library.document, caller, id)).digest
             except NotFound:
                 continue
-        async with self._served(admission, _size(contents)) as (_, engine, watch), watch.held():
-            return await replay(run, contents, engine, label, now, self.settings.run_seconds)
+        async with self._served(admission, _size(contents)) as served, served.watch.held():
+            seconds = self.settings.run_seconds
+            return await replay(run, contents, served.engine, label, now, seconds)
 
     def _stopped(self, admission: Admission, run: str) -> None:
         pseudonym = admission.principal.pseudonym
@@ -508,31 +510,8 @@ class Installation:
         if self.settings.blobs:
             self._buckets.require(self.settings.blobs, self.settings.blobs_endpoint, label)
 
-    @asynccontextmanager
-    async def _served(
-        self, admission: Admission, size: int, most: int | None = None
-    ) -> AsyncIterator[tuple[Manifest, InTurn, Watch]]:
-        """The model of an admission, for one run: within its quotas, and in its turn.
-
-        ``size``: characters that the model will read, beside passages; ``most``: tokens that it
-        may write. The watch ends what is no longer permitted. Raises TooMany.
-        """
-        manifest, engine, capacity = await promptly(self._model, admission.model)
-        flow = Flow.of(admission)
-        async with self._placed(manifest, capacity, flow, admission.asker) as turns:
-            written = min(most or _USUAL_ANSWER, engine.profile.answer_tokens)
-            estimate = Use(
-                tokens=size // CHARACTERS_PER_TOKEN + _PASSAGES + written,
-                gpu_seconds=capacity.gpu_milliseconds(turns.usual_seconds),
-                watt_hours=capacity.joules(turns.usual_seconds),
-            )
-            with self.gate.watching(admission) as watch:
-                async with self.gate.budgets.run(admission.asker, estimate) as used:
-                    try:
-                        yield manifest, InTurn(engine, turns, flow, capacity, used), watch
-                    finally:
-                        key = (admission.use_case.id, manifest.name)
-                        self.used.setdefault(key, Use(requests=0, runs=0)).add(used)
+    def _served(self, admission: Admission, size: int, most: int | None = None) -> Serving:
+        return Serving(self.gate, self._model, self._placed, self._count, admission, size, most)
 
     def _placed(
         self, manifest: Manifest, capacity: Capacity, flow: Flow, asker: Asker
@@ -540,9 +519,13 @@ class Installation:
         """Room for one run among those that a model answers, and who goes when. Raises TooMany."""
         turns = self.engines.turns(manifest)
         turns.slots = capacity.slots
-        return _room(turns, flow)
+        return Room(turns, flow)
 
-    def _model(self, id: str) -> tuple[Manifest, Engine, Capacity]:
+    def _count(self, admission: Admission, manifest: Manifest, used: Use) -> None:
+        key = (admission.use_case.id, manifest.name)
+        self.used.setdefault(key, Use(requests=0, runs=0)).add(used)
+
+    def _model(self, id: str) -> Found:
         manifest = self.models.approved(id)
         capacity = self.gate.capacities.of(manifest.name, self.engines.slots(manifest))
         return manifest, self.engines.of(manifest), capacity
@@ -592,12 +575,6 @@ class Installation:
         return keys
 
 
-@asynccontextmanager
-async def _room(turns: Turns, flow: Flow) -> AsyncIterator[Turns]:
-    with turns.place(flow):
-        yield turns
-
-
 def phases(chosen: Settings) -> Phases:
     """How long an exchange with a model server may take."""
     return Phases(
@@ -627,7 +604,7 @@ def _stamp() -> str:
 
 
 def _new_id(kind: str) -> str:
-    return f"{kind}_{secrets.token_hex(10)}"
+    return f"{kind}_{random_hex(10)}"
 
 
 def _account() -> str:

@@ -8,12 +8,18 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import sys
+from contextlib import suppress
 from datetime import UTC, datetime
 from functools import partial
+from queue import SimpleQueue
+from threading import Event, Thread
 from typing import Any, Literal
 
 FIELDS = "casemate"  # of a record: facts beside the message, as ``extra``
+_MOST_WAITING = 10_000  # lines
+_FAREWELL_SECONDS = 1.0  # for the last lines, of a process that ends
 
 
 def begin(form: Literal["text", "json"], process: str = "") -> None:
@@ -21,7 +27,7 @@ def begin(form: Literal["text", "json"], process: str = "") -> None:
 
     ``process``: its name, told with each message, where several serve.
     """
-    handler = logging.StreamHandler(sys.stderr)
+    handler = Aside(sys.stderr.fileno())
     handler.setFormatter(Json() if form == "json" else Text())
     if process:
         handler.addFilter(partial(_name, process))
@@ -34,6 +40,64 @@ def begin(form: Literal["text", "json"], process: str = "") -> None:
 def _name(process: str, record: logging.LogRecord) -> bool:
     record.__dict__[FIELDS] = {**getattr(record, FIELDS, {}), "process": process}
     return True
+
+
+class Aside(logging.Handler):
+    """Writes lines from a thread of its own: a log that nobody reads holds up nobody.
+
+    At most ``most`` lines wait. Those beyond are left out, and the log says how many.
+    ``descriptor``: of an open file. It is written without a stream, whose lock a thread that waits
+    would keep from everybody else.
+    """
+
+    def __init__(self, descriptor: int, most: int = _MOST_WAITING) -> None:
+        super().__init__()
+        self._descriptor = descriptor
+        self._most = most
+        self._missing = 0
+        self._process = 0  # whose thread it is: a fork has none
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """See logging."""
+        if os.getpid() != self._process:
+            self._begin()
+        if self._waiting.qsize() >= self._most:
+            self._missing += 1  # within the handler's lock, as all of emit
+        else:
+            self._waiting.put(self.format(record))
+
+    def flush(self) -> None:
+        """Wait until what was said before is written, but not for ever."""
+        if os.getpid() == self._process:
+            written = Event()
+            self._waiting.put(written)
+            written.wait(_FAREWELL_SECONDS)
+
+    def _begin(self) -> None:
+        self._waiting: SimpleQueue[str | Event] = SimpleQueue()
+        self._process = os.getpid()
+        Thread(target=self._write, name="log", args=(self._waiting,), daemon=True).start()
+
+    def _write(self, waiting: SimpleQueue[str | Event]) -> None:
+        while True:
+            line = waiting.get()
+            if isinstance(line, Event):
+                line.set()
+                continue
+            if self._missing and waiting.empty():
+                line = f"{line}\n{self._notice()}"
+            left = f"{line}\n".encode(errors="backslashreplace")
+            with suppress(OSError):  # nobody can be told that nobody can be told
+                while left:
+                    left = left[os.write(self._descriptor, left) :]
+
+    def _notice(self) -> str:
+        self.acquire()
+        missing, self._missing = self._missing, 0
+        self.release()
+        told = "%d lines are missing here: the log was not read in time"
+        record = logging.LogRecord(__name__, logging.WARNING, "", 0, told, (missing,), None)
+        return self.format(record)
 
 
 class Json(logging.Formatter):

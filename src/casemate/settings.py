@@ -123,8 +123,17 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
         Meta(ge=1, le=43_200, description="Minutes without a request after which a session ends."),
     ] = 60
     question_characters: Annotated[
-        int, Meta(ge=100, le=1_000_000, description="Longest question that is accepted.")
+        int,
+        Meta(ge=100, le=1_000_000, description="Longest question to documents that is accepted."),
     ] = 8_000
+    message_characters: Annotated[
+        int,
+        Meta(
+            ge=100,
+            le=1_000_000,
+            description="Longest message that is put to a model where no documents are searched.",
+        ),
+    ] = 1_000_000
     upload_mebibytes: Annotated[
         int, Meta(ge=1, le=4096, description="Largest document that is accepted, in MiB.")
     ] = 200
@@ -200,6 +209,13 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     connections: Annotated[
         int, Meta(ge=16, le=1_000_000, description="Connections the server holds at one time.")
     ] = 4096
+    http2: Annotated[
+        bool,
+        Meta(
+            description="Speak HTTP/2 with clients that can: agreed under TLS, or begun with over "
+            "plain HTTP; off: HTTP/1.1 alone."
+        ),
+    ] = True
     drain_seconds: Annotated[
         int,
         Meta(ge=1, le=3600, description="Seconds that answers in flight have when it is stopped."),

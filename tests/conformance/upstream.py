@@ -1,8 +1,9 @@
 """A model server as a script: OpenAI's dialect, as vLLM and llama.cpp speak it.
 
 Asked something with the word "slowly", it waits in the middle of its answer for ``hold`` to be set.
-It calls the first tool it is offered, answers in JSON where a schema asks for that, and otherwise
-says what it was asked. What is asked of it is kept in ``asked``.
+It calls every tool it is offered, with pieces of the calls mixed, answers in JSON where a schema
+asks for that, and otherwise says what it was asked. What is asked of it is kept in ``asked``.
+``next`` holds what it does instead with the next chats, one after the other.
 """
 
 from __future__ import annotations
@@ -11,11 +12,15 @@ import asyncio
 import hashlib
 import json
 import threading
+from collections import deque
+from collections.abc import Awaitable, Callable
 from typing import Any, Self
 
 from aiohttp import web
 
 DIMENSIONS = 8
+
+Act = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 class Upstream:
@@ -23,6 +28,7 @@ class Upstream:
 
     def __init__(self) -> None:
         self.asked: list[dict[str, Any]] = []
+        self.next: deque[Act] = deque()
         self.port = 0
         self.hold = threading.Event()
         self.holding = threading.Event()
@@ -49,6 +55,7 @@ class Upstream:
         app.router.add_post("/v1/chat/completions", self._chat)
         app.router.add_post("/v1/completions", self._complete)
         app.router.add_post("/v1/embeddings", self._embed)
+        app.router.add_get("/v1/models", self._models)
         runner = web.AppRunner(app, shutdown_timeout=1)
         self._loop.run_until_complete(runner.setup())
         self._loop.run_until_complete(web.TCPSite(runner, "127.0.0.1", 0).start())
@@ -63,6 +70,8 @@ class Upstream:
     async def _chat(self, request: web.Request) -> web.StreamResponse:
         body = await request.json()
         self.asked.append(body)
+        if self.next:
+            return await self.next.popleft()(request)
         chunks = script(body)
         if "slowly" not in str(body["messages"][-1]["content"]):
             return await _streamed(request, chunks)
@@ -88,6 +97,9 @@ class Upstream:
         chunks[-1]["choices"][0]["finish_reason"] = "stop"
         return await _streamed(request, [*chunks, _usage(9, len(text))])
 
+    async def _models(self, request: web.Request) -> web.StreamResponse:
+        return web.json_response({"data": [{"id": "tiny-upstream"}]})
+
     async def _embed(self, request: web.Request) -> web.StreamResponse:
         body = await request.json()
         self.asked.append(body)
@@ -109,6 +121,27 @@ async def _streamed(request: web.Request, chunks: list[dict[str, Any]]) -> web.S
     return response
 
 
+def refusing(status: int, **headers: str) -> Act:
+    """Answers with this status."""
+
+    async def act(request: web.Request) -> web.StreamResponse:
+        told = {name.replace("_", "-"): text for name, text in headers.items()}
+        return web.json_response({"error": "no"}, status=status, headers=told)
+
+    return act
+
+
+async def breaking_off(request: web.Request) -> web.StreamResponse:
+    """Says two words, and breaks the connection."""
+    response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
+    await response.prepare(request)
+    for word in ("Two ", "words "):
+        await response.write(b"data: " + json.dumps(_delta(content=word)).encode() + b"\n\n")
+    assert request.transport is not None
+    request.transport.abort()
+    return response
+
+
 def vector(text: str) -> list[float]:
     """Eight numbers that float32 holds exactly."""
     return [byte / 256 for byte in hashlib.sha256(text.encode()).digest()[:DIMENSIONS]]
@@ -121,7 +154,7 @@ def script(body: dict[str, Any]) -> list[dict[str, Any]]:
         one["function"] for one in body.get("tools", []) if one["function"]["name"] != "search"
     ]
     if tools and last["role"] != "tool":
-        return [*_calls(tools), _end("tool_calls"), _usage(20, 5)]
+        return [*_calls(tools, body.get("tool_choice")), _end("tool_calls"), _usage(20, 5)]
     if "response_format" in body:
         words = ['{"town": ', '"Fictional', 'ville"}']
     elif last["role"] == "tool":
@@ -143,22 +176,32 @@ def script(body: dict[str, Any]) -> list[dict[str, Any]]:
     return [*chunks, _end("stop"), _usage(11, len(chunks))]
 
 
-def _calls(tools: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    name = tools[0]["name"]
-    return [
-        _delta(reasoning_content="A tool knows."),
+def _calls(tools: list[dict[str, Any]], choice: Any) -> list[dict[str, Any]]:
+    """A call of each tool, or of the one that has to be called."""
+    if isinstance(choice, dict):
+        tools = [one for one in tools if one["name"] == choice["function"]["name"]]
+
+    def piece(index: int, **function: str) -> dict[str, Any]:
+        return _delta(tool_calls=[{"index": index, "function": function}])
+
+    begun = [
         _delta(
             tool_calls=[
                 {
-                    "index": 0,
-                    "id": "callA1234",
+                    "index": index,
+                    "id": f"call{chr(65 + index)}1234",
                     "type": "function",
-                    "function": {"name": name, "arguments": ""},
+                    "function": {"name": tool["name"], "arguments": ""},
                 }
             ]
-        ),
-        _delta(tool_calls=[{"index": 0, "function": {"arguments": '{"town": '}}]),
-        _delta(tool_calls=[{"index": 0, "function": {"arguments": '"Esch"}'}}]),
+        )
+        for index, tool in enumerate(tools)
+    ]
+    return [
+        _delta(reasoning_content="A tool knows."),
+        *begun,
+        *(piece(index, arguments='{"town": ') for index in range(len(tools))),
+        *(piece(index, arguments='"Esch"}') for index in range(len(tools))),
     ]
 
 

@@ -5,7 +5,7 @@ import threading
 
 import pytest
 
-from casemate.at_hand import NotAtHand, at_hand, look_again, once, promptly, waits
+from casemate.at_hand import NotAtHand, at_hand, look_again, once, one_turn, promptly, waits
 
 
 def test_what_waits_for_nothing_is_done_where_it_is_asked_for() -> None:
@@ -55,3 +55,15 @@ def test_a_look_counts_for_one_turn_of_the_event_loop() -> None:
 def test_outside_of_an_event_loop_each_look_is_a_look() -> None:
     found = iter(range(3))
     assert [once("key", lambda: next(found)) for _ in range(3)] == [0, 1, 2]
+
+
+def test_a_block_of_a_thread_can_be_one_turn() -> None:
+    looks: list[int] = []
+    with one_turn():
+        for _ in range(3):
+            once("key", lambda: looks.append(1))
+        assert len(looks) == 1
+        look_again()
+        once("key", lambda: looks.append(1))
+    once("key", lambda: looks.append(1))
+    assert len(looks) == 3

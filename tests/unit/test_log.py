@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import logging
+import os
+import subprocess
 import sys
 from datetime import datetime
 
 import pytest
 
-from casemate.log import FIELDS, Json, Text, begin
+from casemate.log import FIELDS, Aside, Json, Text, begin
 
 SECRET = "What does the mayor earn?"
 
@@ -51,8 +53,58 @@ def test_of_an_exception_only_its_kind_is_written(formatter: logging.Formatter) 
     assert "mayor" not in line
 
 
+def test_a_log_that_nobody_reads_holds_up_nobody_and_says_what_is_missing() -> None:
+    reading, writing = os.pipe()  # holds 64 KiB
+    handler = Aside(writing, most=100)
+    handler.setFormatter(Text())
+    with open(reading) as reader:
+        for number in range(2_000):
+            handler.handle(a_record(f"line {number} {'x' * 100}"))
+        seen, missing = 0, 0
+        while seen + missing < 2_000:
+            line = reader.readline()
+            seen += " line " in line
+            if " lines are missing here" in line:  # where the writer was as fast for a moment, too
+                missing += int(line.split()[2])
+        handler.handle(a_record("read again"))
+        assert reader.readline().endswith("read again\n")
+        handler.flush()
+    os.close(writing)
+    assert missing > 0
+    assert seen >= 100
+
+
+ENDING = """
+import logging, sys
+from casemate import log
+
+log.begin("json")
+for number in range(int(sys.argv[1])):
+    logging.getLogger("casemate.api").error("line %d", number)
+print("done", flush=True)
+"""
+
+
+def test_what_was_said_before_a_process_ends_is_written() -> None:
+    ended = subprocess.run(
+        [sys.executable, "-c", ENDING, "100"], capture_output=True, text=True, check=True
+    )
+    assert [json.loads(line)["message"] for line in ended.stderr.splitlines()] == [
+        f"line {number}" for number in range(100)
+    ]
+
+
+def test_a_process_whose_log_nobody_reads_ends_well() -> None:
+    with subprocess.Popen(
+        [sys.executable, "-c", ENDING, "5000"], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as ending:
+        assert ending.stdout is not None
+        assert ending.stdout.read() == b"done\n"
+        assert ending.wait(60) == 0
+
+
 def test_where_several_processes_serve_each_message_names_its_own(
-    capsys: pytest.CaptureFixture[str],
+    capfd: pytest.CaptureFixture[str],
 ) -> None:
     root = logging.getLogger()
     handlers, level = list(root.handlers), root.level
@@ -60,9 +112,10 @@ def test_where_several_processes_serve_each_message_names_its_own(
         begin("text", "worker 2")
         logging.getLogger("casemate.x").error("began", extra={FIELDS: {"status": 200}})
         logging.getLogger("another").error("went")
+        root.handlers[0].flush()
     finally:
         root.handlers[:] = handlers
         root.setLevel(level)
-    began, went = capsys.readouterr().err.splitlines()
+    began, went = capfd.readouterr().err.splitlines()
     assert began.endswith("began status=200 process=worker 2")
     assert went.endswith("went process=worker 2")

@@ -10,7 +10,19 @@ from typing import TYPE_CHECKING
 
 from starlette.routing import BaseRoute
 
-from casemate.api import connection, errors, health, ledger, mistral, openai, platform, scim, tls
+from casemate.api import (
+    bounds,
+    connection,
+    errors,
+    health,
+    ledger,
+    mistral,
+    negotiation,
+    openai,
+    platform,
+    scim,
+    tls,
+)
 from casemate.api.batching import work
 from casemate.api.direct import Direct
 from casemate.api.elsewhere import not_offered
@@ -20,7 +32,17 @@ from casemate.api.surroundings import Surroundings
 if TYPE_CHECKING:
     from casemate.installation import Installation
 
-__all__ = ["Direct", "Surroundings", "connection", "errors", "routes", "tls", "work"]
+__all__ = [
+    "Direct",
+    "Surroundings",
+    "bounds",
+    "connection",
+    "errors",
+    "negotiation",
+    "routes",
+    "tls",
+    "work",
+]
 
 
 def routes(installation: Installation) -> list[BaseRoute]:

@@ -7,9 +7,8 @@ from collections.abc import Mapping
 from typing import Any, TypeVar
 
 import msgspec
-from starlette.datastructures import Headers
 from starlette.requests import Request
-from starlette.types import Message, Receive
+from starlette.types import Message, Receive, Scope
 
 from casemate.api.errors import InvalidParameter
 from casemate.errors import Invalid, TooLarge
@@ -23,6 +22,7 @@ JSON_LIMIT = 2 * MEBIBYTE
 FRAMING = 64 * 1024
 
 _NAMES = {"prompt": "The prompt", "suffix": "The suffix"}  # of texts that are no question
+_MISSING = re.compile(r"Object missing required field `(.+)`")
 _PLACE = re.compile(r" - at `\$\.?(.+)`$")
 
 
@@ -36,17 +36,20 @@ def upload_limit(settings: Settings) -> int:
     return settings.upload_mebibytes * MEBIBYTE + FRAMING
 
 
-def bounded(receive: Receive, headers: Headers, limit: int) -> Receive:
+def bounded(receive: Receive, scope: Scope, limit: int) -> Receive:
     """``receive``, raising TooLarge once the body is, or says it will be, above ``limit`` bytes.
 
     Raised on reading and not before, so that whoever reads renders it in its own way.
     """
-    announced = headers.get("content-length", "0")
+    announced = b"0"
+    for name, value in scope["headers"]:
+        if name == b"content-length":
+            announced = value
     received = 0
 
     async def bounded_receive() -> Message:
         nonlocal received
-        if announced.isdecimal() and int(announced) > limit:
+        if announced.isdigit() and int(announced) > limit:
             raise _too_large(limit)
         message = await receive()
         if message["type"] == "http.request":
@@ -82,24 +85,44 @@ def converted(value: Mapping[str, Any], shape: type[T]) -> T:
     except msgspec.ValidationError as problem:
         text = str(problem)
         place = _PLACE.search(text)
-        name = place.group(1) if place else "body"
+        within = place.group(1) if place else ""
         fact = text[: place.start()] if place else text
+        if missing := _MISSING.fullmatch(fact):
+            name = f"{within}.{missing[1]}" if within else missing[1]
+            raise InvalidParameter(name, f"{name} is missing.", "Add it.") from None
+        name = within or "body"
         raise InvalidParameter(name, f"{name}: {fact}.", "Correct it.") from None
 
 
+def checked_query(text: str, settings: Settings, param: str) -> str:
+    """``text`` if it can be searched for. Raises Invalid if it is blank, TooLarge if too long."""
+    return _bounded(_checked(text, param), settings.question_characters, param)
+
+
 def checked_question(text: str, settings: Settings, param: str = "question") -> str:
-    """``text`` if it can be asked. Raises Invalid if it is blank, TooLarge if it is too long."""
-    if not text.strip():
-        raise InvalidParameter(param, "The question is empty.", "Write what you want to know.")
-    return checked_text(text, settings, param)
+    """``text`` if it can be asked. Raises Invalid if it is blank, TooLarge if it is too long.
+
+    Only of a model alone: the run itself bounds what is asked of documents.
+    """
+    return checked_text(_checked(text, param), settings, param)
 
 
 def checked_text(text: str, settings: Settings, param: str) -> str:
     """``text`` if a model may be given so much of it, blank or not. Raises TooLarge."""
-    if len(text) > settings.question_characters:
+    return _bounded(text, max(settings.message_characters, settings.question_characters), param)
+
+
+def _checked(text: str, param: str) -> str:
+    if not text.strip():
+        raise InvalidParameter(param, "The question is empty.", "Write what you want to know.")
+    return text
+
+
+def _bounded(text: str, most: int, param: str) -> str:
+    if len(text) > most:
         raise TooLarge(
             f"{_NAMES.get(param, 'The question')} has {len(text):,} characters;"
-            f" at most {settings.question_characters:,} are accepted.",
+            f" at most {most:,} are accepted.",
             "Shorten it, or add the long text as a document and ask about that.",
         )
     return text

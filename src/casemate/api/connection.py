@@ -10,50 +10,21 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 import httptools
 from uvicorn.config import Config
 from uvicorn.server import ServerState
 
-from casemate.api import tls
+from casemate.api import departure, tls
+from casemate.api.bounds import FULL, LARGE_HEADERS, LONG_ADDRESS, SLOW, Bounds, Unfit
+from casemate.api.deadline import Deadline
+from casemate.api.departure import Departure
 from casemate.api.errors import dialect_of
-from casemate.errors import CasemateError
+from casemate.api.parting import hang_up
+from casemate.api.writing import Writing
 
-
-@dataclass(frozen=True)
-class Bounds:
-    """How long and how much. Seconds, bytes, bytes a second.
-
-    ``look``: between two looks at how a body comes along; ``unread``: that an answer may lie before
-    a client that does not read; ``linger``: for which a refused one is still listened to.
-    """
-
-    header_seconds: float = 20.0
-    look: float = 10.0
-    body_pace: int = 512
-    unread: float = 60.0
-    linger: float = 2.0
-    address_bytes: int = 8 << 10
-    header_bytes: int = 32 << 10
-    headers: int = 100
-    connections: int = 4096  # of all clients together
-
-
-class _Unfit(CasemateError):
-    """A request that is not read to its end."""
-
-    def __init__(self, status: int, what: str, next: str) -> None:
-        super().__init__(what, next)
-        self.status = status
-
-
-_SLOW = _Unfit(408, "The request did not arrive in time.", "Send it at once, and in full.")
-_LONG_ADDRESS = _Unfit(414, "The address is too long.", "Put what is long into the body.")
-_LARGE_HEADERS = _Unfit(431, "The headers are too large.", "Send fewer or shorter ones.")
-_FULL = _Unfit(503, "Too many connections are open.", "Try again in a moment.")
-_GARBLED = _Unfit(400, "This is not an HTTP request.", "Speak HTTP/1.1.")
+_GARBLED = Unfit(400, "This is not an HTTP request.", "Speak HTTP/1.1.")
 
 
 class Connection(tls.Protocol):
@@ -70,7 +41,7 @@ class Connection(tls.Protocol):
     ) -> None:
         super().__init__(config, server_state, app_state, _loop)
         self._bounds = bounds
-        self._deadline: asyncio.TimerHandle | None = None  # of the headers, then of the body
+        self._deadline = Deadline(self.loop)  # of the headers, of the body, of silence after it
         self._reading: asyncio.TimerHandle | None = None  # of the client, what we sent
         self._in_headers = True
         self._header_bytes = 0  # received while the headers are not complete
@@ -79,17 +50,22 @@ class Connection(tls.Protocol):
         self._path = b""
         self._unfit = _GARBLED
         self._refused = False
+        self._lingering: asyncio.TimerHandle | None = None
+        self._departure = Departure()
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """See asyncio.Protocol."""
-        super().connection_made(transport)
+        super().connection_made(Writing(transport, self.loop))
         self._wait_for_headers()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """See asyncio.Protocol."""
-        self._relax()
+        self._deadline.close()
         self._cancel_reading()
+        if self._lingering is not None:
+            self._lingering.cancel()
         super().connection_lost(exc)
+        self._departure.depart()
 
     def data_received(self, data: bytes) -> None:
         """See asyncio.Protocol."""
@@ -98,10 +74,10 @@ class Connection(tls.Protocol):
         if self._in_headers:
             self._header_bytes += len(data)
         super().data_received(data)
-        if self._deadline is None and (self.cycle is None or self.cycle.response_complete):
+        if not self._deadline and (self.cycle is None or self.cycle.response_complete):
             self._wait_for_headers()  # something came that begins no request, as an empty line
         if self._in_headers and self._header_bytes > self._bounds.header_bytes:
-            self._refuse(_LARGE_HEADERS)
+            self._refuse(LARGE_HEADERS)
 
     def eof_received(self) -> None:
         """See asyncio.Protocol: the client has no more to say."""
@@ -111,6 +87,8 @@ class Connection(tls.Protocol):
     def on_message_begin(self) -> None:
         """See httptools."""
         super().on_message_begin()
+        scope: dict[str, Any] = self.scope  # type: ignore[assignment]
+        scope[departure.KEY] = self._departure
         self._path, self._named = b"", 0
         if not self._in_headers:  # another request on a connection that is kept
             self._in_headers, self._header_bytes = True, 1  # of which at least one is here
@@ -120,7 +98,7 @@ class Connection(tls.Protocol):
         """See httptools."""
         super().on_url(url)
         if len(self.url) > self._bounds.address_bytes:
-            self._unfit = _LONG_ADDRESS
+            self._unfit = LONG_ADDRESS
             raise httptools.HttpParserError("address")
         self._path = self.url
 
@@ -129,19 +107,19 @@ class Connection(tls.Protocol):
         super().on_header(name, value)
         self._named += len(name) + len(value)
         if len(self.headers) > self._bounds.headers or self._named > self._bounds.header_bytes:
-            self._unfit = _LARGE_HEADERS
+            self._unfit = LARGE_HEADERS
             raise httptools.HttpParserError("headers")
 
     def on_headers_complete(self) -> None:
         """See httptools."""
         self._in_headers = False
         self._body_bytes = 0
-        self._relax()
+        self._deadline.clear()
         if len(self.connections) > self._bounds.connections:
-            self._unfit = _FULL
+            self._unfit = FULL
             raise httptools.HttpParserError("connections")
         super().on_headers_complete()
-        self._deadline = self.loop.call_later(self._bounds.look, self._look)
+        self._deadline.set(self._bounds.look, self._look)
 
     def on_body(self, body: bytes) -> None:
         """See httptools."""
@@ -150,8 +128,19 @@ class Connection(tls.Protocol):
 
     def on_message_complete(self) -> None:
         """See httptools."""
-        self._relax()
+        self._deadline.clear()
         super().on_message_complete()
+
+    def on_response_complete(self) -> None:
+        """See HttpToolsProtocol, which would make a timer for each silence between requests."""
+        self.server_state.total_requests += 1
+        if self.transport.is_closing():
+            return
+        self.flow.resume_reading()
+        if self.pipeline:
+            self._start_asgi_task(*self.pipeline.pop())
+        elif not self._in_headers:  # else the next request has begun, and has its own
+            self._deadline.set(self.timeout_keep_alive, self.timeout_keep_alive_handler)
 
     def pause_writing(self) -> None:
         """See asyncio.Protocol: the client does not read as fast as it is sent to."""
@@ -169,15 +158,14 @@ class Connection(tls.Protocol):
         self._refuse(self._unfit)
 
     def _wait_for_headers(self) -> None:
-        self._relax()
-        self._deadline = self.loop.call_later(self._bounds.header_seconds, self._too_slow)
+        self._deadline.set(self._bounds.header_seconds, self._too_slow)
 
     def _look(self) -> None:
         """Whether the body comes along; who is not being read from is not late."""
         held = self.flow.read_paused or self.cycle.waiting_for_100_continue
         if held or self._body_bytes >= self._bounds.look * self._bounds.body_pace:
             self._body_bytes = 0
-            self._deadline = self.loop.call_later(self._bounds.look, self._look)
+            self._deadline.set(self._bounds.look, self._look)
         else:
             self._too_slow()
 
@@ -186,11 +174,11 @@ class Connection(tls.Protocol):
         if self._header_bytes == 0:
             self.transport.close()
         else:
-            self._refuse(_SLOW)
+            self._refuse(SLOW)
 
-    def _refuse(self, problem: _Unfit) -> None:
+    def _refuse(self, problem: Unfit) -> None:
         """Answer, unless an answer is under way, and close."""
-        self._relax()
+        self._deadline.clear()
         cycle = self.cycle
         under_way = cycle is not None and not cycle.response_complete
         if under_way and cycle.response_started:
@@ -199,23 +187,12 @@ class Connection(tls.Protocol):
         if under_way:
             cycle.disconnected = True  # whoever waits for the body is told that it will not come
             cycle.message_event.set()
+            self._departure.depart()
         if self._refused or self.transport.is_closing():
             return
         self._refused = True
         self.transport.write(_answer(self._path, problem))
-        if not self.transport.can_write_eof():  # as with TLS
-            self.transport.close()
-            return
-        # What still comes is read and dropped for a while: closed with bytes unread, the kernel
-        # would reset the connection, and the client would lose the answer (RFC 9112, 9.6).
-        self.transport.write_eof()
-        self.transport.resume_reading()
-        self._deadline = self.loop.call_later(self._bounds.linger, self.transport.abort)
-
-    def _relax(self) -> None:
-        if self._deadline is not None:
-            self._deadline.cancel()
-            self._deadline = None
+        self._lingering = hang_up(self.transport, self.loop, self._bounds.linger)
 
     def _cancel_reading(self) -> None:
         if self._reading is not None:
@@ -232,7 +209,7 @@ def connections(bounds: Bounds) -> Callable[..., Connection]:
     return connection
 
 
-def _answer(path: bytes, problem: _Unfit) -> bytes:
+def _answer(path: bytes, problem: Unfit) -> bytes:
     """A response in the dialect of the address, as far as that was read."""
     response = dialect_of(path.split(b"?")[0].decode("ascii", "replace"))(problem)
     headers = [*response.raw_headers, (b"connection", b"close")]

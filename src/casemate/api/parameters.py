@@ -73,7 +73,7 @@ _PENALTIES: Refused = {
     "top_k": (_only(0, -1), "Use temperature and top_p."),
     "min_tokens": (absent, WITHOUT),
 }
-# vLLM's and llama.cpp's ways to prescribe the form of an answer
+# vLLM's, SGLang's and llama.cpp's ways to prescribe the form of an answer
 _FORMS: Refused = {
     name: (absent, "Use response_format.")
     for name in (
@@ -84,7 +84,25 @@ _FORMS: Refused = {
         "structured_outputs",
         "grammar",
         "json_schema",
+        "regex",
+        "ebnf",
+        "structural_tag",
     )
+}
+# What else such servers take: where an answer begins and ends, and what it may consist of.
+_SERVERS: Refused = {
+    "allowed_token_ids": (absent, "Use response_format."),
+    "bad_words": (absent, "Say in a system message what you do not want."),
+    "chat_template": (absent, "A model's template is approved with it."),
+    "continue_final_message": (absent, "End with a user message."),
+    "documents": (absent, "Write them into a message, or add them to a collection."),
+    "ignore_eos": (absent, WITHOUT),
+    "include_stop_str_in_output": (absent, WITHOUT),
+    "length_penalty": (_only(0, 1), WITHOUT),
+    "prompt_logprobs": (_only(False), WITHOUT),
+    "stop_token_ids": (absent, "Use stop."),
+    "truncate_prompt_tokens": (absent, "Cut the texts yourself."),
+    "use_beam_search": (absent, WITHOUT),
 }
 
 OPENAI_CHAT = Parameters(
@@ -96,6 +114,7 @@ OPENAI_CHAT = Parameters(
     refused={
         **_PENALTIES,
         **_FORMS,
+        **_SERVERS,
         "functions": (absent, "Use tools."),
         "function_call": (no_choice, "Use tool_choice."),
         "audio": (absent, WITHOUT),
@@ -113,6 +132,7 @@ OPENAI_COMPLETIONS = Parameters(
     refused={
         **_PENALTIES,
         **_FORMS,
+        **_SERVERS,
         "best_of": (_only(0, 1), _EACH),
     },
 )
@@ -222,12 +242,10 @@ _MISTRAL_DRAWING = "temperature top_p max_tokens random_seed stop stream"
 
 MISTRAL_CHAT = Parameters(
     honoured=frozenset(
-        f"model messages tools tool_choice response_format parallel_tool_calls "
+        f"model messages tools tool_choice response_format parallel_tool_calls reasoning_effort "
         f"{_MISTRAL_DRAWING}".split()
     ),
-    harmless=frozenset(
-        "metadata prediction reasoning_effort prompt_cache_key service_tier".split()
-    ),
+    harmless=frozenset("metadata prediction prompt_cache_key service_tier".split()),
     refused={
         **_MISTRAL_PENALTIES,
         "n": (one, _EACH),
@@ -258,19 +276,23 @@ MISTRAL_FIM = Parameters(
 )
 
 MISTRAL_EMBEDDINGS = Parameters(
-    honoured=frozenset("model input encoding_format".split()),
+    honoured=frozenset("model input".split()),
     harmless=frozenset({"metadata"}),
     refused={
+        # No class of Mistral's own package reads anything but numbers.
+        "encoding_format": (_only("float"), 'Use "float"; POST /v1/embeddings gives "base64".'),
         "output_dimension": (absent, "Leave it out; vectors have the length the model gives."),
         "output_dtype": (_only("float"), 'Leave it out, or use "float".'),
     },
 )
 
-_ARGUMENTS = "temperature top_p max_tokens random_seed stop response_format tool_choice"
+_ARGUMENTS = (
+    "temperature top_p max_tokens random_seed stop response_format tool_choice reasoning_effort"
+)
 
 MISTRAL_ARGUMENTS = Parameters(
     honoured=frozenset(_ARGUMENTS.split()),
-    harmless=frozenset("prediction reasoning_effort".split()),
+    harmless=frozenset({"prediction"}),
     refused={
         "presence_penalty": (absent, WITHOUT),
         "frequency_penalty": (absent, WITHOUT),

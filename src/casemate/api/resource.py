@@ -7,7 +7,6 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
@@ -21,7 +20,8 @@ if TYPE_CHECKING:
     from casemate.installation import Installation
 
 RUN = "casemate.run"  # key in the ASGI scope: the run that a response is about
-_RUN_HEADER = "X-Casemate-Run"
+_RUN_HEADER = b"x-casemate-run"
+_REQUEST_HEADER = b"x-request-id"  # under this name OpenAI's package finds it
 
 
 @dataclass(frozen=True)
@@ -118,13 +118,15 @@ class Resource:
             if message["type"] == "http.response.start":
                 started = True
                 if RUN in scope:
-                    MutableHeaders(scope=message)[_RUN_HEADER] = scope[RUN]
+                    run = scope[RUN].encode("ascii")
+                    named = [(_RUN_HEADER, run), (_REQUEST_HEADER, run)]
+                    message["headers"] = [*message.get("headers", ()), *named]
             await send(message)
 
         try:
             operation = self._operation(scope["method"])
             limit = operation.limit(self._face.settings)
-            receive = bounded(receive, Headers(scope=scope), limit)
+            receive = bounded(receive, scope, limit)
             request = Request(scope, receive)
             response = await operation.act(self._face, request)
             await response(scope, receive, marked)

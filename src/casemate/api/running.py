@@ -13,6 +13,8 @@ import msgspec
 from starlette.requests import ClientDisconnect, Request
 from starlette.types import Receive, Scope, Send
 
+from casemate.api.departure import KEY as DEPARTURE
+from casemate.api.departure import Departure
 from casemate.api.door import leave
 from casemate.api.errors import known, stopping
 from casemate.api.metrics import Metrics, metrics_of
@@ -76,7 +78,7 @@ class Desk:
         if self.request is None:
             await telling
         else:
-            await _while_there(self.request.receive, telling)
+            await _while_there(self.request.scope, self.request.receive, telling)
         return heard.told
 
     async def tell(self, asked: Asked, tell: Tell) -> None:
@@ -106,12 +108,12 @@ class Desk:
 
 async def concluded(request: Request, events: Events) -> tuple[Admitted, Finished]:
     """Run to the end. Raises what the run raises; ClientDisconnect, once the run is closed."""
-    return await _while_there(request.receive, drained(events, request.scope))
+    return await while_there(request, drained(events, request.scope))
 
 
 async def while_there(request: Request, work: Coroutine[Any, Any, T]) -> T:
     """What ``work`` gives. Raises ClientDisconnect once it was cancelled for want of a client."""
-    return await _while_there(request.receive, work)
+    return await _while_there(request.scope, request.receive, work)
 
 
 class EventStream:
@@ -134,7 +136,7 @@ class EventStream:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send the run while the client is there."""
-        await _while_there(receive, self._tell(scope, send))
+        await _while_there(scope, receive, self._tell(scope, send))
 
     async def _tell(self, scope: Scope, send: Send) -> None:
         async with aclosing(self._events) as events:
@@ -170,7 +172,7 @@ class ToldStream:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send the runs while the client is there."""
-        await _while_there(receive, self._send(scope, send))
+        await _while_there(scope, receive, self._send(scope, send))
 
     async def _send(self, scope: Scope, send: Send) -> None:
         begun = False
@@ -257,32 +259,41 @@ async def drained(events: Events, scope: Scope | None = None) -> tuple[Admitted,
     return admitted, finished
 
 
-async def _while_there(receive: Receive, work: Coroutine[Any, Any, T]) -> T:
+async def _while_there(scope: Scope, receive: Receive, work: Coroutine[Any, Any, T]) -> T:
     # The whole run lives in this task: what ends it reaches whatever it waits for, and its end is
     # recorded before anything goes on here.
-    leaving = asyncio.create_task(_left(receive))
+    departure: Departure = scope.get(DEPARTURE) or Departure()
+    leaving = None if DEPARTURE in scope else asyncio.create_task(_left(receive, departure))
+    gone = False
+
+    def left() -> None:
+        nonlocal gone
+        gone = True
+        deadline.reschedule(asyncio.get_running_loop().time())
+
     try:
         async with asyncio.timeout(None) as deadline:
-            leaving.add_done_callback(partial(_end, deadline))
-            return await work
+            forget = departure.when(left)
+            try:
+                return await work
+            finally:
+                forget()
     except TimeoutError:
-        if not leaving.done():
+        if not gone:
             raise
         raise ClientDisconnect from None
     finally:
-        leaving.cancel()
+        work.close()  # if it never began
+        if leaving is not None:
+            leaving.cancel()
 
 
-def _end(deadline: asyncio.Timeout, leaving: asyncio.Task[None]) -> None:
-    if not leaving.cancelled():
-        leaving.exception()  # looked at: a client that went too far is as good as gone
-        with suppress(RuntimeError):  # the run has ended before
-            deadline.reschedule(asyncio.get_running_loop().time())
-
-
-async def _left(receive: Receive) -> None:
-    while (await receive())["type"] != "http.disconnect":
-        pass
+async def _left(receive: Receive, departure: Departure) -> None:
+    # A client that went too far, so that receiving raises, is as good as gone.
+    with suppress(Exception):
+        while (await receive())["type"] != "http.disconnect":
+            pass
+    departure.depart()
 
 
 async def _start(send: Send) -> None:

@@ -6,9 +6,9 @@ Plain ASGI: messages pass through one by one, so a stream stays a stream.
 from __future__ import annotations
 
 import time
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from casemate.api import access
@@ -24,7 +24,14 @@ from casemate.counts import Counts
 if TYPE_CHECKING:
     from casemate.installation import Installation
 
-_ENCRYPTED_ONLY = "max-age=31536000; includeSubDomains"  # a year: RFC 6797
+_Header = tuple[bytes, bytes]
+_ALWAYS_SENT: tuple[_Header, ...] = (
+    (b"x-content-type-options", b"nosniff"),
+    (b"referrer-policy", b"no-referrer"),
+)
+_NOT_KEPT: _Header = (b"cache-control", b"no-store")
+# A year: RFC 6797.
+_ENCRYPTED_ONLY: _Header = (b"strict-transport-security", b"max-age=31536000; includeSubDomains")
 _ALWAYS = frozenset({"/healthz", "/readyz", "/metrics"})  # asked also when everybody waits
 
 
@@ -76,14 +83,11 @@ class Surroundings:
             sent += len(message.get("body", b""))
             if message["type"] == "http.response.start":
                 status = message["status"]
-                headers = MutableHeaders(scope=message)
-                _add_headers(headers, path)
-                if self._encrypted:
-                    headers["Strict-Transport-Security"] = _ENCRYPTED_ONLY
+                message["headers"] = self._dressed(message.get("headers", ()), path)
             await send(message)
 
         try:
-            receive = bounded(receive, Headers(scope=scope), self._limit)
+            receive = bounded(receive, scope, self._limit)
             if belongs(path) and path not in _ALWAYS:
                 async with self._door.entered(scope):
                     await self._app(scope, receive, dressed)
@@ -107,14 +111,18 @@ class Surroundings:
                 access.told(scope, route, status, sent, seconds)
         return route, status
 
-
-def _add_headers(headers: MutableHeaders, path: str) -> None:
-    headers.setdefault("X-Content-Type-Options", "nosniff")
-    headers.setdefault("Referrer-Policy", "no-referrer")
-    if belongs(path) and not path.startswith("/ledger"):
-        headers["Cache-Control"] = "no-store"
-    elif belongs(path):
-        headers.setdefault("Cache-Control", "no-store")
+    def _dressed(self, headers: Iterable[_Header], path: str) -> list[_Header]:
+        """What is sent, and what every response has beside it."""
+        found = list(headers)
+        if belongs(path) and not path.startswith("/ledger"):
+            found = [one for one in found if one[0].lower() != _NOT_KEPT[0]]
+        names = {name.lower() for name, _ in found}
+        found += [one for one in _ALWAYS_SENT if one[0] not in names]
+        if belongs(path) and _NOT_KEPT[0] not in names:
+            found.append(_NOT_KEPT)
+        if self._encrypted:
+            found.append(_ENCRYPTED_ONLY)
+        return found
 
 
 def _template(scope: Scope) -> str:

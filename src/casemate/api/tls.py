@@ -35,7 +35,8 @@ def context(settings: Settings, folder: Path) -> ssl.SSLContext | None:
     made = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     made.sslobject_class = _Handshake
     made.minimum_version = ssl.TLSVersion.TLSv1_2
-    made.set_alpn_protocols(["http/1.1"])
+    made.options |= ssl.OP_NO_RENEGOTIATION  # RFC 9113, section 9.2.1
+    made.set_alpn_protocols(["h2", "http/1.1"] if settings.http2 else ["http/1.1"])
     key = folder / (settings.tls_key or settings.tls_certificate)
     _check_private(key)
     try:
@@ -68,10 +69,7 @@ class Protocol(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """See asyncio.Protocol."""
         super().connection_made(transport)
-        tls = transport.get_extra_info("ssl_object")
-        if tls is not None:
-            der = tls.getpeercert(binary_form=True)
-            self._shown = (ssl.DER_cert_to_PEM_cert(der),) if der else ()
+        self._shown = shown(transport)
 
     def on_message_begin(self) -> None:
         """See httptools."""
@@ -81,6 +79,15 @@ class Protocol(HttpToolsProtocol):
         scope[PEER] = self.client[0] if self.client else ""
         if self._shown is not None:
             scope.setdefault("extensions", {})["tls"] = {"client_cert_chain": self._shown}
+
+
+def shown(transport: asyncio.BaseTransport) -> tuple[str, ...] | None:
+    """The certificate that the client came with, if it has one, as PEM; None over plain HTTP."""
+    encrypted = transport.get_extra_info("ssl_object")
+    if encrypted is None:
+        return None
+    der = encrypted.getpeercert(binary_form=True)
+    return (ssl.DER_cert_to_PEM_cert(der),) if der else ()
 
 
 class _Handshake(ssl.SSLObject):

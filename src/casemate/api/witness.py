@@ -30,7 +30,7 @@ def app(witness: Witness, prefix: str = "") -> Starlette:
     base = f"/{base}" if base else ""
 
     async def add_checkpoint(request: Request) -> Response:
-        receive = bounded(request.receive, request.headers, MAX_BODY)
+        receive = bounded(request.receive, request.scope, MAX_BODY)
         try:
             async with asyncio.timeout(_BODY_SECONDS):
                 body = await Request(request.scope, receive).body()

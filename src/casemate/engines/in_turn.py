@@ -7,13 +7,13 @@ others go in between while the run searches.
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
-from contextlib import aclosing, contextmanager
-from typing import TYPE_CHECKING
+from collections.abc import AsyncGenerator, Callable, Sequence
+from contextlib import AbstractContextManager, aclosing
+from typing import TYPE_CHECKING, Self
 
 from casemate.engines.engine import Embeddings, Engine, Part, Prompt, Sampling, Scores, Token
 from casemate.engines.schedule import Flow
-from casemate.engines.turns import Turn, Turns
+from casemate.engines.turns import Turns
 from casemate.errors import CasemateError
 from casemate.gate.budget import Use
 from casemate.gate.capacity import Capacity
@@ -63,8 +63,9 @@ class InTurn:
     async def generate(self, prompt: Prompt, sampling: Sampling) -> AsyncGenerator[Token, None]:
         """See Engine. Tells the position while others go first."""
         with self.work(prompt, sampling) as work:
-            async for position in work.waiting():
-                yield Token("", kind="waiting", position=position)
+            if not work.comes_at_once():
+                async for position in work.waiting():
+                    yield Token("", kind="waiting", position=position)
             async with aclosing(self._engine.generate(prompt, sampling)) as tokens:
                 async for token in tokens:
                     work.count(token)
@@ -75,23 +76,10 @@ class InTurn:
         """The engine itself; whoever uses it does so within ``work``."""
         return self._engine
 
-    @contextmanager
-    def work(self, prompt: Prompt, sampling: Sampling) -> Iterator[Work]:
-        """A turn in which ``prompt`` is answered: wait for it, then count what comes."""
-        read = tokens_in(prompt)
+    def work(self, prompt: Prompt, sampling: Sampling) -> Work:
+        """A turn in which ``prompt`` is answered: ``with`` it, wait for it, count what comes."""
         expected = min(sampling.max_tokens or _USUAL_ANSWER, self.profile.answer_tokens)
-        with self._turns.turn(self._flow, read + expected) as turn:
-            work = Work(turn, read)
-            try:
-                yield work
-            except CasemateError:
-                if work.came:
-                    self._turns.failures += 1
-                raise
-            finally:
-                if work.came and turn.began is not None:
-                    turn.cost = work.read + work.written
-                    self._count(work.read, work.written, self._clock() - turn.began)
+        return Work(self, tokens_in(prompt), expected)
 
     async def score(self, prompts: Sequence[Prompt], continuation: str) -> list[Scores]:
         """See Engine."""
@@ -128,15 +116,38 @@ class InTurn:
         self._used.watt_hours += self._capacity.joules(seconds)
 
 
-class Work:
+class Work(AbstractContextManager["Work"]):
     """One turn of an engine: when it comes, and what was read and written in it."""
 
-    def __init__(self, turn: Turn, read: int) -> None:
-        self._turn = turn
+    def __init__(self, own: InTurn, read: int, expected: int) -> None:
+        self._own = own
+        self._turn = own._turns.turn(own._flow, read + expected)
         self._counted = False
         self.came = False
         self.read = read
         self.written = 0
+
+    def __enter__(self) -> Self:
+        self._turn.__enter__()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, problem: BaseException | None, _: object
+    ) -> None:
+        turn, own = self._turn, self._own
+        try:
+            if self.came and isinstance(problem, CasemateError):
+                own._turns.failures += 1
+            if self.came and turn.began is not None:
+                turn.cost = self.read + self.written
+                own._count(self.read, self.written, own._clock() - turn.began)
+        finally:
+            turn.__exit__()
+
+    def comes_at_once(self) -> bool:
+        """Whether the turn has come already; ``waiting`` waits for one that has not."""
+        self.came = self._turn.comes_at_once()
+        return self.came
 
     async def waiting(self) -> AsyncGenerator[int, None]:
         """Positions while others go first, and 0 if anybody did; ends when the turn has come."""

@@ -117,13 +117,18 @@ class Schedule:
     def __init__(self, slots: int) -> None:
         self.slots = slots
         self.working = 0
+        self._waiting = 0
         self._lines = {priority: _Line() for priority in PRIORITIES}
         self._numbers = itertools.count()
         self._at_work: set[Ticket] = set()
         self._latest: deque[str] = deque(maxlen=LATELY)  # tenants whose turn it was
 
     def __len__(self) -> int:
-        return sum([line.waiting for line in self._lines.values()])
+        return self._waiting
+
+    def remember(self, tenant: str) -> None:
+        """Count a tenant among those whose turn it was lately."""
+        self._latest.append(tenant)
 
     def waiting(self, priority: str) -> int:
         """How many wait in one line."""
@@ -147,12 +152,13 @@ class Schedule:
         queue.tickets.append(ticket)
         tenant.waiting += 1
         line.waiting += 1
+        self._waiting += 1
         return ticket
 
     def join_at_once(self, flow: Flow, cost: float) -> Ticket | None:
         """``join`` and ``next`` in one, where nobody waits and a slot is free; None elsewhere."""
         line = self._lines[flow.priority]
-        if self.working >= self.slots or len(self):
+        if self.working >= self.slots or self._waiting:
             return None
         if flow.priority == BATCH and not self._free_for_batch(line):
             return None
@@ -164,9 +170,7 @@ class Schedule:
         queue.tag = max(queue.tag, tenant.virtual)
         ticket = Ticket(flow, cost, next(self._numbers))
         _charge(line, ticket, cost)
-        for other in self._lines.values():
-            other.passed_over = 0
-        self._begin(line, ticket)
+        self._begin(line, ticket)  # nobody was passed over, since nobody waits
         return ticket
 
     def next(self) -> Ticket | None:
@@ -197,7 +201,7 @@ class Schedule:
         self._at_work.discard(ticket)
         if cost is not None:
             _charge(line, ticket, cost - ticket.cost, ahead=False)
-        _forget(line)
+        _forget(line, ticket.flow.tenant)
 
     def order(self, most: int) -> Iterator[Ticket]:
         """Who would go next, and after that, if nobody else came; at most ``most``."""
@@ -246,6 +250,7 @@ class Schedule:
         queue.tickets.remove(ticket)
         tenant.waiting -= 1
         line.waiting -= 1
+        self._waiting -= 1
         if not line.waiting:
             line.passed_over = 0
 
@@ -271,17 +276,17 @@ def _charge(line: _Line, ticket: Ticket, cost: float, *, ahead: bool = True) -> 
     queue.tag += cost / flow.principal_weight
 
 
-def _forget(line: _Line) -> None:
-    """Drop charges that time has overtaken, once there are many."""
+def _forget(line: _Line, tenant: str) -> None:
+    """Drop charges that time has overtaken, once there are many: of tenants, or of this one's."""
     if len(line.tenants) > _REMEMBERED:
         line.tenants = {
             name: one for name, one in line.tenants.items() if one or one.tag > line.virtual
         }
-    for tenant in line.tenants.values():
-        if len(tenant.queues) > _REMEMBERED:
-            tenant.queues = {
-                name: one for name, one in tenant.queues.items() if one or one.tag > tenant.virtual
-            }
+    found = line.tenants.get(tenant)
+    if found is not None and len(found.queues) > _REMEMBERED:
+        found.queues = {
+            name: one for name, one in found.queues.items() if one or one.tag > found.virtual
+        }
 
 
 def _order(line: _Line, most: int) -> Iterator[Ticket]:

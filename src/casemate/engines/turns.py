@@ -12,9 +12,9 @@ from __future__ import annotations
 import asyncio
 import math
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import contextmanager
-from typing import TypeVar
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractContextManager
+from typing import Self, TypeVar
 
 from casemate.engines.schedule import Flow, Schedule, Ticket
 from casemate.errors import TooMany
@@ -62,6 +62,15 @@ class Turns:
         self._schedule.slots = slots
         self._grant()
 
+    @property
+    def anybody_waits(self) -> bool:
+        """Whether somebody waits for a slot."""
+        return len(self._schedule) > 0
+
+    def remember(self, tenant: str) -> None:
+        """This tenant was here, though it took no turn: it may come again at any moment."""
+        self._schedule.remember(tenant)
+
     def waiting(self, priority: str) -> int:
         """How many of this priority wait."""
         return self._schedule.waiting(priority)
@@ -70,9 +79,18 @@ class Turns:
         """How many of this priority have a slot."""
         return self._schedule.at_work(priority)
 
-    @contextmanager
-    def place(self, flow: Flow) -> Iterator[None]:
-        """Room for one run, from before it begins to its end. Raises TooMany."""
+    def place(self, flow: Flow) -> Place:
+        """Room for one run, from before it begins to its end: ``with`` it. Raises TooMany."""
+        return Place(self, flow)
+
+    def turn(self, flow: Flow, cost: float) -> Turn:
+        """A turn: ``with`` it, then wait for it; it is over when the block ends, whatever ends it.
+
+        ``cost``: tokens, as estimated.
+        """
+        return Turn(self, flow, cost)
+
+    def _enter(self, flow: Flow) -> None:
         own = (flow.tenant, flow.principal)
         free = self._room - self._inside
         if self._runs[flow.tenant] >= free or 2 * self._own[own] >= free:
@@ -85,39 +103,32 @@ class Turns:
         self._runs[flow.tenant] += 1
         self._own[own] += 1
         self._inside += 1
-        try:
-            yield
-        finally:
-            self._inside -= 1
-            _drop(self._runs, flow.tenant)
-            _drop(self._own, own)
 
-    @contextmanager
-    def turn(self, flow: Flow, cost: float) -> Iterator[Turn]:
-        """A turn: to be waited for, and over when the block ends, whatever ends it.
+    def _leave(self, flow: Flow) -> None:
+        self._inside -= 1
+        _drop(self._runs, flow.tenant)
+        _drop(self._own, (flow.tenant, flow.principal))
 
-        ``cost``: tokens, as estimated.
-        """
+    def _join(self, flow: Flow, cost: float) -> Ticket:
         ticket = self._schedule.join_at_once(flow, cost)
         if ticket is None:
             ticket = self._schedule.join(flow, cost)
             self._granted[ticket] = asyncio.get_running_loop().create_future()
             self._grant()
-        turn = Turn(self, ticket, self._clock())
-        try:
-            yield turn
-        finally:
-            if not ticket.working:
-                self.given_up[flow.priority] += 1
-            elif turn.began is not None:
-                took = self._clock() - turn.began
-                self.works.add(took)
-                self.usual_seconds += _LATELY * (took - self.usual_seconds)
-            self._schedule.leave(ticket, turn.cost)
-            self._granted.pop(ticket, None)
-            self._positions.pop(ticket, None)
-            if self._granted:
-                self._grant()
+        return ticket
+
+    def _end(self, turn: Turn, ticket: Ticket) -> None:
+        if not ticket.working:
+            self.given_up[ticket.flow.priority] += 1
+        elif turn.began is not None:
+            took = self._clock() - turn.began
+            self.works.add(took)
+            self.usual_seconds += _LATELY * (took - self.usual_seconds)
+        self._schedule.leave(ticket, turn.cost)
+        self._granted.pop(ticket, None)
+        self._positions.pop(ticket, None)
+        if self._granted:
+            self._grant()
 
     def _position(self, ticket: Ticket) -> int:
         """How many go first, and one; counted for all who wait at once."""
@@ -152,15 +163,44 @@ class Turns:
         return max(1, min(_LONGEST, math.ceil(at - now)))
 
 
-class Turn:
+class Place(AbstractContextManager[None]):
+    """Room for one run."""
+
+    __slots__ = ("_flow", "_turns")
+
+    def __init__(self, turns: Turns, flow: Flow) -> None:
+        self._turns = turns
+        self._flow = flow
+
+    def __enter__(self) -> None:
+        self._turns._enter(self._flow)
+
+    def __exit__(self, *_: object) -> None:
+        self._turns._leave(self._flow)
+
+
+class Turn(AbstractContextManager["Turn"]):
     """One wait for a slot, and the work in it. Set ``cost`` to what the work really was."""
 
-    def __init__(self, turns: Turns, ticket: Ticket, since: float) -> None:
+    __slots__ = ("_estimate", "_flow", "_since", "_ticket", "_turns", "began", "cost")
+
+    _ticket: Ticket
+    _since: float
+
+    def __init__(self, turns: Turns, flow: Flow, estimate: float) -> None:
         self.cost: float | None = None
         self.began: float | None = None
         self._turns = turns
-        self._ticket = ticket
-        self._since = since
+        self._flow = flow
+        self._estimate = estimate
+
+    def __enter__(self) -> Self:
+        self._ticket = self._turns._join(self._flow, self._estimate)
+        self._since = self._turns._clock()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._turns._end(self, self._ticket)
 
     @property
     def waits(self) -> bool:
@@ -170,11 +210,16 @@ class Turn:
 
     async def come(self) -> None:
         """Wait until the slot is ours."""
-        if not self.waits:
-            self.begin()
-            return
-        async for _ in self.waiting():
-            pass
+        if not self.comes_at_once():
+            async for _ in self.waiting():
+                pass
+
+    def comes_at_once(self) -> bool:
+        """Whether the slot is ours already: then it has begun, and nobody need wait."""
+        if self.waits:
+            return False
+        self.begin()
+        return True
 
     async def waiting(self) -> AsyncIterator[int]:
         """Positions while there is somebody before us, from 1; ends when the slot is ours."""

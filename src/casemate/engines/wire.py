@@ -15,6 +15,7 @@ from casemate.errors import Broken, CasemateError, Invalid
 
 ADVICE = "Try again; if it stays so, tell whoever runs that server."
 _LONGEST_CALL = 1 << 20  # characters of arguments
+_MOST_OPEN = 128  # calls that are being written side by side
 LONGEST_EVENT = 1 << 20
 _UNFIT = frozenset({400, 413, 422})  # longer than its context, or something it does not know
 
@@ -91,7 +92,7 @@ class Reading:
     """Turns the events of one answer into tokens; a call of a tool is one, once it is whole."""
 
     def __init__(self) -> None:
-        self._call: _Call | None = None
+        self._open: list[_Call] = []
         self._calls = 0
 
     def read(self, payload: bytes) -> list[Token]:
@@ -117,7 +118,8 @@ class Reading:
             for part in delta.tool_calls or ():
                 found += self._called(part)
             if choice.finish_reason == "length":  # a call that was cut is none
-                self._call = None
+                found += self._whole()
+                self._open.clear()
                 found.append(Token("", kind="cut"))
             elif choice.finish_reason:
                 found += self.end()
@@ -136,36 +138,57 @@ class Reading:
         return found
 
     def end(self) -> list[Token]:
-        """The call that was still being written, if any."""
-        call, self._call = self._call, None
-        if call is None:
-            return []
-        if not call.name:
-            raise broken("called a tool and did not say which")
-        made = ToolCall(call.id or f"call-{self._calls}", call.name, call.arguments or "{}")
-        return [Token("", kind="call", call=made)]
+        """The calls that were still being written, if any."""
+        calls, self._open = self._open, []
+        return [call.token() for call in calls]
 
     def _called(self, part: _CallPart) -> list[Token]:
-        # Some servers number every call 0, and tell calls apart by their ids alone.
-        call, found = self._call, []
-        if call is None or part.index != call.index or (part.id and call.id and part.id != call.id):
-            found = self.end()
+        # Calls may be written side by side. Some servers number every call 0, and tell calls apart
+        # by their ids alone.
+        call = next((one for one in reversed(self._open) if one.index == part.index), None)
+        found: list[Token] = []
+        if call is None or (part.id and call.id and part.id != call.id):
+            found = self._whole()
             self._calls += 1
-            call = self._call = _Call(part.index)
+            call = _Call(part.index, self._calls)
+            self._open.append(call)
         call.id = call.id or part.id or ""
         call.name = call.name or part.function.name or ""
         call.arguments += part.function.arguments or ""
-        if len(call.arguments) > _LONGEST_CALL:
+        if len(call.arguments) > _LONGEST_CALL or len(self._open) > _MOST_OPEN:
             raise no_events()
+        return found
+
+    def _whole(self) -> list[Token]:
+        """The first calls, as far as their arguments have come to an end."""
+        found = []
+        while self._open and self._open[0].ended:
+            found.append(self._open.pop(0).token())
         return found
 
 
 class _Call:
-    """A call of a tool that is being written."""
+    """A call of a tool that is being written, the ``number``-th of its answer."""
 
-    def __init__(self, index: int) -> None:
+    def __init__(self, index: int, number: int) -> None:
         self.index = index
+        self.number = number
         self.id = self.name = self.arguments = ""
+
+    @property
+    def ended(self) -> bool:
+        """Whether nothing can follow: the arguments are a whole object."""
+        try:
+            return isinstance(msgspec.json.decode(self.arguments), dict)
+        except (msgspec.DecodeError, RecursionError):
+            return False
+
+    def token(self) -> Token:
+        """The call. Raises Broken if it has no name."""
+        if not self.name:
+            raise broken("called a tool and did not say which")
+        made = ToolCall(self.id or f"call-{self.number}", self.name, self.arguments or "{}")
+        return Token("", kind="call", call=made)
 
 
 class _Function(msgspec.Struct):

@@ -64,7 +64,8 @@ class Acts:
 
 def stamp(moment: datetime) -> str:
     """``moment`` in UTC, ISO 8601, to the second; such texts sort by time."""
-    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    plain = moment.astimezone(UTC).replace(microsecond=0, tzinfo=None)
+    return plain.isoformat() + "Z"
 
 
 def digest(value: object) -> str:

@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Self
@@ -55,7 +54,7 @@ from casemate.gate.session import Sessions
 from casemate.gate.share import NO_STANDING, Shares, Standing
 from casemate.gate.token import Random, identifier
 from casemate.gate.usecase import UseCase
-from casemate.gate.watch import Watch, Watches
+from casemate.gate.watch import Watches, Watching
 from casemate.settings import Settings
 from casemate.store.database import Database
 from casemate.store.folder import DataFolder
@@ -348,11 +347,9 @@ class Gate:
             )
         return directory.refresh()
 
-    @contextmanager
-    def watching(self, admission: Admission) -> Iterator[Watch]:
+    def watching(self, admission: Admission) -> Watching:
         """Ask again whether ``admission`` would be given, as long as the block lasts."""
-        with self.watches.watching(lambda: self._confirm(admission), admission.as_of) as watch:
-            yield watch
+        return self.watches.watching(lambda: self._confirm(admission), admission.as_of)
 
     def _confirm(self, admission: Admission) -> None:
         """Raise if what was admitted would not be admitted now."""

@@ -18,8 +18,8 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator
-from contextlib import asynccontextmanager, contextmanager, suppress
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractAsyncContextManager, contextmanager, suppress
 from dataclasses import dataclass, field, fields
 from datetime import datetime
 from typing import TYPE_CHECKING
@@ -53,8 +53,11 @@ class Use:
 
     def add(self, other: Use) -> None:
         """Count another's too."""
-        for name in (one.name for one in fields(self)):
+        for name in _MEASURED:
             setattr(self, name, getattr(self, name) + getattr(other, name))
+
+
+_MEASURED = tuple(one.name for one in fields(Use))
 
 
 @dataclass(frozen=True)
@@ -72,6 +75,9 @@ _Key = tuple[str, int]
 @dataclass
 class _Reservation:
     leases: list[tuple[Lease, int]] = field(default_factory=list)
+
+
+_NOTHING = _Reservation([])  # where nothing limits: shared, because nothing is ever taken
 
 
 class Budgets:
@@ -104,21 +110,12 @@ class Budgets:
         self._closing = threading.Event()
         self.refused: Counter[tuple[str, str, str]] = Counter()  # kind, measure, window
 
-    @asynccontextmanager
-    async def run(self, asker: Asker, estimate: Use) -> AsyncIterator[Use]:
+    def run(self, asker: Asker, estimate: Use) -> Reserved:
         """Room for one run, as a count that starts at nothing; settled when the block ends.
 
         ``estimate`` is reserved. Raises TooMany, naming the limit that was met.
         """
-        used = Use()
-        with self._place(asker.principal):
-            reservation = self._at_hand(asker, estimate)
-            if reservation is None:
-                reservation = await self._reserved(asker, estimate)
-            try:
-                yield used
-            finally:
-                self._settle(reservation, used)
+        return Reserved(self, asker, estimate)
 
     @contextmanager
     def opened(self, asker: Asker) -> Iterator[None]:
@@ -126,9 +123,12 @@ class Budgets:
 
         Raises TooMany.
         """
-        with self._place(asker.principal):
+        self._enter(asker.principal)
+        try:
             self._holding(asker)
             yield
+        finally:
+            self._leave(asker.principal)
 
     def used(self, limits: Iterable[Limit]) -> list[int]:
         """What was used of each limit in its present window, by everybody it counts for."""
@@ -181,18 +181,16 @@ class Budgets:
             with suppress(CasemateError):  # a disk that refuses: the leases end by themselves
                 self.report()
 
-    @contextmanager
-    def _place(self, who: str) -> Iterator[None]:
+    def _enter(self, who: str) -> None:
         """Count one of the runs that a principal has open in this process."""
         with self._counting:
             self._open[who] = self._open.get(who, 0) + 1
-        try:
-            yield
-        finally:
-            with self._counting:
-                self._open[who] -= 1
-                if not self._open[who]:
-                    del self._open[who]
+
+    def _leave(self, who: str) -> None:
+        with self._counting:
+            self._open[who] -= 1
+            if not self._open[who]:
+                del self._open[who]
 
     def _holding(self, asker: Asker) -> list[Limit]:
         """The limits on a run. Raises TooMany beyond that which holds where none is set."""
@@ -211,6 +209,8 @@ class Budgets:
         if self._quotas.stale:
             return None
         limits = self._holding(asker)
+        if not limits:
+            return _NOTHING
         with self._counting:
             return self._take(limits, estimate, self._clock())
 
@@ -322,6 +322,8 @@ class Budgets:
                 lease.drawing = False
 
     def _settle(self, reservation: _Reservation, used: Use) -> None:
+        if not reservation.leases:
+            return
         with self._counting:
             for lease, reserved in reservation.leases:
                 lease.reserved -= reserved
@@ -346,6 +348,37 @@ class Budgets:
                 if not self._leases:
                     self._reporter = None
                     return
+
+
+class Reserved(AbstractAsyncContextManager[Use]):
+    """Room for one run, from ``async with`` to the end of the block."""
+
+    __slots__ = ("_asker", "_budgets", "_estimate", "_reservation", "_used")
+
+    _reservation: _Reservation
+
+    def __init__(self, budgets: Budgets, asker: Asker, estimate: Use) -> None:
+        self._budgets = budgets
+        self._asker = asker
+        self._estimate = estimate
+        self._used = Use()
+
+    async def __aenter__(self) -> Use:
+        budgets, asker = self._budgets, self._asker
+        budgets._enter(asker.principal)
+        try:
+            reservation = budgets._at_hand(asker, self._estimate)
+            if reservation is None:
+                reservation = await budgets._reserved(asker, self._estimate)
+            self._reservation = reservation
+        except BaseException:
+            budgets._leave(asker.principal)
+            raise
+        return self._used
+
+    async def __aexit__(self, *_: object) -> None:
+        self._budgets._settle(self._reservation, self._used)
+        self._budgets._leave(self._asker.principal)
 
 
 def _need(limit: Limit, estimate: Use) -> int:

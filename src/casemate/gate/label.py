@@ -19,7 +19,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import cached_property, lru_cache
 
 from casemate.errors import Invalid, Refused
 from casemate.gate.scale import Scale
@@ -152,7 +152,7 @@ class LabelPolicy:
 
     def lowest(self) -> Label:
         """The label that everything of this policy dominates."""
-        return Label(self, self.levels[0].id)
+        return self.parse(self.levels[0].id)
 
     def standard(self) -> Label:
         """The label of what nobody labelled."""
@@ -210,6 +210,10 @@ class Label:
             _check(part, _COMMUNITY, "community")
 
     def __str__(self) -> str:
+        return self._written
+
+    @cached_property
+    def _written(self) -> str:
         text = f"{self.policy.id}:{self.level}"
         text += "".join(f"+{id}" for id in sorted(self.also))
         if self.compartments:
@@ -226,12 +230,12 @@ class Label:
     def __hash__(self) -> int:
         return hash(self._meaning())
 
-    @property
+    @cached_property
     def height(self) -> int:
         """Its rung on the scale, lowest 0: for ordering, never for storage."""
         return self.policy.scale.height(self.policy.id, self.level)
 
-    @property
+    @cached_property
     def needs(self) -> frozenset[str]:
         """The policies that bind for which one has to be briefed to read it."""
         return self.also | {self.policy.id} if self.policy.binds else self.also
@@ -254,6 +258,8 @@ class Label:
 
         Raises Refused for labels whose policies no equivalences join.
         """
+        if self is other or (self.policy is other.policy and self._written == other._written):
+            return self
         self._require_comparable(other)
         mine, theirs = self.releasable_to, other.releasable_to
         # Of two that are as high, the spelling of the policy that comes first: both ways alike.

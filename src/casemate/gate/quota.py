@@ -126,10 +126,10 @@ class Quotas:
 
         May read the database, at most once a second.
         """
-        return _holding(
-            self._known.now().get(tenant, ()),
-            {PRINCIPAL: principal, USE_CASE: use_case, TENANT: tenant},
-        )
+        limits = self._known.now().get(tenant)
+        if not limits:
+            return []
+        return _holding(limits, {PRINCIPAL: principal, USE_CASE: use_case, TENANT: tenant})
 
     @property
     def stale(self) -> bool:

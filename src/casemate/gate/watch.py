@@ -10,10 +10,11 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, AbstractContextManager
 from contextvars import Context
 from functools import partial
+from types import TracebackType
 from typing import TypeVar
 
 from casemate.errors import CasemateError, Unavailable
@@ -46,20 +47,9 @@ class Watch:
                     return
             yield item
 
-    @asynccontextmanager
-    async def held(self) -> AsyncIterator[None]:
+    def held(self) -> Held:
         """A block that is cancelled at once when this ends. Raises what ``check`` raised."""
-        if self.problem is not None:
-            raise self.problem
-        try:
-            async with asyncio.timeout(None) as self._deadline:
-                yield
-        except TimeoutError:
-            if self.problem is None:
-                raise
-            raise self.problem from None
-        finally:
-            self._deadline = None
+        return Held(self)
 
     def ask_again(self) -> None:
         """Check, and end this if it no longer stands. Called from any thread."""
@@ -82,6 +72,38 @@ class Watch:
                 self._deadline.reschedule(self._loop.time())
 
 
+class Held(AbstractAsyncContextManager[None]):
+    """A block that lasts no longer than its watch."""
+
+    __slots__ = ("_deadline", "_watch")
+
+    def __init__(self, watch: Watch) -> None:
+        self._watch = watch
+        self._deadline = asyncio.timeout(None)
+
+    async def __aenter__(self) -> None:
+        if self._watch.problem is not None:
+            raise self._watch.problem
+        await self._deadline.__aenter__()
+        self._watch._deadline = self._deadline
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._watch._deadline = None
+        try:
+            await self._deadline.__aexit__(kind, error, trace)
+        except TimeoutError:
+            if self._watch.problem is None:
+                raise
+            raise self._watch.problem from None
+        if isinstance(error, TimeoutError) and self._watch.problem is not None:
+            raise self._watch.problem from None
+
+
 class Watches:
     """Asks again for everything that is open. ``version`` grows when rights may have gone."""
 
@@ -94,14 +116,15 @@ class Watches:
         self._closing = False
         self._thread: threading.Thread | None = None
 
-    @contextmanager
-    def watching(self, check: Callable[[], None], asked_at: int | None = None) -> Iterator[Watch]:
+    def watching(self, check: Callable[[], None], asked_at: int | None = None) -> Watching:
         """Something that is open in this block. ``check``: see ``Watch``; it runs in a thread.
 
         ``asked_at``: the version before it was permitted. Without it, it is asked once in any
         case, because its right may go between permission and watch.
         """
-        watch = Watch(check, asked_at)
+        return Watching(self, check, asked_at)
+
+    def _begin(self, watch: Watch) -> None:
         with self._changing:
             self._open.add(watch)
             if not self._looking:
@@ -110,11 +133,10 @@ class Watches:
                 look = partial(Context().run, self._look)
                 self._thread = threading.Thread(target=look, name="standing", daemon=True)
                 self._thread.start()
-        try:
-            yield watch
-        finally:
-            with self._changing:
-                self._open.discard(watch)
+
+    def _end(self, watch: Watch) -> None:
+        with self._changing:
+            self._open.discard(watch)
 
     def close(self) -> None:
         """Look no more, at nothing; returns once nobody does."""
@@ -152,6 +174,27 @@ class Watches:
             with self._changing:
                 if not self._closing:
                     self._changing.wait(self._seconds)
+
+
+class Watching(AbstractContextManager[Watch]):
+    """Something that is open, from ``with`` to the end of the block."""
+
+    __slots__ = ("_asked_at", "_check", "_watch", "_watches")
+
+    _watch: Watch
+
+    def __init__(self, watches: Watches, check: Callable[[], None], asked_at: int | None) -> None:
+        self._watches = watches
+        self._check = check
+        self._asked_at = asked_at
+
+    def __enter__(self) -> Watch:
+        self._watch = Watch(self._check, self._asked_at)
+        self._watches._begin(self._watch)
+        return self._watch
+
+    def __exit__(self, *_: object) -> None:
+        self._watches._end(self._watch)
 
 
 def _unknown() -> Unavailable:

@@ -147,28 +147,21 @@ def text_grams(text: str) -> frozenset[str]:
 # A word that several languages share says less about which one this is. In parts of a whole that
 # every number of languages divides, so that equal scores are equal.
 _WHOLE = lcm(*range(1, len(FUNCTION_WORDS) + 1))
-_TELLING: dict[str, dict[str, int]] = {
-    language: {
-        word: _WHOLE // sum(word in others for others in FUNCTION_WORDS.values()) for word in known
-    }
-    for language, known in FUNCTION_WORDS.items()
-}
+_TELLING: dict[str, tuple[tuple[str, int], ...]] = {}
+"""What a function word tells: for each language that knows it, how much."""
+for _word in frozenset().union(*FUNCTION_WORDS.values()):
+    _knowing = [language for language, known in FUNCTION_WORDS.items() if _word in known]
+    _TELLING[_word] = tuple((language, _WHOLE // len(_knowing)) for language in _knowing)
 
 
 def language_of(text: str, among: Iterable[str] = ("en", "fr", "de", "lb")) -> str:
     """The language whose function words ``text`` uses most; the first of ``among`` if none."""
-    counts = Counter(map(str.lower, _WORD.findall(text.replace("’", "'"))))
-    found: Counter[str] = Counter()
-    for token, count in counts.items():
-        if "'" not in token:
-            found[token] = found[token] + 2 * count
-            continue
-        for part in (token, *token.split("'")):
-            found[part] = found[part] + count
-    best, most = "", 0
-    for language in among:
-        known = _TELLING[language]
-        score = sum([known[part] * found[part] for part in known.keys() & found.keys()])
-        if score > most:
-            best, most = language, score
-    return best or next(iter(among))
+    scores = dict.fromkeys(among, 0)
+    for token, count in Counter(_WORD.findall(text.replace("’", "'"))).items():
+        token = token.lower()
+        whole = "'" not in token
+        for part in (token,) if whole else (token, *token.split("'")):
+            for language, telling in _TELLING.get(part, ()):
+                if language in scores:
+                    scores[language] += (2 if whole else 1) * telling * count
+    return max(scores, key=scores.__getitem__)  # of equal ones the first

@@ -46,6 +46,15 @@ class Edge:
             result = node_hash(subtrees.pop(), result)
         return result
 
+    def partial(self, tile: Tile) -> bytes | None:
+        """The bytes of a partial tile or bundle at the edge; None if it is none of these."""
+        level = tile.level or 0
+        if tile.index != self.size >> (8 * (level + 1)) or tile.end > self.size:
+            return None
+        if tile.level is None:
+            return encode_bundle(self.bundle[: tile.width])
+        return encode_hashes(self.levels[level][: tile.width])
+
     def extend(self, entries: Sequence[bytes]) -> tuple[Edge, dict[Tile, bytes]]:
         """The edge after appending ``entries``, and the files that are new because of them.
 

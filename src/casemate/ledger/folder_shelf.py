@@ -99,9 +99,16 @@ class FolderShelf:
         for path in self._files(below):
             yield path.relative_to(self._folder).as_posix()
 
+    def settle(self) -> None:
+        """See Shelf. Nothing: it lies there when it is committed."""
+
     def remove(self, names: Iterable[str]) -> None:
         """See Shelf."""
         self._disk.remove(names)
+
+    def outgrow(self, full: str) -> None:
+        """See Shelf."""
+        self.remove(list(self.names(f"{full}.p/")))
 
     def discard(self, names: Iterable[str]) -> None:
         """See Shelf."""

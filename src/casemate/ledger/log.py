@@ -20,11 +20,11 @@ from casemate.ledger import shelf as shelf_
 from casemate.ledger.audit import audit
 from casemate.ledger.checkpoint import Checkpoint
 from casemate.ledger.edge import Edge
-from casemate.ledger.folder_shelf import FolderShelf
+from casemate.ledger.journal_shelf import JournalShelf
 from casemate.ledger.merkle import MerkleError, consistency_proof, inclusion_proof, root_hash
 from casemate.ledger.note import Signer
 from casemate.ledger.proof import Proof
-from casemate.ledger.sequencer import BATCH, Sequencer
+from casemate.ledger.sequencer import BATCH, Sequencer, check_group
 from casemate.ledger.shelf import CHECKPOINT, RESTORE, Shelf
 from casemate.ledger.tile import FULL, Tile, TileError
 
@@ -81,7 +81,7 @@ class Log:
         else; Tampered, naming the file, if it is damaged, or if it holds fewer entries than
         ``least``; Unavailable if the storage refuses.
         """
-        shelf = FolderShelf(place) if isinstance(place, Path) else place
+        shelf = JournalShelf(place) if isinstance(place, Path) else place
         signers = _signers(signer, also)
         raw = shelf.claim()
         size = 0 if raw is None else shelf_.open_checkpoint(raw, signers).size
@@ -166,6 +166,17 @@ class Log:
         Raises TooLarge as well if they are more than 4,096, or than 8 MiB.
         """
         return self._sequencer.append(entries)
+
+    def append_here(self, entries: Sequence[bytes]) -> int:
+        """As ``append_together``, for a thread that has collected a batch: it writes it itself.
+
+        Returns the index of the first once all are durable and released.
+        """
+        check_group(entries, sum(map(len, entries)))
+        with self._committing:
+            if self._sequencer.closed:
+                raise Unavailable("The ledger is closed.", "Start again.")
+            return self._commit(entries)
 
     def sign_with(self, signer: Signer, also: Sequence[Signer] = ()) -> None:
         """Let these keys sign from now on, the current checkpoint included.
@@ -273,7 +284,8 @@ class Log:
         if tile.end > self._state.edge.size:
             return None
         if tile.width < FULL:
-            return self._shelf.read(tile.path)  # it may be gone since its tile is full
+            # Beyond the edge it may be gone, since its tile is full.
+            return self._state.edge.partial(tile) or self._shelf.read(tile.path)
         return shelf_.read_file(self._shelf, tile.path)
 
     def check(self, progress: Callable[[int, int], None] | None = None) -> int:
@@ -285,6 +297,7 @@ class Log:
         """
         with self._committing:
             self._decide()
+            self._shelf.settle()
             state = self._state
             raw = shelf_.read_file(self._shelf, CHECKPOINT)
         if (
@@ -299,7 +312,8 @@ class Log:
         """Record what waits, then stop. May be called twice."""
         self._sequencer.close()
         self._tidying.shutdown()
-        self._shelf.close()
+        with self._committing:  # somebody may be appending in a thread of their own
+            self._shelf.close()
 
     def _bundle(self, number: int, edge: Edge) -> tuple[bytes, ...]:
         if number == edge.size // FULL:
@@ -365,7 +379,7 @@ class Log:
             begun, width = divmod(old.edge.size >> (8 * (tile.level or 0)), FULL)
             if tile.width == FULL and width and tile.index == begun:
                 with contextlib.suppress(RuntimeError):  # the interpreter ends: the next start does
-                    self._tidying.submit(shelf_.remove_outgrown, self._shelf, tile)
+                    self._tidying.submit(self._shelf.outgrow, tile.path)
         return old.edge.size
 
     def _decide(self) -> None:

@@ -149,11 +149,18 @@ class ObjectShelf:
         except BaseError as error:
             raise _unavailable() from error
 
+    def settle(self) -> None:
+        """See Shelf. Nothing: it lies there when it is committed."""
+
     def remove(self, names: Iterable[str]) -> None:
         """See Shelf."""
         for name in names:
             with contextlib.suppress(BaseError, FileNotFoundError):
                 obstore.delete(self._store, name)
+
+    def outgrow(self, full: str) -> None:
+        """See Shelf."""
+        self.remove(list(self.names(f"{full}.p/")))
 
     def discard(self, names: Iterable[str]) -> None:
         """See Shelf. Nothing: tiles are written only once their batch is decided."""

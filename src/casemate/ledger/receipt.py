@@ -11,6 +11,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+from collections.abc import Iterable
 from dataclasses import dataclass
 from dataclasses import field as attribute  # an opening has a field of its own
 from functools import cached_property
@@ -42,9 +43,9 @@ def canonical(value: object) -> bytes:
     Source: RFC 8785.
     """
     try:
-        _check(value)
+        require_canonical(value)
         written = _ENCODER.encode(value).encode("utf-8")
-        if not _in_plane_zero(written):
+        if not in_plane_zero(written):
             written = _UNSORTED.encode(_ordered(value)).encode("utf-8")
         return written
     except UnicodeEncodeError:
@@ -60,7 +61,7 @@ def parse_canonical(raw: bytes) -> Json:
     that also refuses duplicate keys. Source: RFC 8785.
     """
     text, value = _read(raw)
-    if _write(value, _in_plane_zero(raw)) != text:
+    if _write(value, in_plane_zero(raw)) != text:
         raise ReceiptError("not canonical JSON")
     return value
 
@@ -170,7 +171,7 @@ class Receipt:
         openings = top["openings"]
         if not isinstance(openings, list):
             raise ReceiptError("its openings are not a list")
-        plain = _in_plane_zero(raw)
+        plain = in_plane_zero(raw)
         opened = tuple(_opening(one, plain) for one in openings)
         receipt = cls(_recorded(top["admitted"]), _recorded(top["finished"]), opened)
         if receipt.openings != opened:
@@ -202,7 +203,7 @@ def _whole(digits: str) -> int:
     return value
 
 
-def _in_plane_zero(raw: bytes) -> bool:
+def in_plane_zero(raw: bytes) -> bool:
     """Whether every character of UTF-8 is one UTF-16 unit: then both orders of keys are the same.
 
     The others, above U+FFFF, begin with one of these bytes, which stand nowhere else (RFC 3629).
@@ -211,7 +212,7 @@ def _in_plane_zero(raw: bytes) -> bool:
 
 
 def _write(value: Json, plain: bool) -> str:
-    """What ``_read`` gave, as canonical JSON. ``plain``: see ``_in_plane_zero``."""
+    """What ``_read`` gave, as canonical JSON. ``plain``: see ``in_plane_zero``."""
     try:
         if plain:
             return _ENCODER.encode(value)
@@ -220,27 +221,39 @@ def _write(value: Json, plain: bool) -> str:
         raise ReceiptError("the value is nested too deeply") from None
 
 
-def _check(value: object) -> None:
+def require_canonical(value: object) -> None:
     """Raise ReceiptError for what has no canonical form, at any depth."""
     if isinstance(value, dict):
-        for key, one in value.items():
-            if not isinstance(key, str):
+        for key in value:
+            if type(key) is not str and not isinstance(key, str):
                 raise ReceiptError("a key that is not a string has no canonical form")
-            if type(one) is not str:  # most are: it spares a call for each
-                _check(one)
-    elif isinstance(value, (list, tuple)):
-        for one in value:
-            if type(one) is not str:
-                _check(one)
-    elif isinstance(value, int):  # a truth value is one too
+        within: Iterable[object] = value.values()
+    elif isinstance(value, list | tuple):
+        within = value
+    else:
+        _require_plain(value)
+        return
+    for one in within:
+        kind = type(one)
+        if kind is int:
+            _require_plain(one)
+        elif kind not in _PLAIN:  # most are: it spares a call for each
+            require_canonical(one)
+
+
+def _require_plain(value: object) -> None:
+    if isinstance(value, int):  # a truth value is one too
         if abs(value) > MAX_INTEGER:
             raise ReceiptError("an integer beyond 2^53 - 1 has no canonical form")
     elif value is not None and not isinstance(value, str):
         raise ReceiptError(f"a {type(value).__name__} has no canonical form here")
 
 
+_PLAIN = frozenset({str, bool, type(None)})
+
+
 def _ordered(value: Any) -> Any:
-    """What ``_check`` let pass, with its keys in order."""
+    """What ``require_canonical`` let pass, with its keys in order."""
     if isinstance(value, list | tuple):
         return [_ordered(one) for one in value]
     if isinstance(value, dict):

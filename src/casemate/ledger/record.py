@@ -13,11 +13,13 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from casemate.at_hand import waits
-from casemate.errors import CasemateError
+from casemate.errors import TooLarge
 from casemate.ledger import receipt
+from casemate.ledger.canonical import canonical
 from casemate.ledger.log import Log
 from casemate.ledger.merkle import leaf_hash
-from casemate.ledger.receipt import Opening, Receipt, canonical
+from casemate.ledger.receipt import Opening, Receipt
+from casemate.ledger.sequencer import batched
 from casemate.spread import Spread
 
 
@@ -80,18 +82,24 @@ class Ledger:
     def record_together(self, entries: Sequence[bytes]) -> list[Recorded | Exception]:
         """Record entries in their canonical bytes side by side: for each, where it is, or why not.
 
-        Returns once each of them is durable or refused.
+        Returns once each of them is durable or refused. The calling thread writes them.
         """
+        waits()
         began = time.perf_counter()
-        waiting = [self._begun(written) for written in entries]
         found: list[Recorded | Exception] = []
-        for written, future in zip(entries, waiting, strict=True):
+        for group in batched(entries):
             try:
-                found.append(_recorded(future.result(), written))
+                first = self.log.append_here(group)
             except Exception as problem:
-                found.append(problem)
-            else:
-                self.times.add(time.perf_counter() - began)
+                if len(group) == 1 or not isinstance(problem, TooLarge):
+                    found += [problem] * len(group)
+                else:  # whose fault it is not is recorded all the same
+                    found += [one for entry in group for one in self.record_together([entry])]
+                continue
+            spent = time.perf_counter() - began
+            for index, written in enumerate(group, first):
+                self.times.add(spent)
+                found.append(_recorded(index, written))
         return found
 
     async def record_async(self, entry: Mapping[str, object]) -> Recorded:
@@ -120,14 +128,6 @@ class Ledger:
         entries = [self.log.entry(index) for index in (admitted_index, finished_index)]
         admitted, finished = map(receipt.Recorded, entries, proofs)
         return Receipt(admitted, finished, tuple(openings))
-
-    def _begun(self, written: bytes) -> Future[int]:
-        try:
-            return self.log.append(written)
-        except CasemateError as problem:
-            failed: Future[int] = Future()
-            failed.set_exception(problem)
-            return failed
 
     def _append(self, entry: Mapping[str, object]) -> tuple[bytes, Future[int]]:
         written = canonical(dict(entry))

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future
 
 from casemate.errors import TooLarge, Unavailable
@@ -62,7 +62,7 @@ class Sequencer:
         they are more than one batch takes; Unavailable once it is closed.
         """
         group = _Group(entries)
-        _check(group)
+        check_group(group.entries, group.size)
         weight = group.weight
         with self._emptied:
             while self._weight and self._weight + weight > WAITING_BYTES and not self._closed:
@@ -121,14 +121,32 @@ class Sequencer:
             return taken
 
 
-def _check(group: _Group) -> None:
-    largest = max(map(len, group.entries), default=0)
+def batched(entries: Iterable[bytes]) -> Iterator[list[bytes]]:
+    """Entries in groups that one batch takes, in their order."""
+    group: list[bytes] = []
+    size = 0
+    for entry in entries:
+        size += len(entry)
+        if group and (len(group) == BATCH or size > BATCH_BYTES):
+            yield group
+            group, size = [], len(entry)
+        group.append(entry)
+    if group:
+        yield group
+
+
+def check_group(entries: Sequence[bytes], size: int) -> None:
+    """Raise TooLarge if an entry is above 65,535 bytes, or they are more than one batch takes.
+
+    size: bytes of all of them.
+    """
+    largest = max(map(len, entries), default=0)
     if largest > MAX_ENTRY:
         raise TooLarge(
             f"A ledger entry has at most {MAX_ENTRY:,} bytes, this one {largest:,}.",
             "Commit to long content instead of recording it.",
         )
-    if len(group.entries) > BATCH or group.size > BATCH_BYTES:
+    if len(entries) > BATCH or size > BATCH_BYTES:
         raise TooLarge(
             f"At most {BATCH:,} entries and {BATCH_BYTES:,} bytes are recorded together.",
             "Record them in several groups.",

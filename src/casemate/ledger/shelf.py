@@ -60,8 +60,14 @@ class Shelf(Protocol):
     def names(self, below: str = "tile/") -> Iterator[str]:
         """The name of every file below a folder of the log."""
 
+    def settle(self) -> None:
+        """Put each file that was committed where other programs find it, if that is still to do."""
+
     def remove(self, names: Iterable[str]) -> None:
         """Remove files that nobody needs any more; what cannot be removed stays."""
+
+    def outgrow(self, full: str) -> None:
+        """Remove the partial versions of a tile that is full now. Source: tlog-tiles v0.1.0."""
 
     def discard(self, names: Iterable[str]) -> None:
         """Remove what was written and never released, where this writer alone can have done it."""
@@ -157,11 +163,6 @@ def tidy(shelf: Shelf, size: int, reach: int) -> None:
             "Files beyond the ledger's checkpoint cannot be removed, or somebody else writes them.",
             "Stop every other process on this ledger and check its storage, then start again.",
         )
-
-
-def remove_outgrown(shelf: Shelf, full: Tile) -> None:
-    """Remove the partial versions of a tile that is full now. Source: tlog-tiles v0.1.0."""
-    shelf.remove(list(shelf.names(f"{full.path}.p/")))
 
 
 def span(tile: Tile) -> str:

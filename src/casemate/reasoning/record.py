@@ -17,8 +17,9 @@ import sqlalchemy as sa
 
 from casemate.at_hand import promptly
 from casemate.errors import NotFound
+from casemate.ledger.canonical import canonical
 from casemate.ledger.merkle import leaf_hash
-from casemate.ledger.receipt import ENTRIES, Opening, canonical, commit_written
+from casemate.ledger.receipt import ENTRIES, Opening, commit_written
 from casemate.reasoning import recorder
 from casemate.reasoning.content import question_content
 from casemate.reasoning.event import Answer, Request, Source, Step
@@ -154,8 +155,10 @@ class Runs:
 
         Then what was opened is closed as failed before CancelledError goes on.
         """
-        # A thread, where the asker's key has to be made: that waits for whoever writes.
-        begins = await promptly(self._begins, admission, request, model_digest, label)
+        begins = self._begins(admission, request, model_digest, label)
+        if not self._recorder.seals:
+            # A thread, where the asker's key has to be made: that waits for whoever writes.
+            await promptly(begins.record.sealed)
         writing = self._recorder.write_soon(begins.record)
         try:
             return begins.opened(await asyncio.shield(writing))
@@ -214,8 +217,11 @@ class Runs:
             },
         }
         question = question_content(request) if isinstance(request, Request) else request
-        rows, commitments = self._seal(run, subject, "admitted", {"question": question})
-        entry = canonical({**head, "kind": "run.admitted", "time": now, **commitments})
+
+        def sealed() -> recorder.Sealed:
+            rows, commitments = self._seal(run, subject, "admitted", {"question": question})
+            return rows, canonical({**head, "kind": "run.admitted", "time": now, **commitments})
+
         row: dict[str, object] = {
             "id": run,
             "tenant": admission.tenant,
@@ -225,41 +231,49 @@ class Runs:
             "label": written,
             "created": now,
         }
-        return _Begins(run, head, subject, recorder.Opening(subject, row, rows, entry))
+        return _Begins(run, head, subject, recorder.Opening(subject, row, sealed))
 
     def _ends(
         self, opened: Opened, outcome: str, label: Label, contents: Mapping[str, object]
     ) -> recorder.Ending:
-        rows, commitments = self._seal(opened.id, opened.subject, "finished", contents)
         now, written = self._clock(), str(label)
-        entry = {
-            **opened.head,
-            "kind": "run.finished",
-            "time": now,
-            "label": written,
+
+        def sealed() -> recorder.Sealed:
+            rows, commitments = self._seal(opened.id, opened.subject, "finished", contents)
+            entry = {
+                **opened.head,
+                "kind": "run.finished",
+                "time": now,
+                "label": written,
+                "outcome": outcome,
+                "admitted": {"index": opened.admitted.index, "leaf": opened.admitted.leaf},
+                **self._witnesses(),
+                **commitments,
+            }
+            return rows, canonical(entry)
+
+        risen = None if written == opened.head["label"] else written
+        after: dict[str, object] = {
+            "admitted": opened.admitted.index,
             "outcome": outcome,
-            "admitted": {"index": opened.admitted.index, "leaf": opened.admitted.leaf},
-            **self._witnesses(),
-            **commitments,
+            "label": written,
+            "ended": now,
         }
-        return recorder.Ending(
-            opened.subject,
-            opened.id,
-            {"admitted": opened.admitted.index, "label": written},
-            rows,
-            canonical(entry),
-            {"outcome": outcome, "label": written, "ended": now},
-        )
+        return recorder.Ending(opened.subject, opened.id, risen, after, sealed)
 
     def cut_off(self, opening: recorder.Opening, admitted: Recorded) -> asyncio.Future[Recorded]:
         """Record that a run which another process opened ends as failed; for a task."""
         entry = msgspec.json.decode(opening.entry)
         now, label = self._clock(), entry["label"]
         failed = canonical(_failed(entry, admitted.index, admitted.leaf, now))
-        before: dict[str, object] = {"admitted": admitted.index, "label": label}
-        after: dict[str, object] = {"outcome": "failed", "label": label, "ended": now}
+        after: dict[str, object] = {
+            "admitted": admitted.index,
+            "outcome": "failed",
+            "label": label,
+            "ended": now,
+        }
         return self._recorder.write_soon(
-            recorder.Ending(opening.subject, entry["run"], before, (), failed, after)
+            recorder.Ending(opening.subject, entry["run"], None, after, lambda: ((), failed))
         )
 
     def _witnesses(self) -> dict[str, object]:

@@ -1,9 +1,9 @@
 """The recorder: what several runs have to record becomes durable together.
 
 One thread takes whatever waits and commits it in this order: the content and rows of all, in one
-transaction; the entries that commit to the content, in one batch of the ledger; and then, in a
-transaction that waits for no sync, where the entries lie. So no entry commits to content that could
-be lost, and what a crash takes of the last part is found again in the ledger (``Runs.recover``).
+transaction; the entries that commit to the content, in one batch of the ledger; and then, with the
+next transaction, where the entries lie. So no entry commits to content that could be lost, and
+what a crash takes of the last part is found again in the ledger (``Runs.recover``).
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ from typing import TYPE_CHECKING, Protocol
 
 import sqlalchemy as sa
 
-from casemate.at_hand import waits
+from casemate.at_hand import one_turn, waits
 from casemate.errors import CasemateError, Unavailable
 from casemate.ledger.record import Recorded
-from casemate.store.database import Database
+from casemate.store.database import Database, execute_many
 from casemate.store.keyring import Keyring, erased
 from casemate.store.tables import openings, runs
 
@@ -30,35 +30,70 @@ if TYPE_CHECKING:
     from casemate.ledger.record import Ledger
 
 _MOST = 256  # records in one transaction
-_MOST_UNNOTED = 65_536
+_MOST_TURNS = 8  # of an event loop, in which records are gathered
 
 Row = dict[str, object]
 
 
-@dataclass(frozen=True)
-class Opening:
-    """That a run begins: its row, its sealed content, its entry in canonical bytes."""
-
-    subject: str
-    row: Row
-    contents: Sequence[Row]
-    entry: bytes
+Sealed = tuple[Sequence[Row], bytes]
+"""Rows of sealed content, and the entry that commits to it, in canonical bytes."""
 
 
-@dataclass(frozen=True)
-class Ending:
-    """How a run ends. ``before`` stands in its row with the content, ``after`` with the entry."""
+class _Record:
+    """What is to be recorded of a run. It is sealed when that is looked at, once."""
 
-    subject: str
-    run: str
-    before: Row
-    contents: Sequence[Row]
-    entry: bytes
-    after: Row
+    def __init__(self, subject: str, seal: Callable[[], Sealed]) -> None:
+        self.subject = subject
+        self._seal = seal
+        self._sealed: Sealed | None = None
+
+    def sealed(self) -> Sealed:
+        """Its sealed content and its entry. Raises what sealing raises."""
+        if self._sealed is None:
+            self._sealed = self._seal()
+        return self._sealed
+
+    @property
+    def contents(self) -> Sequence[Row]:
+        """Its sealed content. Raises what sealing raises."""
+        return self.sealed()[0]
+
+    @property
+    def entry(self) -> bytes:
+        """Its entry. Raises what sealing raises."""
+        return self.sealed()[1]
+
+
+class Opening(_Record):
+    """That a run begins, with its row. ``subject``: whose data key seals its content."""
+
+    def __init__(self, subject: str, row: Row, seal: Callable[[], Sealed]) -> None:
+        super().__init__(subject, seal)
+        self.row = row
+
+
+class Ending(_Record):
+    """How a run ends. ``after``: what its row says once the entry is there.
+
+    ``label``: the one that its content has, if that is above the one that it began with.
+    """
+
+    def __init__(
+        self, subject: str, run: str, label: str | None, after: Row, seal: Callable[[], Sealed]
+    ) -> None:
+        super().__init__(subject, seal)
+        self.run = run
+        self.label = label
+        self.after = after
 
 
 class Records(Protocol):
-    """What records of runs are given to: see ``Recorder``, which writes them."""
+    """What records of runs are given to: see ``Recorder``, which writes them.
+
+    seals: whether a record may be given that is not sealed yet, though sealing may have to wait.
+    """
+
+    seals: bool
 
     def write(self, record: Opening | Ending) -> Recorded:
         """Where the entry of ``record`` lies, once all of it is durable; for threads."""
@@ -81,7 +116,12 @@ class _Waiting:
 
 
 class Recorder:
-    """Writes records of runs. ``close`` ends it, once what waits is written."""
+    """Writes records of runs. ``close`` ends it, once what waits is written.
+
+    Its thread also seals them: many, one after the other, cost half of what each costs by itself.
+    """
+
+    seals = True
 
     def __init__(self, database: Database, keyring: Keyring, ledger: Ledger) -> None:
         self._database = database
@@ -91,7 +131,8 @@ class Recorder:
         self._filled = threading.Condition()
         self._closed = False
         self._thread: threading.Thread | None = None
-        self._unnoted: list[Row] = []
+        self._tried: set[str] = set()  # runs whose end was begun to be recorded
+        self._gathered: dict[asyncio.AbstractEventLoop, list[_Waiting]] = {}
 
     def write(self, record: Opening | Ending) -> Recorded:
         """Where the entry of ``record`` lies, once all of it is durable; for threads.
@@ -104,14 +145,24 @@ class Recorder:
         return future.result()
 
     def write_soon(self, record: Opening | Ending) -> asyncio.Future[Recorded]:
-        """As ``write``, for tasks. Whoever stops waiting does not stop the writing."""
+        """As ``write``, for tasks. Whoever stops waiting does not stop the writing.
+
+        What comes in the next turns of the event loop goes with it: a batch costs as much for one
+        as for ten, and more turns bring more as long as there is much to do.
+        """
         loop = asyncio.get_running_loop()
         future: asyncio.Future[Recorded] = loop.create_future()
-        self._put(_Waiting(record, future, loop))
+        gathered = self._gathered.get(loop)
+        if gathered is None:
+            gathered = self._gathered[loop] = []
+            loop.call_soon(self._gather, loop, 0, 0)
+        gathered.append(_Waiting(record, future, loop))
         return future
 
     def close(self) -> None:
         """Write what waits, then stop."""
+        for loop in tuple(self._gathered):
+            self._put_gathered(loop)
         with self._filled:
             self._closed = True
             self._filled.notify()
@@ -119,11 +170,30 @@ class Recorder:
         if thread is not None:
             thread.join()
 
-    def _put(self, waiting: _Waiting) -> None:
+    def _gather(self, loop: asyncio.AbstractEventLoop, turns: int, before: int) -> None:
+        """Wait for one turn more, if the one that passed brought something."""
+        count = len(self._gathered.get(loop, ()))
+        if count > before and turns < _MOST_TURNS:
+            loop.call_soon(self._gather, loop, turns + 1, count)
+        else:
+            self._put_gathered(loop)
+
+    def _put_gathered(self, loop: asyncio.AbstractEventLoop) -> None:
+        gathered = self._gathered.pop(loop, None)
+        if not gathered:  # the recorder was closed meanwhile
+            return
+        try:
+            self._put(*gathered)
+        except Unavailable as problem:
+            for one in gathered:
+                one.found = problem
+            _tell(gathered)
+
+    def _put(self, *waiting: _Waiting) -> None:
         with self._filled:
             if self._closed:
                 raise Unavailable("The ledger is closed.", "Start again.")
-            self._waiting.append(waiting)
+            self._waiting.extend(waiting)
             if self._thread is None:
                 self._thread = threading.Thread(target=self._run, name="recorder", daemon=True)
                 self._thread.start()
@@ -138,13 +208,26 @@ class Recorder:
                 for one in batch:
                     one.found = one.found or problem
             _tell(batch)
+            if not self._waiting:
+                with suppress(CasemateError):  # it is tried again with what comes next
+                    self._database.settle()
 
     def _commit(self, batch: Sequence[_Waiting]) -> None:
-        stored = self._each(batch, self._store)
+        stored = self._each(self._sealed(batch), self._store)
         entries = self._ledger.record_together([one.record.entry for one in stored])
         for one, found in zip(stored, entries, strict=True):
             one.found = found
         self._note(stored)
+
+    def _sealed(self, batch: Sequence[_Waiting]) -> list[_Waiting]:
+        """Those that could be sealed; the others know why not."""
+        with one_turn():
+            for one in batch:
+                try:
+                    one.record.sealed()
+                except Exception as problem:
+                    one.found = problem
+        return [one for one in batch if one.found is None]
 
     def _take(self) -> list[_Waiting]:
         with self._filled:
@@ -186,23 +269,23 @@ class Recorder:
             since = self._ledger.log.size
             _BEGINS.execute(connection, [one.row | {"since": since} for one in begun])
             # A first attempt to end this run may have left content that no entry commits to.
-            _LEFT.execute(connection, [{"id_": one.run} for one in ended])
+            _LEFT.execute(connection, [{"id_": one.run} for one in ended if one.run in self._tried])
+            self._tried.update(one.run for one in ended)
             _OPENS.execute(connection, [row for record in records for row in record.contents])
-            # The label with the content: at no moment does it lie there under a lower one.
-            _BEFORE.execute(connection, [{"id_": one.run, **one.before} for one in ended])
+            # With the content: at no moment does it lie there under a lower one.
+            risen = [one for one in ended if one.label is not None]
+            _RISES.execute(connection, [{"id_": one.run, "label": one.label} for one in risen])
 
     def _note(self, batch: Sequence[_Waiting]) -> None:
         """Keep where entries lie. They are durable: a disk that refuses now is asked again."""
-        self._unnoted += [
+        noted = [
             {"id_": one.record.run, **one.record.after, "finished": one.found.index}
             for one in batch
             if isinstance(one.record, Ending) and isinstance(one.found, Recorded)
         ]
-        with suppress(CasemateError):
-            with self._database.write_along() as connection:
-                _AFTER.execute(connection, self._unnoted)
-            self._unnoted = []
-        del self._unnoted[:-_MOST_UNNOTED]  # the next start finds them in the ledger
+        self._tried.difference_update(str(row["id_"]) for row in noted)
+        if noted:
+            self._database.defer(*_AFTER.prepared(self._database.dialect, noted))
 
 
 class _NotTogether(Exception):
@@ -210,7 +293,10 @@ class _NotTogether(Exception):
 
 
 class _ForMany:
-    """A statement that is executed for many rows of plain values, and therefore compiled once."""
+    """A statement for many rows of plain values: compiled once, and given straight to the driver.
+
+    For a batch of a few rows what lies between would cost more than the database.
+    """
 
     def __init__(self, statement: sa.sql.expression.UpdateBase, *columns: str) -> None:
         self._statement = statement
@@ -220,18 +306,19 @@ class _ForMany:
 
     def execute(self, connection: sa.Connection, rows: Sequence[Row]) -> None:
         """Execute it for each row; nothing without one."""
-        if not rows:
-            return
+        if rows:
+            execute_many(connection, *self.prepared(connection.dialect, rows))
+
+    def prepared(
+        self, dialect: sa.Dialect, rows: Sequence[Row]
+    ) -> tuple[str, list[tuple[object, ...]]]:
+        """Its text, and the values of each row."""
         if not self._text:
-            compiled = self._statement.compile(
-                dialect=connection.dialect, column_keys=self._columns
-            )
+            compiled = self._statement.compile(dialect=dialect, column_keys=self._columns)
             self._order = compiled.positiontup or ()
             self._text = str(compiled)
         order = self._order
-        connection.exec_driver_sql(
-            self._text, [tuple([row[name] for name in order]) for row in rows]
-        )
+        return self._text, [tuple([row[name] for name in order]) for row in rows]
 
 
 _RUN = runs.c.id == sa.bindparam("id_")
@@ -244,8 +331,8 @@ _LEFT = _ForMany(
         openings.c.run == sa.bindparam("id_"), openings.c.entry == sa.literal_column("'finished'")
     )
 )
-_BEFORE = _ForMany(sa.update(runs).where(_RUN), "admitted", "label")
-_AFTER = _ForMany(sa.update(runs).where(_RUN), "outcome", "label", "finished", "ended")
+_RISES = _ForMany(sa.update(runs).where(_RUN), "label")
+_AFTER = _ForMany(sa.update(runs).where(_RUN), "admitted", "outcome", "label", "finished", "ended")
 
 
 def _tell(batch: Sequence[_Waiting]) -> None:

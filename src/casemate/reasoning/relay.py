@@ -104,9 +104,10 @@ class Relay:
         steps = Steps(draft, "think")
         events: list[Event] = [steps.begin()]
         with self.engine.work(prompt, sampling) as work:
-            async for position in work.waiting():
-                await self.tell([*events, Waiting(position=position)])
-                events.clear()
+            if not work.comes_at_once():
+                async for position in work.waiting():
+                    await self.tell([*events, Waiting(position=position)])
+                    events.clear()
             try:
                 # Seconds for which others go first do not count.
                 async with asyncio.timeout(self.reasoner.seconds):

@@ -49,6 +49,7 @@ if TYPE_CHECKING:
 
 PASSAGES = 10  # for each part of a question
 _MOST_PARTS = 6
+_TELLING = 128  # characters at each end of a question that its language is found by
 _LARGEST_SEED = 2**53 - 1  # the largest that canonical JSON (RFC 8785) holds exactly
 
 
@@ -118,6 +119,7 @@ class Reasoner:
         runs: Runs,
         *,
         most_characters: int,
+        most_of_message: int,
         rounds: int,
         seconds: float,
         new_seed: Callable[[], int],
@@ -128,6 +130,7 @@ class Reasoner:
         self._library = library
         self.runs = runs
         self._most_characters = most_characters
+        self._most_of_message = most_of_message
         self._rounds = rounds
         self._seconds = seconds
         self._new_seed = new_seed
@@ -217,7 +220,7 @@ class Reasoner:
 
     def check(self, admission: Admission, request: Request, engine: Engine, label: Label) -> None:
         """Raise what ``run`` raises before anything is recorded."""
-        self._check(request)
+        self._check(admission, request)
         _able(admission, request, engine)
         if not admission.label.dominates(label):
             raise Refused(
@@ -227,7 +230,7 @@ class Reasoner:
                 "you access.",
             )
 
-    def _check(self, request: Request) -> None:
+    def _check(self, admission: Admission, request: Request) -> None:
         if request.seed is not None and abs(request.seed) > _LARGEST_SEED:
             raise Invalid(
                 "The seed is too large.", f"Take one between -{_LARGEST_SEED} and {_LARGEST_SEED}."
@@ -239,10 +242,14 @@ class Reasoner:
                 raise Invalid("The question is not valid text.", "Write it in UTF-8.") from None
         if not request.question.strip() and not request.suffix:
             raise Invalid("The question is empty.", "Write what you want to know.")
-        if len(request.question) > self._most_characters:
+        # What is searched for is a question. To a model alone programs send whole texts.
+        alone = without_documents(admission)
+        most = self._most_of_message if alone else self._most_characters
+        if len(request.question) > most:
             raise TooLarge(
-                f"The question is longer than {self._most_characters:,} characters.",
-                "Shorten it, or add the long text as a document and ask about it.",
+                f"The question has {len(request.question):,} characters; at most {most:,} are "
+                "accepted here.",
+                "Shorten it, or add the long text as a document and ask about that.",
             )
 
     def sampling(self, request: Request, engine: Engine) -> Sampling:
@@ -473,9 +480,17 @@ def _step_of(piece: Token | Asked | Theirs | Stopped, writes: str, doing: str) -
 
 
 def language_for(request: Request) -> str:
-    """The language to answer in: the reader's if it is spoken here, else the question's."""
+    """The language to answer in: the reader's if it is spoken here, else the question's.
+
+    A long text is judged by its beginning and its end, where people say what they want of it.
+    """
     wanted = (request.language or "").lower().split("-")[0]
-    return wanted if wanted in words.FUNCTION_WORDS else words.language_of(request.question)
+    if wanted in words.FUNCTION_WORDS:
+        return wanted
+    text = request.question
+    if len(text) > 2 * _TELLING:
+        text = f"{text[:_TELLING]} {text[-_TELLING:]}"
+    return words.language_of(text)
 
 
 def _place(hit: Hit) -> str:

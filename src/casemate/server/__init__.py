@@ -31,6 +31,9 @@ from casemate.cli import line
 from casemate.errors import CasemateError, Unavailable
 from casemate.installation import Installation
 from casemate.ledger.witness import Witness
+from casemate.settings import Settings
+
+Versions = Callable[[api.bounds.Bounds], Callable[..., asyncio.Protocol]]
 
 _THREADS = 64
 _WITNESS_AT_ONCE = 64  # requests
@@ -146,10 +149,16 @@ async def _accepting(
         app,
         chosen.connections,
         drain=chosen.drain_seconds,
+        versions=_versions(chosen),
         secured=secured,
         proxies=chosen.proxies,
     )
     await _serving(_Server(config), listener, greet)
+
+
+def _versions(chosen: Settings) -> Versions:
+    """What makes the connections: of both versions of HTTP, or of the older alone."""
+    return api.negotiation.connections if chosen.http2 else api.connection.connections
 
 
 def _config(
@@ -157,19 +166,19 @@ def _config(
     connections: int,
     *,
     drain: int,
+    versions: Versions = api.negotiation.connections,
     secured: ssl.SSLContext | None = None,
     proxies: Sequence[str] = (),
 ) -> uvicorn.Config:
     """``connections``: at one time; ``drain``: seconds that answers in flight have at the end.
 
+    ``versions``: what makes the connections, of both versions of HTTP or of the first alone.
     ``proxies``: who is believed, beside this machine, about the address that it speaks for.
     """
     return uvicorn.Config(
         app,
         lifespan="off",
-        http=api.connection.connections(  # type: ignore[arg-type]
-            api.connection.Bounds(connections=connections)
-        ),
+        http=versions(api.bounds.Bounds(connections=connections)),  # type: ignore[arg-type]
         ssl_context_factory=None if secured is None else lambda config, standard: secured,
         loop="asyncio",
         ws="none",

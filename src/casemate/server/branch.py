@@ -7,7 +7,6 @@ for it hands the request over.
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Mapping
 from contextlib import AbstractAsyncContextManager, ExitStack
 from contextvars import ContextVar
@@ -32,6 +31,7 @@ from casemate.gate.refusal import Telling
 from casemate.gate.right import Rights
 from casemate.installation import Installation, phases
 from casemate.models.registry import Models
+from casemate.randomness import random_bytes, random_hex
 from casemate.reasoning.record import Runs
 from casemate.reasoning.relay import server_for
 from casemate.reasoning.run import Reasoner
@@ -94,8 +94,8 @@ class Branch(Installation):
             cast("Ledger", _NotHere(witnesses=witnesses)),
             country.policy,
             clock=lambda: stamp(_now()),
-            new_id=lambda kind: f"{kind}_{secrets.token_hex(10)}",
-            random=secrets.token_bytes,
+            new_id=lambda kind: f"{kind}_{random_hex(10)}",
+            random=random_bytes,
             recorder=afar,
         )
         self.used = {}
@@ -103,9 +103,10 @@ class Branch(Installation):
             cast("Library", _NotHere()),
             self.runs,
             most_characters=settings.question_characters,
+            most_of_message=settings.message_characters,
             rounds=settings.run_rounds,
             seconds=settings.run_seconds,
-            new_seed=lambda: secrets.randbits(31),
+            new_seed=lambda: int.from_bytes(random_bytes(4)) >> 1,
             repeatable=settings.repeatable_runs,
         )
 

@@ -143,11 +143,11 @@ class Clerk:
             raise OutOfOrder("another run's entry")
         if row.id in self._open or row.id in self._ended:
             raise OutOfOrder("a run that was opened before")
+        rows = _rows(row.id, "admitted", row.principal, message.contents)
         opening = Opening(
             row.principal,
             {name: getattr(row, name) for name in row.__struct_fields__},
-            _rows(row.id, "admitted", row.principal, message.contents),
-            message.entry,
+            lambda: (rows, message.entry),
         )
         writing = self._runs.records.write_soon(opening)
         self._open[row.id] = _Open(opening, head, writing)
@@ -174,14 +174,15 @@ class Clerk:
         ):
             raise OutOfOrder("another run's entry")
         subject = run.opening.subject
-        record = Ending(
-            subject,
-            message.run,
-            {"admitted": admitted.index, "label": message.label},
-            _rows(message.run, "finished", subject, message.contents),
-            message.entry,
-            {"outcome": message.outcome, "label": message.label, "ended": message.ended},
-        )
+        rows = _rows(message.run, "finished", subject, message.contents)
+        after: dict[str, object] = {
+            "admitted": admitted.index,
+            "outcome": message.outcome,
+            "label": message.label,
+            "ended": message.ended,
+        }
+        risen = None if message.label == begun.label else message.label
+        record = Ending(subject, message.run, risen, after, lambda: (rows, message.entry))
         run.ending = True
 
         def ended(writing: asyncio.Future[Recorded]) -> None:

@@ -34,6 +34,8 @@ Answer = said.Written | said.Entered
 class Afar:
     """The owner, as a worker reaches it. Made, and used, in the worker's event loop."""
 
+    seals = False  # that is for this process to do, before it says anything
+
     def __init__(self, wire: Wire[said.FromOwner]) -> None:
         self._wire = wire
         self._loop = asyncio.get_running_loop()

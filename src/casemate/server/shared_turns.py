@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import ExitStack, asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractContextManager, ExitStack, asynccontextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Self, cast
 
 from casemate.at_hand import NotAtHand, at_hand
 from casemate.engines.schedule import Flow
@@ -208,29 +208,42 @@ class _Turns:
     def __init__(self, afar: Afar, entered: int, usual_seconds: float) -> None:
         self.usual_seconds = usual_seconds
         self.failures = 0
-        self._afar = afar
-        self._entered = entered
+        self.afar = afar
+        self.entered = entered
 
-    @contextmanager
-    def turn(self, flow: Flow, cost: float) -> Iterator[_Awaited]:
-        """A turn: to be waited for, and over when the block ends, whatever ends it."""
-        before = self.failures
-        number, passed = self._afar.follow(lambda number: said.Waits(number, self._entered, cost))
-        turn = _Awaited(passed)
-        try:
-            yield turn
-        finally:
-            self._afar.leave(number)
-            self._afar.say(said.Worked(number, turn.cost, self.failures > before))
+    def turn(self, flow: Flow, cost: float) -> _Awaited:
+        """A turn: ``with`` it, then wait for it; it is over when the block ends."""
+        return _Awaited(self, cost)
 
 
-class _Awaited:
+class _Awaited(AbstractContextManager["_Awaited"]):
     """One wait for a slot, in the place of ``engines.turns.Turn``."""
 
-    def __init__(self, passed: asyncio.Queue[int]) -> None:
+    _number: int
+    _passed: asyncio.Queue[int]
+
+    def __init__(self, turns: _Turns, cost: float) -> None:
         self.cost: float | None = None
         self.began: float | None = None
-        self._passed = passed
+        self._turns = turns
+        self._estimate = cost
+        self._failures = turns.failures
+
+    def __enter__(self) -> Self:
+        turns = self._turns
+        self._number, self._passed = turns.afar.follow(
+            lambda number: said.Waits(number, turns.entered, self._estimate)
+        )
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        turns = self._turns
+        turns.afar.leave(self._number)
+        turns.afar.say(said.Worked(self._number, self.cost, turns.failures > self._failures))
+
+    def comes_at_once(self) -> bool:
+        """Whether the owner has said so already: no, that takes a message."""
+        return False
 
     async def come(self) -> None:
         """Wait until the slot is ours."""

@@ -102,6 +102,7 @@ class Worker:
             app,
             -(-chosen.connections // self._orders.of),
             drain=chosen.drain_seconds,
+            versions=server._versions(chosen),
             secured=api.tls.context(chosen, branch.folder.path),
             proxies=chosen.proxies,
         )

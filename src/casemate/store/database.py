@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import sqlite3
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Self
@@ -35,6 +35,8 @@ class Database:
         self._writing = threading.Lock()
         self._counting = threading.Lock()
         self._counter: sqlite3.Connection | None = None
+        self._deferred: tuple[tuple[str, Sequence[tuple[Any, ...]]], ...] = ()
+        self._writer = 0  # the thread that writes
 
     @classmethod
     def open(cls, path: Path) -> Self:
@@ -62,10 +64,19 @@ class Database:
             raise _plain(problem) from problem
         return database
 
+    @property
+    def dialect(self) -> sa.Dialect:
+        """How statements are written for it."""
+        return self._engine.dialect
+
     @contextmanager
     def read(self) -> Iterator[sa.Connection]:
         """A consistent snapshot. Raises Unavailable or Tampered if the disk fails."""
         waits()
+        # Who writes has done it already, in a transaction that others do not see yet.
+        if self._deferred and self._writer != threading.get_ident():
+            with contextlib.suppress(CasemateError):  # a disk that takes nothing can be read
+                self.settle()
         try:
             with self._engine.connect() as connection, connection.begin():
                 yield connection
@@ -77,34 +88,47 @@ class Database:
         """All or nothing, durable when the block ends. Raises like ``read``."""
         waits()
         try:
-            with (
-                self._writing,
-                self._engine.connect().execution_options(casemate_write=True) as connection,
-                connection.begin(),
-            ):
-                yield connection
+            with self._writing, self._deferring(), self._engine.connect() as plain:
+                connection = plain.execution_options(casemate_write=True)
+                with connection.begin():
+                    for statement, rows in self._deferred:
+                        execute_many(connection, statement, rows)
+                    yield connection
         except DatabaseError as problem:
             raise _plain(problem) from problem
         finally:
             look_again()
 
-    @contextmanager
-    def write_along(self) -> Iterator[sa.Connection]:
-        """As ``write``, but not durable by itself: it becomes so with the next ``write``.
+    def defer(self, statement: str, rows: Sequence[tuple[Any, ...]]) -> None:
+        """Execute a statement for each row with the next ``write``; whoever reads here sees it.
 
-        For what is known from elsewhere too and found again after a crash. Raises like ``read``.
+        In the driver's own words. For what is known from elsewhere too and found again after a
+        crash: it is not durable by itself, and other processes see it later.
         """
+        with self._writing:
+            self._deferred = (*self._deferred, (statement, rows))
+
+    def settle(self) -> None:
+        """Execute what was deferred, without waiting for a sync. Raises like ``read``."""
         waits()
         try:
-            with (
-                self._writing,
-                self._engine.connect().execution_options(casemate_write=True) as connection,
-                _unsynced(connection),
-                connection.begin(),
-            ):
-                yield connection
+            with self._writing, self._deferring(), self._engine.connect() as plain:
+                connection = plain.execution_options(casemate_write=True)
+                with _unsynced(connection), connection.begin():
+                    for statement, rows in self._deferred:
+                        execute_many(connection, statement, rows)
         except DatabaseError as problem:
             raise _plain(problem) from problem
+
+    @contextmanager
+    def _deferring(self) -> Iterator[None]:
+        """What is deferred now is done if the block, which does it, ends well."""
+        self._writer = threading.get_ident()
+        try:
+            yield
+            self._deferred = ()
+        finally:
+            self._writer = 0
 
     def rights_changes(self) -> int:
         """A number that rises with every committed change of what rights depend on.
@@ -186,6 +210,9 @@ class Database:
 
     def close(self) -> None:
         """Close every connection; the write-ahead log is folded in."""
+        if self._deferred:
+            with contextlib.suppress(CasemateError):
+                self.settle()
         with self._counting:
             if self._counter is not None:
                 self._counter.close()
@@ -216,6 +243,35 @@ class Database:
                 command.upgrade(config, "head")
                 # After every migration: one that rebuilds a table drops its triggers.
                 _count_changes(connection)
+
+
+def execute_many(
+    connection: sa.Connection, statement: str, rows: Sequence[tuple[Any, ...]]
+) -> None:
+    """Execute a statement in the driver's own words for each row. Raises DatabaseError."""
+    raw: Any = connection.connection.driver_connection
+    try:
+        raw.executemany(statement, rows)
+    except sqlite3.DatabaseError as problem:
+        raise _as_others(connection, statement, problem) from problem
+
+
+def select_rows(connection: sa.Connection, statement: str, *values: str) -> list[tuple[Any, ...]]:
+    """The rows of a query in the driver's own words. Raises DatabaseError."""
+    raw: Any = connection.connection.driver_connection
+    try:
+        return list(raw.execute(statement, values))
+    except sqlite3.DatabaseError as problem:
+        raise _as_others(connection, statement, problem) from problem
+
+
+def _as_others(
+    connection: sa.Connection, statement: str, problem: sqlite3.DatabaseError
+) -> BaseException:
+    """A problem of the driver as the kind that every other statement raises."""
+    return DatabaseError.instance(
+        statement, None, problem, sqlite3.Error, dialect=connection.dialect
+    )
 
 
 _CHANGES = "SELECT number FROM rights_changes WHERE id = 1"

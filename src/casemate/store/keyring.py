@@ -19,7 +19,8 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from casemate.at_hand import once
 from casemate.errors import Invalid, NotFound, Tampered
-from casemate.store.database import Database
+from casemate.randomness import random_bytes
+from casemate.store.database import Database, select_rows
 from casemate.store.folder import write_durably
 from casemate.store.tables import data_keys
 
@@ -32,7 +33,7 @@ class Keyring:
     """Seals and opens content under per-subject data keys."""
 
     def __init__(
-        self, master: bytes, database: Database, *, random: Callable[[int], bytes] = os.urandom
+        self, master: bytes, database: Database, *, random: Callable[[int], bytes] = random_bytes
     ) -> None:
         self._master = AESGCM(master)
         self._database = database
@@ -106,8 +107,8 @@ class Keyring:
 
     def retired(self, connection: sa.Connection, subjects: Collection[str]) -> frozenset[str]:
         """Those of ``subjects`` that were retired; see ``require``."""
-        found = connection.execute(_RETIRED, {"subjects": list(subjects)})
-        return frozenset(found.scalars())
+        query = _RETIRED.format(",".join("?" * len(subjects)))
+        return frozenset(row[0] for row in select_rows(connection, query, *subjects))
 
     def _data_key(self, subject: str, *, make: bool) -> AESGCM:
         # Whoever stores what is sealed asks again in the transaction: see ``retired``.
@@ -159,9 +160,7 @@ class Keyring:
         return fresh
 
 
-_RETIRED = sa.select(data_keys.c.subject).where(
-    data_keys.c.subject.in_(sa.bindparam("subjects", expanding=True)), data_keys.c.wrapped == b""
-)
+_RETIRED = "SELECT subject FROM data_keys WHERE wrapped = x'' AND subject IN ({})"
 _WRAPPED = "SELECT wrapped FROM data_keys WHERE subject = ?"
 
 

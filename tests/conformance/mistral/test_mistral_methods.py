@@ -9,10 +9,10 @@ from sdk_methods import answered, mistral_requests
 OFFERED = {
     "agents": "complete stream",
     "batch.jobs": "cancel create delete get list",
-    "beta.agents": "create delete get list update",
+    "beta.agents": "create delete get list list_pages update",
     "beta.conversations": "append append_stream delete get get_history get_messages list restart "
     "restart_stream start start_stream",
-    "beta.libraries": "create get list",
+    "beta.libraries": "create delete get list",
     "beta.libraries.documents": "delete get list status text_content upload",
     "chat": "complete stream",
     "embeddings": "create",

@@ -271,7 +271,7 @@ def test_an_unknown_model_is_not_found(client, question):
 @pytest.mark.parametrize(
     "ask",
     [
-        lambda client: client.beta.libraries.delete(library_id="lamps"),
+        lambda client: client.beta.libraries.update(library_id="lamps", name="Lamps"),
         lambda client: client.classifiers.moderate(model="documents", inputs="x"),
     ],
 )
@@ -308,6 +308,10 @@ def test_a_library_is_a_collection_and_its_documents_can_be_asked(client, questi
     with pytest.raises(SDKError) as told:
         libraries.documents.get(**known)
     assert told.value.status_code == 404
+    libraries.delete(library_id=made.id)
+    with pytest.raises(SDKError) as told:
+        libraries.get(library_id=made.id)
+    assert told.value.status_code == 404
 
 
 def test_what_a_library_cannot_do_says_so(client):
@@ -320,7 +324,8 @@ def test_what_a_library_cannot_do_says_so(client):
     assert told.value.status_code == 501
     with pytest.raises(SDKError) as told:
         client.beta.libraries.delete(library_id=known.id)
-    assert told.value.status_code == 501
+    assert told.value.status_code == 409
+    assert "Delete them first" in json.loads(told.value.body)["next"]
 
 
 def test_a_library_that_one_may_not_read_is_not_there_in_any_way(client, mistral_server):

@@ -16,7 +16,7 @@ OFFERED = {
     "files": "content create delete list retrieve",
     "models": "list retrieve",
     "responses": "cancel create delete retrieve input_items.list",
-    "vector_stores": "create list retrieve search",
+    "vector_stores": "create delete list retrieve search",
     "vector_stores.file_batches": "cancel create list_files retrieve",
     "vector_stores.files": "content create delete list retrieve",
 }

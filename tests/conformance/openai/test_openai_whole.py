@@ -424,8 +424,14 @@ def test_a_vector_store_is_a_collection(client):
     (hit,) = client.vector_stores.search(store.id, query="dog tax")
     assert (hit.filename, hit.file_id) == ("dogs.md", held.document)
     assert "40 euros" in hit.content[0].text
+    with pytest.raises(openai.ConflictError, match="Delete them first"):
+        client.vector_stores.delete(store.id)
     assert client.vector_stores.files.delete(held.id, vector_store_id=store.id).deleted
     assert list(client.vector_stores.files.list(store.id)) == []
+    assert client.vector_stores.delete(store.id).deleted
+    for act in (client.vector_stores.retrieve, client.vector_stores.delete):
+        with pytest.raises(openai.NotFoundError):
+            act(store.id)
 
 
 def test_files_are_added_to_a_vector_store_together(client, other):

@@ -12,7 +12,7 @@ from packaging.utils import canonicalize_name
 from packaging.version import Version
 
 ROOT = Path(__file__).resolve().parents[3]
-FILES = ("base", "llama", "build", "dev", "peers")
+FILES = ("base", "llama", "build", "dev", "peers", "peers-llamaindex")
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 _PIN = re.compile(
     r"^([a-z0-9.-]+)==(\S+)(?: ; [^\\]+)? \\\n((?:    --hash=sha256:[0-9a-f]{64}(?: \\)?\n)+)", re.M
@@ -47,6 +47,7 @@ def test_no_address_is_named(name: str) -> None:
         ("build", PROJECT["dependency-groups"]["build"]),
         ("llama", PROJECT["project"]["optional-dependencies"]["llama"]),
         ("peers", PROJECT["dependency-groups"]["peers"]),
+        ("peers-llamaindex", PROJECT["dependency-groups"]["peers-llamaindex"]),
         ("dev", [one for one in PROJECT["dependency-groups"]["dev"] if isinstance(one, str)]),
     ],
 )

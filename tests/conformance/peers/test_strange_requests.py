@@ -8,10 +8,8 @@ from pathlib import Path
 
 import pytest
 from dialect_house import a_running_server, furnished
-from test_other_clients import peers
 from upstream import Upstream
 
-__all__ = ["peers"]
 CAMPAIGN = Path(__file__).resolve().parents[3] / "campaigns" / "schemathesis.py"
 
 

@@ -66,7 +66,7 @@ def test_an_empty_question_is_refused(data: Path, question: str) -> None:
 
 def test_a_question_as_long_as_a_command_line_takes_is_refused(data: Path) -> None:
     line = casemate("ask", "why " * 30_000, data=data).refused()
-    assert "longer than 8,000 characters" in line
+    assert "at most 8,000 are accepted" in line
     assert len(casemate("run", "list", "--json", data=data).json) == 1
 
 

@@ -6,6 +6,7 @@ import http.client
 import json
 import signal
 import socket
+import subprocess
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,6 +16,7 @@ import pytest
 from aiohttp import web
 from house_builders import DOG_TAX, FEES, Server, a_house, a_server
 from model_server import DONE, ModelServer, a_chunk
+from peer_programs import program
 from test_remote_model import with_model
 
 
@@ -92,6 +94,28 @@ def test_a_server_that_is_stopped_lets_nobody_in_and_finishes_what_it_began(
     with a_house(data) as house:
         (run,) = house.installation.runs.list(house.owner)
         assert run.outcome == "answered"
+
+
+def test_what_was_begun_over_http2_is_finished_as_well(
+    tmp_path: Path, model: HoldingServer
+) -> None:
+    data = tmp_path / "data"
+    key = furnished(data, model)
+    messages = [{"role": "user", "content": DOG_TAX}]
+    body = json.dumps({"model": "write", "stream": True, "messages": messages})
+    command = [program("curl"), "--silent", "--no-buffer", "--http2-prior-knowledge", "-d", body]
+    command += ["-H", f"Authorization: Bearer {key}", "-H", "Content-Type: application/json"]
+    with a_server(data) as server:
+        address = f"http://127.0.0.1:{server.port}/v1/chat/completions"
+        with subprocess.Popen([*command, address], stdout=subprocess.PIPE) as asking:
+            assert asking.stdout is not None
+            assert asking.stdout.readline().startswith(b"data: ")
+            server.process.send_signal(signal.SIGTERM)
+            until_closed(server.port)
+            model.go.set()
+            assert b"data: [DONE]" in asking.stdout.read()
+            assert asking.wait(60) == 0
+        assert server.process.wait(60) == 0
 
 
 def test_what_does_not_end_within_the_bound_is_cut_off_and_recorded(

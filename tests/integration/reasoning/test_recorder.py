@@ -11,6 +11,7 @@ import sqlalchemy as sa
 from house_builders import House
 
 from casemate.errors import NotFound, Unavailable
+from casemate.ledger.receipt import ReceiptError
 from casemate.reasoning.event import Request
 from casemate.reasoning.record import Opened
 from casemate.store.tables import openings, runs
@@ -71,6 +72,25 @@ def test_somebody_forgotten_meanwhile_fails_alone(house: House) -> None:
     first, *others = asyncio.run(work())
     assert isinstance(first, NotFound)
     assert not any(isinstance(one, BaseException) for one in others)
+
+
+def test_what_cannot_be_sealed_fails_alone(house: House) -> None:
+    record = house.installation.runs
+    odd = {**ANSWER, "steps": {"share": 0.5}}  # which has no canonical form
+
+    async def work() -> tuple[list[Opened], list[object]]:
+        begun = await opened(house, 3)
+        ends = [
+            record.close_soon(one, "unanswered", house.label("unclassified"), content)
+            for one, content in zip(begun, (ANSWER, odd, ANSWER), strict=True)
+        ]
+        return begun, list(await asyncio.gather(*ends, return_exceptions=True))
+
+    begun, found = asyncio.run(work())
+    assert isinstance(found[1], ReceiptError)
+    for one, kinds in zip(begun, (2, 1, 2), strict=True):
+        assert len(house.entries_of(one.id)) == kinds
+    assert record.get(house.owner, begun[1].id).outcome is None
 
 
 def test_content_is_in_the_database_before_an_entry_commits_to_it(
@@ -169,16 +189,16 @@ def test_a_disk_that_refuses_to_note_where_an_entry_lies_is_asked_again(
 ) -> None:
     """The entry is durable and says how the run ended: it must not end a second time."""
     record, database = house.installation.runs, house.installation.database
-    note = database.write_along
+    settle = database.settle
     refusals = [1]
 
-    def refusing() -> Any:
+    def refusing() -> None:
         if refusals:
             refusals.pop()
             raise Unavailable("The disk is full.", "Make room.")
-        return note()
+        settle()
 
-    monkeypatch.setattr(database, "write_along", refusing)
+    monkeypatch.setattr(database, "settle", refusing)
 
     async def work() -> list[str]:
         first, second = await opened(house, 2)

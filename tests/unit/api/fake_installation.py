@@ -14,6 +14,7 @@ import msgspec
 from starlette.applications import Starlette
 
 from casemate import api
+from casemate.counts import Counts
 from casemate.engines.turns import Turns
 from casemate.errors import Conflict, NotFound, Refused, TooLarge, TooMany, Unauthenticated
 from casemate.gate.budget import Use
@@ -67,6 +68,10 @@ class Explanation(msgspec.Struct):
     sentences: list[str]
 
 
+async def counted_nowhere() -> Counts:
+    return Counts()
+
+
 @dataclass
 class FakeInstallation:
     """``script`` replaces the events of a run; an exception in it is raised at its place."""
@@ -93,6 +98,7 @@ class FakeInstallation:
         self.engines = SimpleNamespace(queues=list, replicas=list)
         self.searches = Turns(1, 1, lambda: 0.0)
         self.used: dict[tuple[str, str], Use] = {}
+        self.counted_elsewhere = counted_nowhere
         self.witnessing = None
         self.folder = SimpleNamespace(path=Path())
         self.gate.budgets = SimpleNamespace(refused=Counter())

@@ -12,7 +12,7 @@ from casemate.api import door as doors
 from casemate.api.door import Door, leave, recognise
 from casemate.errors import TooMany
 
-AT_ONCE = doors._AT_ONCE
+AT_ONCE = doors._FREELY + doors._AT_ONCE
 
 
 def a_scope(key: str, address: str = "127.0.0.1") -> dict[str, object]:
@@ -90,12 +90,12 @@ def test_a_request_that_is_admitted_lets_the_next_one_in_and_a_long_one_does_too
         inside = [Visitor(door, "key", told) for _ in range(AT_ONCE + 1)]
         await settled()
         assert len(told) == AT_ONCE
-        leave(inside[0].scope)
+        leave(inside[doors._FREELY].scope)  # the first with a turn
         await settled()
         assert len(told) == AT_ONCE + 1
         monkeypatch.setattr(doors, "_SECONDS", 0.0)
         more = [Visitor(door, "key", told) for _ in range(40)]
-        leave(inside[1].scope)
+        leave(inside[doors._FREELY + 1].scope)
         async with asyncio.timeout(60):
             while len(told) < AT_ONCE + 41:  # noqa: ASYNC110
                 await asyncio.sleep(0.001)
@@ -137,3 +137,22 @@ def test_who_is_inside_takes_no_room_at_the_door():
         return inside
 
     assert asyncio.run(come_in()) == 1000
+
+
+def test_nobody_comes_in_without_a_turn_while_somebody_waits() -> None:
+    async def act() -> list[str]:
+        door, told = Door(lambda: 0.0), []
+        flood = [Visitor(door, "flood", told) for _ in range(AT_ONCE + 20)]
+        await settled()
+        assert len(told) == AT_ONCE
+        flood[0].go.set()  # one of those that came in freely: its place stays empty
+        await settled()
+        late = Visitor(door, "late", told)
+        await settled()
+        assert "late" not in told
+        for one in [*flood, late]:
+            one.go.set()
+        await asyncio.gather(*(one.task for one in [*flood, late]))
+        return told
+
+    assert asyncio.run(act()).count("late") == 1

@@ -282,7 +282,10 @@ def test_what_a_user_shows_and_nobody_here_can_see_is_refused_by_name(client, ki
     [
         ([{"role": "tool", "content": "x"}], ["messages", 0, "tool_call_id"]),
         ([{"role": "tool", "content": "x", "tool_call_id": "1"}], ["messages"]),
-        ([{"role": "assistant", "tool_calls": [{"id": "1"}]}], ["messages", 0, "tool_calls", 0]),
+        (
+            [{"role": "assistant", "tool_calls": [{"id": "1"}]}],
+            ["messages", 0, "tool_calls", 0, "function"],
+        ),
         ([{"role": "system", "content": "x"}], ["messages"]),
         ([{"role": "judge", "content": "x"}], ["messages", 0, "role"]),
         ([], ["messages"]),

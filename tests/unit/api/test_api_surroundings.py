@@ -24,6 +24,7 @@ from starlette.testclient import TestClient
 from casemate import api
 from casemate.api import errors
 from casemate.api.metrics import Metrics
+from casemate.counts import Counts
 from casemate.errors import CasemateError, NotFound
 from casemate.reasoning.event import Request as Asked
 from casemate.settings import Settings
@@ -105,7 +106,9 @@ def test_metrics_count_routes_and_runs_but_no_person(client, app):
 def test_each_application_has_its_own_counts():
     first, second = Metrics(), Metrics()
     first.requested("/x", "GET", "200", 0.1)
-    assert b'route="/x"' not in second.text(ledger_entries=0, documents=0, more=())
+    assert b'route="/x"' not in second.text(
+        ledger_entries=0, documents=0, more=(), elsewhere=Counts()
+    )
 
 
 def test_security_headers_are_on_every_response(client):
@@ -254,6 +257,6 @@ def test_a_cancelled_run_is_counted_as_cancelled():
         events = metrics.observed(installation.ask(a_caller("alice"), Asked(question="x")))
         await anext(events)
         await events.aclose()
-        return metrics.text(ledger_entries=0, documents=0, more=()).decode()
+        return metrics.text(ledger_entries=0, documents=0, more=(), elsewhere=Counts()).decode()
 
     assert 'outcome="cancelled"' in asyncio.run(scene())

@@ -134,6 +134,25 @@ def test_several_calls_are_told_apart_as_servers_number_them(parts: list[dict[st
     assert calls(*parts) == [ToolCall("c1", "f", "{}"), ToolCall("c2", "g", "[]")]
 
 
+def test_calls_that_are_written_side_by_side_are_told_in_their_order() -> None:
+    parts = [
+        part(0, "c1", name="f", arguments=""),
+        part(1, "c2", name="g", arguments=""),
+        part(1, arguments='{"b":'),
+        part(0, arguments='{"a":'),
+        part(1, arguments="2}"),
+        part(0, arguments="1}"),
+    ]
+    assert calls(*parts) == [ToolCall("c1", "f", '{"a":1}'), ToolCall("c2", "g", '{"b":2}')]
+
+
+def test_a_call_that_is_whole_does_not_wait_for_the_next() -> None:
+    whole = {"tool_calls": [part(0, "c1", name="f", arguments="{}")]}
+    begun = {"tool_calls": [part(1, "c2", name="g", arguments='{"b')]}
+    first, cut = read(whole, begun, last="length")
+    assert (first.call, cut.kind) == (ToolCall("c1", "f", "{}"), "cut")
+
+
 def test_what_a_server_leaves_out_of_a_call_is_made_up() -> None:
     assert calls(part(0, name="f"), part(1, name="g", arguments="{}")) == [
         ToolCall("call-1", "f", "{}"),

@@ -134,11 +134,13 @@ def fill(log: Log, count: int) -> None:
 
 
 def files(folder: Path) -> dict[str, bytes]:
-    """Every file below a folder, by its relative name; without those that go meanwhile."""
+    """Every file of a log in a folder, by its name; without journals, and what goes meanwhile."""
     found: dict[str, bytes] = {}
     for parent, _, names in os.walk(folder):
         for name in names:
             path = Path(parent, name)
+            if path.name.startswith("journal-"):
+                continue
             with contextlib.suppress(FileNotFoundError):
                 found[path.relative_to(folder).as_posix()] = path.read_bytes()
     return found

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
-from casemate.errors import Invalid, Tampered
+from casemate.errors import Invalid, Tampered, Unavailable
 from casemate.store.database import Database
 from casemate.store.tables import (
     REVISION,
@@ -300,3 +300,56 @@ def test_use_cases_of_an_older_casemate_become_their_own_first_version(tmp_path:
         assert '"purpose":"Help."' in version.terms
     finally:
         opened.close()
+
+
+INSERT = "INSERT INTO tenants (id, name) VALUES (?, ?)"
+
+
+def names(database: Database) -> list[str]:
+    with database.read() as connection:
+        return list(connection.execute(sa.select(tenants.c.name).order_by("name")).scalars())
+
+
+def test_what_was_deferred_is_seen_by_whoever_reads(database: Database) -> None:
+    database.defer(INSERT, [("t-1", "one"), ("t-2", "two")])
+    assert names(database) == ["one", "two"]
+    assert names(database) == ["one", "two"]
+
+
+def test_what_was_deferred_comes_before_what_is_written_next(database: Database) -> None:
+    database.defer(INSERT, [("t-1", "one")])
+    with database.write() as connection:
+        connection.execute(sa.update(tenants).values(name="changed"))
+        # a read of its own meanwhile sees what is committed, and waits for nobody
+        assert names(database) == []
+    assert names(database) == ["changed"]
+
+
+def test_what_was_deferred_is_not_lost_with_a_write_that_fails(database: Database) -> None:
+    database.defer(INSERT, [("t-1", "one")])
+    with pytest.raises(ZeroDivisionError), database.write():
+        1 / 0  # noqa: B018
+    assert names(database) == ["one"]
+
+
+def test_a_disk_that_refuses_what_was_deferred_can_be_read(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    database.defer(INSERT, [("t-1", "one")])
+
+    def refuses() -> None:
+        raise Unavailable("The disk is full.", "Make room.")
+
+    with monkeypatch.context() as full:
+        full.setattr(database, "settle", refuses)
+        assert names(database) == []
+    assert names(database) == ["one"]
+
+
+def test_what_was_deferred_is_written_when_the_database_is_closed(tmp_path: Path) -> None:
+    database = Database.open(tmp_path / "one.sqlite")
+    database.defer(INSERT, [("t-1", "one")])
+    database.close()
+    again = Database.open(tmp_path / "one.sqlite")
+    assert names(again) == ["one"]
+    again.close()

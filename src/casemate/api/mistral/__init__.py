@@ -57,6 +57,10 @@ _PAGE = (
     Query("page", "Number of the page, from 0.", int | None),
     Query("page_size", "How many entries a page has.", int | None),
 )
+_TOKENS = (
+    Query("page_token", "The next_page_token of the page before."),
+    Query("page_size", "How many entries a page has.", int | None),
+)
 
 
 def _talk(path: str, act: Act) -> Operation:
@@ -100,6 +104,7 @@ OPERATIONS: tuple[Operation, ...] = (
         media=_STREAM,
     ),
     Operation("GET", _V1 + "/agents", agents.agents, answers=list[agents.AgentShape], query=_PAGE),
+    Operation("GET", _V1 + "/agents/pages", agents.pages, answers=agents.AgentPage, query=_TOKENS),
     Operation(
         "POST", _V1 + "/agents", agents.create, body=agents.NewAgent, answers=agents.AgentShape
     ),
@@ -182,6 +187,7 @@ OPERATIONS: tuple[Operation, ...] = (
         status=201,
     ),
     Operation("GET", _LIBRARIES + "/{library}", libraries.library, answers=library.LibraryShape),
+    Operation("DELETE", _LIBRARIES + "/{library}", libraries.remove, status=204),
     Operation("GET", _DOCUMENTS, libraries.documents, answers=library.Documents, query=_PAGE),
     Operation(
         "POST",

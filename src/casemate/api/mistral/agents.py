@@ -17,10 +17,12 @@ from starlette.types import ASGIApp
 
 from casemate.api.body import converted, json_object
 from casemate.api.caller import bearer
+from casemate.api.calling import most_calls
 from casemate.api.mistral.asked import Arguments, SetUp, arguments_of
 from casemate.api.mistral.chat import names_of, told
 from casemate.api.mistral.models import offered
-from casemate.api.mistral.paging import page_of
+from casemate.api.mistral.narrowing import holds, is_wanted, wanted_metadata
+from casemate.api.mistral.paging import Page, page_of
 from casemate.api.mistral.request import ChatRequest, ToolShape, turns_of
 from casemate.api.mistral.response import encode
 from casemate.api.parameters import MISTRAL_AGENT
@@ -121,20 +123,34 @@ async def create(face: Face, request: Request) -> Response:
     return json_response(encode(AgentShape.of(made)))
 
 
+class AgentPage(Struct, frozen=True, kw_only=True):
+    """A page of agents, and where the next one begins."""
+
+    object: Literal["list"] = "list"
+    data: list[AgentShape]
+    next_page_token: str | None
+
+
 async def agents(face: Face, request: Request) -> Response:
     """The caller's agents."""
-    caller = await bearer(face.installation, request)
-    found = await asyncio.to_thread(face.installation.kept.list, caller, _KIND)
-    page = page_of(request, found)
+    page = await _page(face, request)
     return json_response(msgspec.json.encode([AgentShape.of(one) for one in page.entries]))
+
+
+async def pages(face: Face, request: Request) -> Response:
+    """The caller's agents, page after page."""
+    page = await _page(face, request)
+    shapes = [AgentShape.of(one) for one in page.entries]
+    return json_response(encode(AgentPage(data=shapes, next_page_token=page.next)))
 
 
 async def agent(face: Face, request: Request) -> Response:
     """One agent."""
     caller = await bearer(face.installation, request)
-    return json_response(
-        encode(AgentShape.of(await named(face, caller, request.path_params["id"])))
-    )
+    thing = await named(face, caller, request.path_params["id"])
+    if not is_wanted(request, "agent_version", str(thing.facts["version"])):
+        raise NotFound("There is no such version of this agent.", "Only the latest is kept.")
+    return json_response(encode(AgentShape.of(thing)))
 
 
 async def change(face: Face, request: Request) -> Response:
@@ -183,8 +199,7 @@ async def asking(desk: Desk, body: dict[str, Any]) -> tuple[ChatRequest, Asked]:
     chat = ChatRequest.parse_for_agent(body)
     set_up = set_up_of((await named(desk.face, desk.caller, chat.agent_id or "")).facts)
     drawn = msgspec.to_builtins(set_up.completion_args)
-    own = ("temperature", "top_p", "max_tokens", "random_seed", "stop", "response_format",
-           "tool_choice")  # fmt: skip
+    own = Arguments.__struct_fields__
     drawn |= {name: value for name in own if (value := getattr(chat, name)) is not None}
     set_up = msgspec.structs.replace(
         set_up,
@@ -194,7 +209,10 @@ async def asking(desk: Desk, body: dict[str, Any]) -> tuple[ChatRequest, Asked]:
     offer = await offered(desk.face, desk.caller, set_up.model)
     names = await names_of(desk, set_up.libraries)
     turns = turns_of(chat.messages)
-    return chat, set_up.to_run(turns, offer, names, desk.face.settings, "messages")
+    run = set_up.to_run(turns, offer, names, desk.face.settings, "messages")
+    run = msgspec.structs.replace(run, most_calls=most_calls(chat.parallel_tool_calls))
+    effort = set_up.completion_args.reasoning_effort
+    return msgspec.structs.replace(chat, reasoning_effort=effort), run
 
 
 def set_up_of(facts: Mapping[str, Any]) -> SetUp:
@@ -218,6 +236,27 @@ async def named(face: Face, caller: Caller, id: str) -> Thing:
         raise NotFound(
             "There is no such agent of yours.", "GET /mistral/v1/agents lists yours."
         ) from None
+
+
+async def _page(face: Face, request: Request) -> Page[Thing]:
+    """The caller's agents that the address asks for. Raises InvalidQuery."""
+    caller = await bearer(face.installation, request)
+    found = await asyncio.to_thread(face.installation.kept.list, caller, _KIND)
+    asked, metadata = request.query_params, wanted_metadata(request)
+    text = asked.get("search", "").casefold()
+    return page_of(
+        request,
+        [
+            one
+            for one in found
+            if is_wanted(request, "id", one.id)
+            and is_wanted(request, "name", one.facts["name"])
+            and (text in one.facts["name"].casefold() or text in one.id)
+            and holds(one.facts.get("metadata"), metadata)
+            and asked.get("deployment_chat") != "true"  # none is: they are all of the API
+            and (not asked.getlist("sources") or "api" in asked.getlist("sources"))
+        ],
+    )
 
 
 def _facts(wanted: NewAgent | AgentChange) -> dict[str, Any]:

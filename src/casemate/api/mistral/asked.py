@@ -16,12 +16,13 @@ from casemate.api.mistral.request import (
     ToolShape,
     functions_of,
     libraries_of,
+    untold_of,
 )
 from casemate.api.openai.models import Offer
 from casemate.api.openai.request import Stop, Temperature, Tokens, stops
 from casemate.api.parameters import MISTRAL_ARGUMENTS
 from casemate.reasoning.conversation import Said
-from casemate.reasoning.event import Request
+from casemate.reasoning.event import Event, Request
 from casemate.settings import Settings
 
 
@@ -35,6 +36,7 @@ class Arguments(Struct, frozen=True, omit_defaults=True):
     stop: Stop | None = None
     response_format: dict[str, Any] | None = None
     tool_choice: str | dict[str, Any] | None = None
+    reasoning_effort: str | None = None
 
 
 class SetUp(Struct, frozen=True, omit_defaults=True):
@@ -49,6 +51,11 @@ class SetUp(Struct, frozen=True, omit_defaults=True):
     def libraries(self) -> list[str]:
         """Ids of the collections to search in; none: all that the use case has."""
         return libraries_of(self.tools)
+
+    @property
+    def untold(self) -> tuple[type[Event], ...]:
+        """Events that nobody wants to be told of."""
+        return untold_of(self.completion_args.reasoning_effort)
 
     def to_run(
         self,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
+from datetime import datetime
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import msgspec
@@ -15,7 +16,8 @@ from casemate.api.body import converted, json_object
 from casemate.api.caller import bearer
 from casemate.api.errors import InvalidParameter
 from casemate.api.mistral.files import Gone
-from casemate.api.mistral.paging import page_of
+from casemate.api.mistral.narrowing import holds, is_wanted, wanted_besides, wanted_since
+from casemate.api.mistral.paging import InvalidQuery, page_of
 from casemate.api.mistral.response import encode
 from casemate.api.openai.files import seconds
 from casemate.api.parameters import MISTRAL_BATCH
@@ -36,6 +38,10 @@ _STATES = {
     "cancelling": "CANCELLATION_REQUESTED",
     "cancelled": "CANCELLED",
 }
+# What a list of jobs may be asked for; all else is of their metadata.
+_NARROWING = (
+    "page page_size page_token model agent_id created_after created_by_me status order_by".split()
+)
 
 
 class InlineRequest(Struct, frozen=True):
@@ -172,15 +178,21 @@ async def create(face: Face, request: Request) -> Response:
 
 
 async def jobs(face: Face, request: Request) -> Response:
-    """The caller's jobs, newest first."""
+    """The caller's jobs, newest first unless the address says otherwise."""
     caller = await bearer(face.installation, request)
     found = await asyncio.to_thread(face.installation.batches.list, caller)
-    asked = request.query_params
+    asked, since = request.query_params, wanted_since(request)
+    metadata = wanted_besides(request, _NARROWING)
+    if asked.get("order_by") not in (None, "", "created", "-created"):
+        raise InvalidQuery("order_by", "There is no such order.", "Use created or -created.")
     own = [
         one
-        for one in reversed(found)
+        for one in (found if asked.get("order_by") == "created" else reversed(found))
         if one.facts["dialect"] == "mistral"
-        and asked.get("model") in (None, "", one.facts.get("model"))
+        and is_wanted(request, "model", one.facts.get("model"))
+        and is_wanted(request, "agent_id", one.facts.get("agent_id"))
+        and holds(one.facts.get("metadata"), metadata)
+        and (since is None or datetime.fromisoformat(one.created) > since)
         and (not asked.getlist("status") or _STATES[one.state] in asked.getlist("status"))
     ]
     page = page_of(request, own)

@@ -37,7 +37,9 @@ async def completions(face: Face, request: Request) -> ASGIApp:
 async def told(desk: Desk, chat: ChatRequest, asked: run.Request) -> ASGIApp:
     """The answer, whole or as a stream."""
     if chat.stream:
-        stream = ChunkStream(named(chat), asked, created=desk.created, site=desk.site)
+        stream = ChunkStream(
+            named(chat), asked, created=desk.created, site=desk.site, untold=chat.untold
+        )
         return ToldStream(partial(desk.tell, asked), stream.render, stream.broken)
     return json_response(shapes.encode(await answered(desk, chat, asked)))
 
@@ -71,17 +73,27 @@ async def answered(desk: Desk, chat: ChatRequest, asked: run.Request) -> shapes.
         model=named(chat),
         created=created,
         site=desk.site,
+        untold=chat.untold,
     )
 
 
 class ChunkStream:
     """Renders the events of one run as chunks: thinking, then text, each with its references."""
 
-    def __init__(self, model: str, asked: run.Request, *, created: int, site: str) -> None:
+    def __init__(
+        self,
+        model: str,
+        asked: run.Request,
+        *,
+        created: int,
+        site: str,
+        untold: tuple[type[run.Event], ...] = (),
+    ) -> None:
         self._model = model
         self._asked = asked
         self._created = created
         self._site = site
+        self._untold = untold
         self._id = ""
         self._use_case = ""
         self._cited: list[int] = []  # numbers that the next text refers to
@@ -90,6 +102,8 @@ class ChunkStream:
 
     def render(self, event: run.Event) -> bytes:
         """The chunks for one event, or nothing."""
+        if isinstance(event, self._untold):
+            return b""
         match event:
             case run.Admitted():
                 self._id = event.run

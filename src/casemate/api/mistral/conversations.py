@@ -18,6 +18,7 @@ from casemate.api.errors import InvalidParameter
 from casemate.api.mistral import agents, entries
 from casemate.api.mistral.asked import arguments_of
 from casemate.api.mistral.entries import Entry, entries_of
+from casemate.api.mistral.narrowing import holds, wanted_metadata
 from casemate.api.mistral.paging import page_of
 from casemate.api.mistral.response import encode
 from casemate.api.mistral.talking import Asking, ConversationRequest, asked_of, go_on, told
@@ -117,7 +118,13 @@ async def conversations(face: Face, request: Request) -> Response:
     """The caller's conversations, newest first."""
     caller = await bearer(face.installation, request)
     found = await asyncio.to_thread(face.installation.conversations.list, caller)
-    page = page_of(request, [one for one in reversed(found) if _is_ours(one)])
+    metadata = wanted_metadata(request)
+    own = [
+        one
+        for one in reversed(found)
+        if _is_ours(one) and holds(one.facts.get("metadata"), metadata)
+    ]
+    page = page_of(request, own)
     return json_response(msgspec.json.encode([_shape(one) for one in page.entries]))
 
 
@@ -223,9 +230,10 @@ def _until(face: Face, caller: Caller, thing: Thing, entry: str) -> list[Said]:
 def _entries(face: Face, caller: Caller, thing: Thing) -> list[Entry]:
     site = face.settings.public_url.rstrip("/")
     model, agent = thing.facts["model"], thing.facts.get("agent_id")
+    untold = agents.set_up_of(thing.facts).untold
     found = entries.given_entries(_base(thing), thing.id, thing.created)
     for exchange in face.installation.conversations.exchanges(caller, thing.id):
-        found += entries_of(exchange, model, agent, site)
+        found += entries_of(exchange, model, agent, site, untold)
     return found
 
 

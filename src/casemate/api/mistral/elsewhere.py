@@ -13,13 +13,12 @@ _PURPOSE = "A use case decides what a model is used for; GET /mistral/v1/models 
 _PEOPLE = "GET /api/whoami says who you are; an administrator manages people and keys."
 _PROGRAM = "Let your program ask step by step."
 
-_COLLECTION = "A collection stays; delete its documents, and say who may read it at /api."
+_COLLECTION = "Make another, and move its documents; say who may read it at /api."
 _AGAIN = "Delete the document, and add it again."
 _APPROVAL = "A model is withdrawn by whoever may approve one: `casemate model withdraw`."
 
 # Method (where others are served) and address below /mistral → (what would be there, what to use).
 NOT_OFFERED = {
-    "/v1/agents/pages": ("Agents in pages", "GET /mistral/v1/agents lists them."),
     "/v1/agents/{agent}/versions": ("Versions of agents", _LATEST),
     "/v1/agents/{agent}/version": ("Versions of agents", _LATEST),
     "/v1/agents/{agent}/aliases": ("Other names of agents", _LATEST),
@@ -32,7 +31,6 @@ NOT_OFFERED = {
     "DELETE /v1/models/{model:path}": ("Deleting a model", _APPROVAL),
     "PUT /v1/libraries/{library}": ("Changing a library", _COLLECTION),
     "PATCH /v1/libraries/{library}": ("Changing a library", _COLLECTION),
-    "DELETE /v1/libraries/{library}": ("Deleting a library", _COLLECTION),
     "PUT /v1/libraries/{library}/documents/{document}": ("Changing a document", _AGAIN),
     "PATCH /v1/libraries/{library}/documents/{document}": ("Changing a document", _AGAIN),
     "/v1/libraries/{library}/share": ("Sharing", "Say who may read when a collection is made."),

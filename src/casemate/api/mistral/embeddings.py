@@ -12,7 +12,7 @@ from casemate.api.body import converted, json_object
 from casemate.api.caller import bearer
 from casemate.api.mistral.models import offered
 from casemate.api.mistral.response import Usage, encode
-from casemate.api.openai.embeddings import Texts, as_wanted, embedded, usage
+from casemate.api.openai.embeddings import Texts, embedded, usage
 from casemate.api.parameters import MISTRAL_EMBEDDINGS
 from casemate.api.resource import RUN, Face, json_response
 from casemate.api.running import Desk, while_there
@@ -23,7 +23,6 @@ class EmbeddingRequest(Struct, frozen=True):
 
     model: str
     input: str | Texts
-    encoding_format: Literal["float", "base64"] = "float"
 
 
 class VectorShape(Struct, frozen=True, kw_only=True):
@@ -31,7 +30,7 @@ class VectorShape(Struct, frozen=True, kw_only=True):
 
     object: Literal["embedding"] = "embedding"
     index: int
-    embedding: list[float] | str
+    embedding: list[float]
 
 
 class VectorList(Struct, frozen=True, kw_only=True):
@@ -65,7 +64,7 @@ async def answered(desk: Desk, body: dict[str, Any]) -> VectorList:
         id=made.run,
         model=wanted.model,
         data=[
-            VectorShape(index=number, embedding=as_wanted(vector, wanted.encoding_format))
+            VectorShape(index=number, embedding=list(vector))
             for number, vector in enumerate(made.vectors)
         ],
         usage=Usage(

@@ -10,10 +10,10 @@ from msgspec.structs import replace
 
 from casemate.api.errors import InvalidParameter
 from casemate.api.mistral.request import Chunk, Message, text_of
-from casemate.api.mistral.response import TextChunk, ThinkChunk, thought
+from casemate.api.mistral.response import TextChunk, ThinkChunk, thought, told_of
 from casemate.api.parameters import UNSUPPORTED
 from casemate.reasoning.conversation import Exchange, Said
-from casemate.reasoning.event import Answer, Call, Finished, Turn
+from casemate.reasoning.event import Answer, Call, Event, Finished, Turn
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -142,16 +142,22 @@ def given_entries(turns: Sequence[Said], run: str, created: str) -> list[Entry]:
 
 
 def output_entries(
-    finished: Finished, *, model: str | None, agent: str | None, created: str, site: str
+    finished: Finished,
+    *,
+    model: str | None,
+    agent: str | None,
+    created: str,
+    site: str,
+    untold: tuple[type[Event], ...],
 ) -> list[Entry]:
-    """What was answered, as entries."""
+    """What was answered, as entries, without events that are ``untold``."""
     answer = finished.answer
     entries: list[Entry] = []
     if answer.text or not answer.calls:
         entries.append(
             OutputEntry(
                 id=f"msg_{finished.run}",
-                content=content_of(answer, site),
+                content=content_of(told_of(answer, untold), site),
                 model=model,
                 agent_id=agent or UNSET,
                 created_at=created,
@@ -164,13 +170,24 @@ def output_entries(
     ]
 
 
-def entries_of(exchange: Exchange, model: str | None, agent: str | None, site: str) -> list[Entry]:
+def entries_of(
+    exchange: Exchange,
+    model: str | None,
+    agent: str | None,
+    site: str,
+    untold: tuple[type[Event], ...],
+) -> list[Entry]:
     """All entries of an exchange."""
     new = exchange.turns[len(exchange.turns) - exchange.given :]
     return [
         *given_entries(new, exchange.run, exchange.created),
         *output_entries(
-            exchange.finished, model=model, agent=agent, created=exchange.created, site=site
+            exchange.finished,
+            model=model,
+            agent=agent,
+            created=exchange.created,
+            site=site,
+            untold=untold,
         ),
     ]
 

@@ -11,6 +11,7 @@ from starlette.responses import Response
 
 from casemate.api.caller import bearer
 from casemate.api.errors import InvalidParameter
+from casemate.api.mistral.narrowing import is_wanted, refused
 from casemate.api.mistral.paging import page_of
 from casemate.api.mistral.response import encode
 from casemate.api.openai.files import content, seconds
@@ -94,11 +95,12 @@ async def files(face: Face, request: Request) -> Response:
     """The caller's files, newest first."""
     caller = await bearer(face.installation, request)
     found = await asyncio.to_thread(face.installation.files.list, caller)
+    refused(request, "mimetypes", "Use search, for a part of the name.")
     asked = request.query_params
     shapes = [
         shape
         for shape in map(FileShape.of, reversed(found))
-        if asked.get("purpose") in (None, "", shape.purpose)
+        if is_wanted(request, "purpose", shape.purpose)
         and asked.get("search", "").casefold() in shape.filename.casefold()
         and (not asked.getlist("source") or shape.source in asked.getlist("source"))
         and (not asked.getlist("sample_type") or shape.sample_type in asked.getlist("sample_type"))

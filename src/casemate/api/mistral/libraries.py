@@ -82,6 +82,14 @@ async def library(face: Face, request: Request) -> Response:
     return json_response(encode(LibraryShape.of(found, held)))
 
 
+async def remove(face: Face, request: Request) -> Response:
+    """Remove an empty collection. Documents are not removed with it, each is an act of its own."""
+    caller = await bearer(face.installation, request)
+    found = await collection(face, caller, request.path_params["library"])
+    await asyncio.to_thread(face.installation.library.remove_collection, caller, found.name)
+    return Response(status_code=204)
+
+
 async def documents(face: Face, request: Request) -> Response:
     """The documents of a collection."""
     caller = await bearer(face.installation, request)

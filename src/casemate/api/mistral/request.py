@@ -28,7 +28,7 @@ from casemate.api.openai.models import Offer
 from casemate.api.openai.request import Stop, Temperature, Tokens, stops
 from casemate.api.parameters import MISTRAL_AGENT_CHAT, MISTRAL_CHAT, UNSUPPORTED
 from casemate.reasoning.conversation import Said
-from casemate.reasoning.event import Offered, Request
+from casemate.reasoning.event import Event, Offered, Request, Thinking
 from casemate.settings import Settings
 
 _ADD = "Add it as a document, and ask about that."
@@ -89,6 +89,7 @@ class ChatRequest(msgspec.Struct, frozen=True):
     tool_choice: str | dict[str, Any] | None = None
     parallel_tool_calls: bool | None = None
     response_format: dict[str, Any] | None = None
+    reasoning_effort: str | None = None
 
     @classmethod
     def parse(cls, body: dict[str, Any]) -> ChatRequest:
@@ -112,6 +113,11 @@ class ChatRequest(msgspec.Struct, frozen=True):
     def libraries(self) -> list[str]:
         """Ids of the collections to search in; none: all that the use case has."""
         return libraries_of(self.tools)
+
+    @property
+    def untold(self) -> tuple[type[Event], ...]:
+        """Events that nobody wants to be told of: of thinking, where no effort is to be made."""
+        return untold_of(self.reasoning_effort)
 
     def to_run(self, offer: Offer, collections: tuple[str, ...], settings: Settings) -> Request:
         """The run that is asked for: the last user message is the question, the rest history.
@@ -138,6 +144,13 @@ class ChatRequest(msgspec.Struct, frozen=True):
             schema=schema_of(self.response_format),
             stop=stops(self.stop),
         )
+
+
+def untold_of(reasoning_effort: str | None) -> tuple[type[Event], ...]:
+    """Events that are not told. A model thinks as its approved profile says; with "none" the
+    thinking stays in the record, and a content is text that clients can read who know no chunks.
+    """
+    return (Thinking,) if reasoning_effort == "none" else ()
 
 
 def turns_of(messages: list[Message]) -> list[Said]:

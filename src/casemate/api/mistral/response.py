@@ -18,7 +18,7 @@ from msgspec import UNSET, Struct, UnsetType
 
 from casemate.api.calling import CallShape, shape_of
 from casemate.api.openai import response as openai
-from casemate.reasoning.event import Answer, Finished, Request
+from casemate.reasoning.event import Answer, Event, Finished, Request, Thinking
 
 
 class TextChunk(Struct, frozen=True, kw_only=True, tag="text"):
@@ -158,13 +158,20 @@ class Chunk(Struct, frozen=True, kw_only=True):
 
 
 def completion(
-    finished: Finished, *, use_case: str, asked: Request, model: str, created: int, site: str
+    finished: Finished,
+    *,
+    use_case: str,
+    asked: Request,
+    model: str,
+    created: int,
+    site: str,
+    untold: tuple[type[Event], ...] = (),
 ) -> Completion:
     """The whole answer. ``model`` is the id that was asked for; ``site`` begins the links."""
     answer = finished.answer
     choice = Choice(
         message=MessageShape(
-            content=content_of(answer),
+            content=content_of(told_of(answer, untold)),
             tool_calls=[shape_of(call, n) for n, call in enumerate(answer.calls)] or None,
         ),
         finish_reason=openai.finish_reason(finished),
@@ -177,6 +184,11 @@ def completion(
         usage=usage(asked, finished),
         casemate=casemate_shape(finished, use_case, site),
     )
+
+
+def told_of(answer: Answer, untold: tuple[type[Event], ...]) -> Answer:
+    """The answer without what is not told."""
+    return msgspec.structs.replace(answer, thinking="") if Thinking in untold else answer
 
 
 def content_of(answer: Answer) -> Content:

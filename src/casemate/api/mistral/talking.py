@@ -119,6 +119,7 @@ async def told(desk: Desk, asking: Asking, wanted: ConversationRequest, *, fresh
             agent=asking.agent,
             created=desk.face.installation.gate.acts.now(),
             site=desk.site,
+            untold=asking.set_up.untold,
         ),
         usage=usage(asking.asked, finished),
         run=finished.run,
@@ -156,6 +157,8 @@ class _Stream:
 
     def render(self, event: run.Event) -> bytes:
         """The events for one event of the run."""
+        if isinstance(event, self._asking.set_up.untold):
+            return b""
         match event:
             case run.Admitted():
                 return self._frame(

@@ -168,6 +168,7 @@ OPERATIONS: tuple[Operation, ...] = (
         "POST", "/v1/vector_stores", stores.create, body=stores.NewStore, answers=stores.StoreShape
     ),
     Operation("GET", _STORE, stores.store, answers=stores.StoreShape),
+    Operation("DELETE", _STORE, stores.delete, answers=stores.StoreGone),
     Operation(
         "POST", _STORE + "/search", stores.search, body=stores.StoreSearch, answers=stores.HitPage
     ),

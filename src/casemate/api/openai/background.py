@@ -42,7 +42,7 @@ async def begun(desk: Desk, request: Request, asking: Asking) -> ASGIApp:
         keep=partial(keep, desk, asking),
     )
     if asking.wanted.stream:
-        return streamed(going, -1)
+        return streamed(desk.face, going, -1)
     request.scope[RUN] = going.run
     leave(request.scope)
     standing = Standing(going.run, IN_PROGRESS, asking.facts, "", going)
@@ -68,9 +68,10 @@ async def followed(face: Face, caller: Caller, id: str) -> Going | None:
     return going
 
 
-def streamed(going: Going, after: int) -> ASGIApp:
+def streamed(face: Face, going: Going, after: int) -> ASGIApp:
     """The events of a response that come after the one with the number ``after``."""
-    rendering = Rendering(wanted_of(going.facts), going.asked, going.facts["created"], after)
+    wanted, created = wanted_of(going.facts), going.facts["created"]
+    rendering = Rendering(wanted, going.asked, created, face.now, after)
     return EventStream(going.follow(), rendering.render, rendering.broken)
 
 

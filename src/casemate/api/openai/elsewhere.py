@@ -13,7 +13,7 @@ _WORDS = "Write it down, and ask in words."
 _PROGRAM = "Let your program ask step by step, with tools of its own."
 
 _KEPT = "Use POST /v1/responses, whose answers are kept; GET /api/runs lists what was asked."
-_COLLECTION = "A collection stays; delete its documents, and say who may read it at /api."
+_COLLECTION = "Make another, and move its documents; say who may read it at /api."
 _APPROVAL = "A model is withdrawn by whoever may approve one: `casemate model withdraw`."
 
 # Method (where others are served) and address → (what would be there, what to use).
@@ -24,7 +24,6 @@ NOT_OFFERED = {
     "/v1/chat/completions/{completion}": ("Kept chat completions", _KEPT),
     "DELETE /v1/models/{model:path}": ("Deleting a model", _APPROVAL),
     "POST /v1/vector_stores/{store}": ("Changing a vector store", _COLLECTION),
-    "DELETE /v1/vector_stores/{store}": ("Deleting a vector store", _COLLECTION),
     "POST /v1/vector_stores/{store}/files/{file}": (
         "Attributes of files",
         "Documents have none here.",

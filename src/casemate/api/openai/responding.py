@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 from datetime import datetime
@@ -92,7 +92,7 @@ async def answered(desk: Desk, asking: Asking) -> ResponseShape:
         asking.asked,
         finished,
         created=asking.created,
-        completed=asking.created,
+        completed=desk.created,
         use_case=admitted.use_case,
         output=output.items,
     )
@@ -146,10 +146,15 @@ def again(found: Exchange, *, results: bool) -> ResponseShape:
         run.Request(question=" ".join(texts)),
         found.finished,
         created=found.facts["created"],
-        completed=int(datetime.fromisoformat(found.created).timestamp()),
+        completed=int(ended_at(found)),
         use_case=found.use_case,
         output=output.items,
     )
+
+
+def ended_at(found: Exchange) -> float:
+    """When the run of a response that was kept ended, in seconds since 1970."""
+    return datetime.fromisoformat(found.created).timestamp()
 
 
 def wanted_of(facts: Any) -> ResponseRequest:
@@ -165,15 +170,22 @@ def output_of(wanted: ResponseRequest) -> Output:
 class Rendering:
     """Renders the events of a run as those of a response, numbered from 0.
 
-    ``after``: number of the last event that the reader has.
+    ``completed``: when the run ended, in seconds since 1970, asked once it has. ``after``: number
+    of the last event that the reader has.
     """
 
     def __init__(
-        self, wanted: ResponseRequest, asked: run.Request, created: int, after: int = -1
+        self,
+        wanted: ResponseRequest,
+        asked: run.Request,
+        created: int,
+        completed: Callable[[], float],
+        after: int = -1,
     ) -> None:
         self._wanted = wanted
         self._asked = asked
         self._created = created
+        self._completed = completed
         self._after = after
         self._output = output_of(wanted)
         self._id = ""
@@ -196,7 +208,7 @@ class Rendering:
                 self._asked,
                 event,
                 created=self._created,
-                completed=self._created,
+                completed=int(self._completed()),
                 use_case=self._use_case,
                 output=self._output.items,
             )

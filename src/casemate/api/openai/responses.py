@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, Sequence
+from functools import partial
 from typing import Any, Literal
 
 from msgspec import Struct
@@ -25,6 +26,7 @@ from casemate.api.openai.responding import (
     again,
     answered,
     asked_for,
+    ended_at,
     exchange,
     kept_stream,
     wanted_of,
@@ -63,7 +65,7 @@ async def create(face: Face, request: Request) -> ASGIApp:
     if asking.wanted.background:
         return await background.begun(desk, request, asking)
     if asking.wanted.stream:
-        rendering = Rendering(asking.wanted, asking.asked, asking.created)
+        rendering = Rendering(asking.wanted, asking.asked, asking.created, face.now)
         return EventStream(kept_stream(desk, asking), rendering.render, rendering.broken)
     return json_response(chat.encode(await answered(desk, asking)))
 
@@ -74,7 +76,7 @@ async def retrieve(face: Face, request: Request) -> ASGIApp:
     id = request.path_params["id"]
     after = _after(request)
     if after is not None and (going := await background.followed(face, caller, id)) is not None:
-        return background.streamed(going, after)
+        return background.streamed(face, going, after)
     try:
         found = await exchange(face, caller, id)
     except NotFound:
@@ -94,7 +96,8 @@ async def retrieve(face: Face, request: Request) -> ASGIApp:
 
     texts = [turn.text if isinstance(turn, run.Turn) else turn[1] for turn in found.turns]
     asked = run.Request(question=" ".join(texts))
-    rendering = Rendering(wanted_of(found.facts), asked, found.facts["created"])
+    created, wanted = found.facts["created"], wanted_of(found.facts)
+    rendering = Rendering(wanted, asked, created, partial(ended_at, found))
     return EventStream(told(), rendering.render, rendering.broken)
 
 

@@ -13,7 +13,7 @@ from msgspec import Meta, Struct
 from starlette.requests import Request
 from starlette.responses import Response
 
-from casemate.api.body import checked_question, converted, json_object
+from casemate.api.body import checked_query, converted, json_object
 from casemate.api.caller import bearer
 from casemate.api.openai.collection import named
 from casemate.api.openai.files import seconds
@@ -118,6 +118,14 @@ class HitPage(Struct, frozen=True, kw_only=True):
     next_page: None = None
 
 
+class StoreGone(Struct, frozen=True, kw_only=True):
+    """OpenAI's word that a vector store is gone."""
+
+    id: str
+    object: Literal["vector_store.deleted"] = "vector_store.deleted"
+    deleted: bool = True
+
+
 class NewStore(Struct, frozen=True):
     """A collection to make, and files to add to it."""
 
@@ -171,6 +179,14 @@ async def store(face: Face, request: Request) -> Response:
     return json_response(encode(StoreShape.of(found, held)))
 
 
+async def delete(face: Face, request: Request) -> Response:
+    """Remove an empty collection. Documents are not removed with it, each is an act of its own."""
+    caller = await bearer(face.installation, request)
+    found = await named(face, caller, request.path_params["store"])
+    await asyncio.to_thread(face.installation.library.remove_collection, caller, found.name)
+    return json_response(encode(StoreGone(id=found.id)))
+
+
 async def search(face: Face, request: Request) -> Response:
     """Passages for one question, or for several together."""
     caller = await bearer(face.installation, request)
@@ -181,7 +197,7 @@ async def search(face: Face, request: Request) -> Response:
     queries = [wanted.query] if isinstance(wanted.query, str) else wanted.query
     found: dict[tuple[str, int], Hit] = {}
     for query in queries:
-        checked_question(query, face.settings, "query")
+        checked_query(query, face.settings, "query")
         hits = await asyncio.to_thread(
             face.installation.library.search,
             caller,

@@ -8,7 +8,7 @@ from urllib.parse import quote
 from starlette.requests import Request
 from starlette.responses import Response
 
-from casemate.api.body import checked_question, decoded, whole_number
+from casemate.api.body import checked_query, decoded, whole_number
 from casemate.api.caller import bearer_or_session
 from casemate.api.errors import InvalidParameter
 from casemate.api.platform.shapes import (
@@ -119,7 +119,7 @@ async def delete_document(face: Face, request: Request) -> Response:
 async def search(face: Face, request: Request) -> Response:
     """Passages for a query, best first."""
     caller = await bearer_or_session(face.installation, request)
-    query = checked_question(request.query_params.get("q", ""), face.settings, "q")
+    query = checked_query(request.query_params.get("q", ""), face.settings, "q")
     limit = whole_number(request, "limit", 10, MOST_HITS)
     hits = await asyncio.to_thread(
         face.installation.library.search,
