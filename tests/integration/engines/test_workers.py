@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
 import shutil
@@ -12,6 +13,9 @@ from pathlib import Path
 
 import pytest
 from house_builders import DOG_TAX, FEES, Server, a_house, a_server, casemate
+from http2_builders import Answer as H2Answer
+from http2_builders import Client
+from http2_builders import a_request as a_field_list
 from model_server import ModelServer, a_script
 from worker_builders import (
     a_stream,
@@ -192,3 +196,35 @@ def test_whatever_is_asked_is_answered_as_one_process_answers_it(tmp_path: Path)
             kinds.append([entry["kind"] for entry in house.entries()])
     assert kinds[0] == kinds[1]
     assert "refused" in kinds[0]
+
+
+def test_over_one_connection_of_http_2_come_a_relayed_stream_a_page_and_an_upload(
+    two: Two,
+) -> None:
+    """All at a time, one of them the worker's own answer and the others the owner's."""
+
+    async def ask() -> list[H2Answer]:
+        client = Client(*await asyncio.open_connection("127.0.0.1", two.server.port))
+        client.begin()
+        mine = {"authorization": f"Bearer {two.key}"}
+        sent = {**mine, "content_type": "application/json"}
+        form = {**mine, "content_type": "multipart/form-data; boundary=b"}
+        path = "/v1/chat/completions"
+        try:
+            relayed = client.ask(
+                a_field_list(path, method="POST", **sent), asked("chat", stream=True)
+            )
+            papers = client.ask(a_field_list(path, method="POST", **sent), asked("documents"))
+            page = client.ask(a_field_list("/sign-in"))
+            upload = client.ask(a_field_list("/v1/files", method="POST", **form), ends=False)
+            await client.upload(upload, UPLOAD)
+            return [await client.answer(one) for one in (relayed, papers, page, upload)]
+        finally:
+            client.writer.close()
+
+    relayed, papers, page, upload = asyncio.run(asyncio.wait_for(ask(), 60))
+    assert [one.status for one in (relayed, papers, page, upload)] == [200] * 4
+    assert relayed.body.endswith(b"data: [DONE]\n\n")
+    assert b"The dog tax is 40 euros a year." in papers.body
+    assert b"</html>" in page.body
+    assert json.loads(upload.body)["bytes"] == 9_000 * len(FEES.encode())
