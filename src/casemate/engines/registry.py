@@ -12,6 +12,7 @@ from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from casemate import shapes
 from casemate.at_hand import waits
 from casemate.counts import Replica
 from casemate.engines.engine import Engine
@@ -152,6 +153,7 @@ class Engines:
             )
         from casemate.engines.llama.engine import House, LlamaEngine
 
+        shapes.work_out()  # of what was just loaded
         return LlamaEngine(
             manifest,
             House(

@@ -25,7 +25,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import ASGIApp
 
-from casemate import api, log, settings, web
+from casemate import api, log, settings, shapes, web
 from casemate.api.witness import app as witness_app
 from casemate.cli import line
 from casemate.errors import CasemateError, Unavailable
@@ -52,6 +52,7 @@ def application(installation: Installation) -> api.Surroundings:
             return api.errors.response(request, error)
         return web.errors.response(request, error)
 
+    shapes.work_out()
     ways = api.routes(installation)
     app = Starlette(
         routes=[*ways, *web.routes(installation)],

@@ -18,7 +18,7 @@ import msgspec
 import uvicorn
 from starlette.types import Message, Receive, Scope, Send
 
-from casemate import api, log, server
+from casemate import api, log, server, shapes
 from casemate.api import health, mistral, openai
 from casemate.api.handing import HandedOver
 from casemate.api.resource import Face, Operation, routes_of
@@ -143,6 +143,7 @@ class Application:
     """What a worker does with a request: answer it, or hand it on. The ASGI application."""
 
     def __init__(self, branch: Branch, tunnel: Tunnel) -> None:
+        shapes.work_out()
         face = Face(branch, time.time)
         routes = [
             *routes_of(face, _own(openai.OPERATIONS), api.errors.openai),
