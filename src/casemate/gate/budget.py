@@ -18,8 +18,8 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import AbstractAsyncContextManager, contextmanager, suppress
+from collections.abc import Callable, Iterable
+from contextlib import AbstractAsyncContextManager, AbstractContextManager, suppress
 from dataclasses import dataclass, field, fields
 from datetime import datetime
 from typing import TYPE_CHECKING
@@ -117,18 +117,9 @@ class Budgets:
         """
         return Reserved(self, asker, estimate)
 
-    @contextmanager
-    def opened(self, asker: Asker) -> Iterator[None]:
-        """A run that another process of this server has open, as far as ``concurrent`` goes.
-
-        Raises TooMany.
-        """
-        self._enter(asker.principal)
-        try:
-            self._holding(asker)
-            yield
-        finally:
-            self._leave(asker.principal)
+    def opened(self, asker: Asker) -> Opened:
+        """A run that another process of this server has open, as far as ``concurrent`` goes."""
+        return Opened(self, asker)
 
     def used(self, limits: Iterable[Limit]) -> list[int]:
         """What was used of each limit in its present window, by everybody it counts for."""
@@ -378,6 +369,28 @@ class Reserved(AbstractAsyncContextManager[Use]):
 
     async def __aexit__(self, *_: object) -> None:
         self._budgets._settle(self._reservation, self._used)
+        self._budgets._leave(self._asker.principal)
+
+
+class Opened(AbstractContextManager[None]):
+    """One run of another process. Entering it raises TooMany."""
+
+    __slots__ = ("_asker", "_budgets")
+
+    def __init__(self, budgets: Budgets, asker: Asker) -> None:
+        self._budgets = budgets
+        self._asker = asker
+
+    def __enter__(self) -> None:
+        budgets, asker = self._budgets, self._asker
+        budgets._enter(asker.principal)
+        try:
+            budgets._holding(asker)
+        except BaseException:
+            budgets._leave(asker.principal)
+            raise
+
+    def __exit__(self, *_: object) -> None:
         self._budgets._leave(self._asker.principal)
 
 

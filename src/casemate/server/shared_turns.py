@@ -10,14 +10,14 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractContextManager, ExitStack, asynccontextmanager
-from dataclasses import dataclass, field
+from contextlib import AbstractContextManager, asynccontextmanager
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self, cast
 
 from casemate.at_hand import NotAtHand, at_hand
 from casemate.engines.schedule import Flow
-from casemate.engines.turns import Turn, Turns
-from casemate.gate.budget import Asker
+from casemate.engines.turns import Place, Turn, Turns
+from casemate.gate.budget import Asker, Opened
 from casemate.server import said
 from casemate.server.records import failed
 
@@ -32,8 +32,18 @@ class _Entered:
 
     flow: Flow
     turns: Turns | None = None
-    holds: ExitStack = field(default_factory=ExitStack)
+    opened: Opened | None = None
+    place: Place | None = None
     gone: bool = False
+
+    def close(self) -> None:
+        """Give back what it holds."""
+        self.gone = True
+        if self.place is not None:
+            self.place.__exit__()
+        if self.opened is not None:
+            self.opened.__exit__()
+        self.place = self.opened = None
 
 
 @dataclass
@@ -42,14 +52,13 @@ class _Turn:
 
     turns: Turns
     turn: Turn
-    holds: ExitStack
     following: asyncio.Task[None] | None = None
 
     def close(self) -> None:
         """End it, or the wait for it."""
         if self.following is not None:
             self.following.cancel()
-        self.holds.close()
+        self.turn.__exit__()
 
 
 class Host:
@@ -74,8 +83,7 @@ class Host:
             case said.Leaves():
                 run = self._entered.pop(message.entered, None)
                 if run is not None:  # else it was never let in
-                    run.gone = True
-                    run.holds.close()
+                    run.close()
             case said.Waits():
                 self._wait(message)
             case said.Worked():
@@ -90,8 +98,7 @@ class Host:
             turn.close()
         self._turns.clear()
         for run in self._entered.values():
-            run.gone = True
-            run.holds.close()
+            run.close()
         self._entered.clear()
 
     def _enter(self, asked: said.Enters) -> None:
@@ -122,33 +129,34 @@ class Host:
         else:
             self._let_in(asked.number, run, found)
 
-    def _look(self, asked: said.Enters) -> tuple[Turns, int, ExitStack]:
+    def _look(self, asked: said.Enters) -> tuple[Turns, int, Opened]:
         """The turns for the model, its slots, and a place among the asker's open runs."""
         installation = self._installation
         manifest = installation.models.approved(asked.model)
-        usual = installation.engines.slots(manifest)
-        slots = installation.gate.capacities.of(manifest.name, usual).slots
-        with ExitStack() as holds:
-            asker = Asker(asked.tenant, asked.principal, asked.use_case)
-            holds.enter_context(installation.gate.budgets.opened(asker))
-            return installation.engines.turns(manifest), slots, holds.pop_all()
-        raise AssertionError("unreachable")
+        engines, gate = installation.engines, installation.gate
+        slots = gate.capacities.of(manifest.name, engines.slots(manifest)).slots
+        turns = engines.turns(manifest)
+        opened = gate.budgets.opened(Asker(asked.tenant, asked.principal, asked.use_case))
+        opened.__enter__()  # by hand, as below: it lasts from message to message
+        return turns, slots, opened
 
-    def _let_in(self, number: int, run: _Entered, found: tuple[Turns, int, ExitStack]) -> None:
-        turns, slots, holds = found
-        run.holds.enter_context(holds)
-        turns.slots = slots
+    def _let_in(self, number: int, run: _Entered, found: tuple[Turns, int, Opened]) -> None:
+        run.turns, slots, run.opened = found
+        if run.turns.slots != slots:
+            run.turns.slots = slots
+        place = run.turns.place(run.flow)
         try:
-            run.holds.enter_context(turns.place(run.flow))
+            place.__enter__()
         except Exception as problem:
-            run.holds.close()
+            run.close()
             self._refuse(number, problem)
             return
-        run.turns = turns
         if run.gone:
-            run.holds.close()
-        else:
-            self._say(said.Entered(number, turns.usual_seconds))
+            place.__exit__()
+            run.close()
+            return
+        run.place = place
+        self._say(said.Entered(number, run.turns.usual_seconds))
 
     def _refuse(self, number: int, problem: Exception) -> None:
         self._entered.pop(number, None)
@@ -158,9 +166,8 @@ class Host:
         run = self._entered[asked.entered]
         if run.turns is None:
             raise KeyError(asked.entered)
-        holds = ExitStack()
-        turn = holds.enter_context(run.turns.turn(run.flow, asked.cost))
-        waiting = self._turns[asked.number] = _Turn(run.turns, turn, holds)
+        turn = run.turns.turn(run.flow, asked.cost).__enter__()
+        waiting = self._turns[asked.number] = _Turn(run.turns, turn)
         if turn.waits:
             waiting.following = asyncio.ensure_future(self._follow(asked.number, turn))
         else:

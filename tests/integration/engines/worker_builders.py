@@ -29,12 +29,15 @@ def furnished(data: Path, *models: ModelServer) -> str:
 
 
 def children(pid: int) -> list[int]:
-    """Its child processes that live, eldest first."""
+    """Its workers that live, eldest first; from the moment on that they run their own program.
+
+    Before that their parent waits for them: to stop one then would stop both.
+    """
     found: list[int] = []
     for task in Path(f"/proc/{pid}/task").iterdir():
         with suppress(OSError):  # the thread has ended meanwhile
             found += map(int, (task / "children").read_text().split())
-    return sorted(one for one in found if _state(one) not in ("Z", ""))
+    return sorted(one for one in found if _state(one) not in ("Z", "") and _works(one))
 
 
 def workers(server: Server) -> list[int]:
@@ -124,6 +127,13 @@ class HoldingServer(ModelServer):
 def outcomes(house: House) -> dict[str, str | None]:
     """How each of the owner's runs ended, by run."""
     return {one.id: one.outcome for one in house.installation.runs.list(house.owner, limit=500)}
+
+
+def _works(pid: int) -> bool:
+    try:
+        return b"worker_process" in Path(f"/proc/{pid}/cmdline").read_bytes()
+    except OSError:
+        return False
 
 
 def _state(pid: int) -> str:
