@@ -12,6 +12,8 @@ import asyncio
 import threading
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, AbstractContextManager
+from contextvars import Context
+from functools import partial
 from types import TracebackType
 from typing import TypeVar
 
@@ -127,7 +129,9 @@ class Watches:
             self._open.add(watch)
             if not self._looking:
                 self._looking = True
-                self._thread = threading.Thread(target=self._look, name="standing", daemon=True)
+                # In a context of its own: it asks for everybody, not for whoever came first.
+                look = partial(Context().run, self._look)
+                self._thread = threading.Thread(target=look, name="standing", daemon=True)
                 self._thread.start()
 
     def _end(self, watch: Watch) -> None:

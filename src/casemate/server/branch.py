@@ -62,11 +62,13 @@ asking: ContextVar[bool] = ContextVar("asking", default=False)
 class Branch(Installation):
     """One worker's part of an installation. Close it to give back what it holds of limits."""
 
-    def __init__(self, orders: said.Orders, afar: records.Afar, closing: ExitStack) -> None:
+    def __init__(
+        self, orders: said.Orders, settings: Settings, afar: records.Afar, closing: ExitStack
+    ) -> None:
         """``afar``: the owner, who holds the folder's lock. Raises what is wrong with the parts."""
         self._afar = afar
         self._closing = closing
-        self.settings = settings = msgspec.json.decode(orders.settings, type=Settings)
+        self.settings = settings
         self.process = f"worker {orders.number}"
         self.folder = folder = DataFolder(Path(orders.folder), fresh=False, _lock=-1)
         self.database = Database.open(folder.database)

@@ -1,8 +1,9 @@
 """One worker process from its start to its end, as its owner sees it.
 
-Nothing is inherited but three sockets: the wire, the one that requests are handed over by, and the
-listening socket, which all workers share. What the process has open when it ends, ends with it: its
-runs are closed as failed, what it handed over as for a client that went away.
+Nothing is inherited but four descriptors: of the wire, of the socket that requests are handed over
+by, and, shared by all workers, of the listening socket and of a little memory. What the process has
+open when it ends, ends with it: its runs are closed as failed, what it handed over as for a client
+that went away.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -54,12 +55,15 @@ class Life:
         self._asked: dict[int, asyncio.Future[None]] = {}
         self._loop = asyncio.get_running_loop()
 
-    async def begin(self, orders: said.Orders, listener: socket.socket, app: ASGIApp) -> None:
-        """Start the process. Raises OSError if it cannot be."""
+    async def begin(self, orders: said.Orders, shared: Sequence[int], app: ASGIApp) -> None:
+        """Start the process. ``shared``: descriptors of what it shares with the others.
+
+        Raises OSError if it cannot be.
+        """
         wire, wire_theirs = socket.socketpair()
         hand, hand_theirs = socket.socketpair()
         with wire_theirs, hand_theirs:
-            inherited = [one.fileno() for one in (wire_theirs, hand_theirs, listener)]
+            inherited = [wire_theirs.fileno(), hand_theirs.fileno(), *shared]
             try:
                 self._process = await asyncio.create_subprocess_exec(
                     *_command(inherited),
@@ -161,6 +165,13 @@ def _command(inherited: list[int]) -> list[str]:
     """Run ``worker_process`` as a script: with -I neither folder nor environment add code to it."""
     root = str(Path(casemate.__file__).resolve().parent.parent)
     # Python started with -m imports from the working folder; a worker does not.
-    found = [path for path in sys.path if os.path.isabs(path) and path != os.getcwd()]
+    found = [path for path in sys.path if os.path.isabs(path) and path != _working_folder()]
     script = str(Path(worker_process.__file__).resolve())
     return [sys.executable, "-I", "-B", script, *map(str, inherited), root, *found]
+
+
+def _working_folder() -> str:
+    try:
+        return os.getcwd()
+    except FileNotFoundError:  # it was removed
+        return ""

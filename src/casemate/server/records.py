@@ -15,6 +15,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from casemate import errors
+from casemate.api.errors import known
 from casemate.api.handing import HandedOver
 from casemate.errors import CasemateError, TooLarge, Unavailable
 from casemate.ledger.merkle import leaf_hash
@@ -169,9 +170,8 @@ def problem_of(failed: said.Failed) -> CasemateError:
 
 
 def failed(number: int, problem: BaseException) -> said.Failed:
-    """``problem`` as the answer to message ``number``; nothing of it but what people are told."""
-    if not isinstance(problem, CasemateError):
-        problem = Unavailable("It could not be recorded.", "Look at the server's log.")
+    """``problem`` as the answer to message ``number``: what people are told of it, and no more."""
+    problem = known(problem if isinstance(problem, Exception) else Unavailable("It was given up."))
     kind = next(
         one.__name__ for one in type(problem).__mro__ if getattr(errors, one.__name__, None) is one
     )

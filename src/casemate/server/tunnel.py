@@ -281,7 +281,7 @@ class _Far:
         if self._writer.transport.is_closing():
             return
         if message["type"] == "http.response.start":
-            headers = [(bytes(name), bytes(value)) for name, value in message["headers"]]
+            headers = [(bytes(name), bytes(value)) for name, value in message.get("headers", ())]
             self._writer.write(framed(Started(message["status"], headers)))
             return  # with the first of its body
         body, more = message.get("body", b""), message.get("more_body", False)

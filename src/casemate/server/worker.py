@@ -13,9 +13,9 @@ import socket
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
-from typing import Any
 
 import msgspec
+import uvicorn
 from starlette.types import Message, Receive, Scope, Send
 
 from casemate import api, log, server
@@ -23,11 +23,14 @@ from casemate.api import health, mistral, openai
 from casemate.api.handing import HandedOver
 from casemate.api.resource import Face, Operation, routes_of
 from casemate.counts import Counts
+from casemate.errors import CasemateError
 from casemate.server import said
+from casemate.server.accepting import Balance, Shared
 from casemate.server.branch import Branch, asking
 from casemate.server.records import Afar
 from casemate.server.tunnel import Tunnel
 from casemate.server.wire import Wire, connected, first
+from casemate.settings import Settings
 
 OWN = frozenset({"/v1/chat/completions", "/mistral/v1/chat/completions", "/healthz"})
 _THREADS = 16
@@ -35,11 +38,21 @@ _log = logging.getLogger("casemate.server")
 _GONE = 70  # how a worker ends whose owner is gone
 
 
-def work(wire: int, hand: int, listener: int) -> int:
+def work(wire: int, hand: int, listener: int, balance: int) -> int:
     """Work on these descriptors until told to stop; the exit code."""
     with socket.socket(fileno=wire) as connection:
-        orders = first(connection, said.Orders)
-        return asyncio.run(Worker(orders).run(connection, hand, listener))
+        try:
+            orders = first(connection, said.Orders)
+            return asyncio.run(Worker(orders).run(connection, hand, listener, balance))
+        except EOFError:
+            return _GONE
+        except Exception as problem:
+            if os.environ.get("CASEMATE_TRACEBACK"):
+                raise
+            # Of what nobody foresaw only the kind: its text may hold anything.
+            told = str(problem) if isinstance(problem, CasemateError) else type(problem).__name__
+            _log.error("this worker cannot go on: %s", told)
+            return 1
 
 
 class Worker:
@@ -47,38 +60,44 @@ class Worker:
 
     def __init__(self, orders: said.Orders) -> None:
         self._orders = orders
+        self._settings = msgspec.json.decode(orders.settings, type=Settings)
+        log.begin(self._settings.log, f"worker {orders.number}")
         self._accept = asyncio.Event()
         self._over = False
         self._branch: Branch | None = None
         self._application: Application | None = None
 
-    async def run(self, connection: socket.socket, hand: int, listener: int) -> int:
+    async def run(self, connection: socket.socket, hand: int, listener: int, shared: int) -> int:
         """Prepare, accept clients until told to stop, and end; the exit code."""
         loop = asyncio.get_running_loop()
         loop.set_default_executor(ThreadPoolExecutor(_THREADS, "casemate"))
         self._wire = await connected(Wire(said.FromOwner, self._hear, self._lost), connection)
         self._afar = Afar(self._wire)
         server._open_files()
-        with ExitStack() as closing:
-            branch = self._branch = Branch(self._orders, self._afar, closing)
-            log.begin(branch.settings.log, branch.process)
-            application = self._application = Application(
-                branch, Tunnel(socket.socket(fileno=hand))
-            )
+        closing = ExitStack()
+        try:
+            branch = self._branch = Branch(self._orders, self._settings, self._afar, closing)
+            tunnel = Tunnel(socket.socket(fileno=hand))
+            application = self._application = Application(branch, tunnel)
             server._settle_memory()
             self._wire.say(said.Prepared())
             await self._accept.wait()
-            await self._serve(branch, application, _Shared(fileno=listener))
+            balance = Balance(shared, self._orders.of)
+            await self._serve(branch, application, listener, balance)
             await branch.engines.close()
             await asyncio.to_thread(application.close)
+        finally:
+            # In a thread: what is closed may have something to say to the owner first.
             await asyncio.to_thread(closing.close)
         self._say_counts(0)
         self._over = True
         self._wire.close()
         return 0
 
-    async def _serve(self, branch: Branch, app: Application, listener: socket.socket) -> None:
-        chosen = branch.settings
+    async def _serve(
+        self, branch: Branch, app: Application, listener: int, balance: Balance
+    ) -> None:
+        chosen, number = self._settings, self._orders.number
         config = server._config(
             app,
             -(-chosen.connections // self._orders.of),
@@ -87,8 +106,11 @@ class Worker:
             secured=api.tls.context(chosen, branch.folder.path),
             proxies=chosen.proxies,
         )
+        balance.has(number, 0)
         await server._serving(
-            server._Server(config), listener, lambda: self._wire.say(said.Accepting())
+            _Server(config, balance, number),
+            Shared(listener, balance, number),
+            lambda: self._wire.say(said.Accepting()),
         )
 
     def _hear(self, message: said.FromOwner) -> None:
@@ -153,7 +175,9 @@ class Application:
         begun = asking.set(True)
 
         async def say(message: Message) -> None:
-            asking.set(False)  # from here on it is this process that answers
+            # From here on it is this process that answers.
+            asking.set(False)
+            kept.forget()
             await send(message)
 
         try:
@@ -170,35 +194,42 @@ class _Kept:
     def __init__(self, receive: Receive) -> None:
         self._receive = receive
         self._came: list[Message] = []
+        self._keeps = True
 
     async def receive(self) -> Message:
         """The next of it."""
         message = await self._receive()
-        self._came.append(message)
+        if self._keeps:
+            self._came.append(message)
         return message
+
+    def forget(self) -> None:
+        """It is not handed on any more."""
+        self._keeps = False
+        self._came.clear()
 
     async def again(self) -> Message:
         """From its beginning, then what still comes."""
         return self._came.pop(0) if self._came else await self._receive()
 
 
-class _Shared(socket.socket):
-    """A listening socket that other processes accept from, too: one connection in a turn.
+class _Server(server._Server):
+    """Tells the other workers how many clients it has, and that it takes no more."""
 
-    asyncio takes all that wait. With several processes, whoever wakes up first would then have
-    all clients of a burst.
-    """
+    def __init__(self, config: uvicorn.Config, balance: Balance, number: int) -> None:
+        super().__init__(config)
+        self._balance = balance
+        self._number = number
 
-    _accepted = False
+    async def on_tick(self, counter: int) -> bool:
+        """See uvicorn: ten times a second."""
+        self._balance.has(self._number, len(self.server_state.connections))
+        return await super().on_tick(counter)
 
-    def accept(self) -> tuple[socket.socket, Any]:
-        """See socket."""
-        if self._accepted:
-            self._accepted = False
-            raise BlockingIOError
-        found = super().accept()
-        self._accepted = True
-        return found
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """See uvicorn."""
+        self._balance.leaves(self._number)
+        await super().shutdown(sockets)
 
 
 def _own(operations: tuple[Operation, ...]) -> list[Operation]:

@@ -7,7 +7,9 @@ worked for a while, otherwise after a pause that doubles up to half a minute.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
+import os
 import signal
 import socket
 import threading
@@ -22,12 +24,14 @@ from casemate.counts import Counts, added
 from casemate.errors import Unavailable
 from casemate.gate import pack
 from casemate.server import said
+from casemate.server.accepting import Balance
 from casemate.server.life import Life
 
 if TYPE_CHECKING:
     from casemate.installation import Installation
 
 _FIRST_PAUSE, _LONGEST_PAUSE = 1.0, 30.0  # seconds
+_LOOK_SECONDS = 0.25  # between two looks whether anybody accepts clients
 _GOOD_SECONDS = 60.0  # of work, after which an end is no sign of a fault that stays
 _COUNTING_SECONDS = 1.0  # for a worker to say what it counted
 _TAKING_SECONDS = 5.0  # for other places to hold in a worker; then it is ended
@@ -46,6 +50,8 @@ class Workers:
         country = installation.folder.path / pack.FILE
         # As it is in force: another file there holds from the next start on.
         self._country = country.read_bytes() if country.exists() else None
+        self._memory = Balance.made(self._of)
+        self._balance = Balance(self._memory, self._of)
         self._lives: dict[int, Life] = {}
         self._closing: set[asyncio.Task[None]] = set()
         self._gone = Counts()  # of those that have ended
@@ -74,6 +80,7 @@ class Workers:
             opening.cancel()
             places.changed = _nobody
             await asyncio.wait({opening, *self._closing}, timeout=_ENDING_SECONDS)
+            os.close(self._memory)
         for one in (*keeping, opening):
             if not one.cancelled():
                 one.result()
@@ -99,24 +106,32 @@ class Workers:
 
     async def _open(self, greet: Callable[[], None]) -> None:
         """Let clients in, once every worker is prepared."""
-        while len(self._lives) < self._of:  # noqa: ASYNC110 - they are being started
-            await asyncio.sleep(0.005)
-        lives = list(self._lives.values())
-        for life in lives:
-            await life.prepared.wait()
+        await self._all(lambda life: life.prepared)
         self._opened = True
-        for life in lives:
+        for life in self._lives.values():
             life.accept()
-        for life in lives:
-            await life.accepting.wait()
+        await self._all(lambda life: life.accepting)
         greet()
+
+    async def _all(self, event: Callable[[Life], asyncio.Event]) -> None:
+        """Wait until it is so of every worker that there is to be; some may be started again."""
+
+        def so() -> bool:
+            lives = self._lives.values()
+            return len(lives) == self._of and all(event(life).is_set() for life in lives)
+
+        while not so():  # noqa: ASYNC110 - of processes that come and go
+            await asyncio.sleep(0.005)
 
     async def _keep(self, number: int) -> None:
         """Have a worker run for as long as the server does."""
         pause = 0.0
         while not self._stopping.is_set():
             began = time.monotonic()
-            code = await self._live(number)
+            try:
+                code = await self._live(number)
+            except OSError:  # no process could be made
+                code = 1
             if self._stopping.is_set():
                 return
             if not self._opened:
@@ -126,20 +141,24 @@ class Workers:
             pause = 0.0 if good else min(pause * 2 or _FIRST_PAUSE, _LONGEST_PAUSE)
             how = f"signal {-code}" if code < 0 else f"code {code}"
             _log.error("worker %d ended, %s; started again in %d s", number, how, pause)
-            try:
-                await asyncio.wait_for(self._stopping.wait(), pause)
-            except TimeoutError:
-                continue
+            await self._wait(pause)
+
+    async def _wait(self, pause: float) -> None:
+        """Wait before a start; while nobody accepts clients, not for long."""
+        began = time.monotonic()
+        while not self._stopping.is_set():
+            somebody = any(life.accepting.is_set() for life in self._lives.values())
+            left = began + (pause if somebody else min(pause, _FIRST_PAUSE)) - time.monotonic()
+            if left <= 0:
+                return
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._stopping.wait(), min(left, _LOOK_SECONDS))
 
     async def _live(self, number: int) -> int:
-        """Run worker ``number`` from its start to its end; its exit code."""
+        """Run worker ``number`` from its start to its end; its exit code. Raises OSError."""
         life = Life(number, self._installation)
-        try:
-            await life.begin(self._orders(number), self._listener, self._app)
-        except OSError:
-            raise Unavailable(
-                "A worker process cannot be started.", "Is there memory, are there files left?"
-            ) from None
+        shared = (self._listener.fileno(), self._memory)
+        await life.begin(self._orders(number), shared, self._app)
         self._lives[number] = life
         if self._stopping.is_set():
             life.stop()
@@ -148,6 +167,7 @@ class Workers:
             return await life.end()
         finally:
             del self._lives[number]
+            self._balance.leaves(number)  # it may have been killed
             self._gone = added([self._gone, life.counts.lasting()])
             if opening is not None:
                 opening.cancel()
@@ -177,9 +197,10 @@ class Workers:
 
     async def _counted(self) -> Counts:
         """What all workers counted; of one that does not answer at once, what it told last."""
-        lives = list(self._lives.values())
-        await asyncio.gather(*(life.count(_COUNTING_SECONDS) for life in lives))
-        return added([self._gone, *(life.counts for life in lives)])
+        asked = [life.count(_COUNTING_SECONDS) for life in self._lives.values()]
+        await asyncio.gather(*asked)
+        # Those that are there now: one that ended meanwhile is among the others.
+        return added([self._gone, *(life.counts for life in self._lives.values())])
 
     def _tell_places(self, content: bytes) -> None:
         """Have other places in force in every worker; from a thread, which waits for it.

@@ -8,7 +8,7 @@ import os
 import signal
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -29,11 +29,12 @@ def furnished(data: Path, *models: ModelServer) -> str:
 
 
 def children(pid: int) -> list[int]:
-    """Its child processes, eldest first."""
+    """Its child processes that live, eldest first."""
     found: list[int] = []
     for task in Path(f"/proc/{pid}/task").iterdir():
-        found += map(int, (task / "children").read_text().split())
-    return sorted(found)
+        with suppress(OSError):  # the thread has ended meanwhile
+            found += map(int, (task / "children").read_text().split())
+    return sorted(one for one in found if _state(one) not in ("Z", ""))
 
 
 def workers(server: Server) -> list[int]:
