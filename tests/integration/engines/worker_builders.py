@@ -38,9 +38,13 @@ def children(pid: int) -> list[int]:
 
 
 def workers(server: Server) -> list[int]:
-    """The process ids of its two workers, once there are two."""
+    """The process ids of its two workers, once there are two.
+
+    Not before they run their own program: until then their owner stands still (vfork), and would
+    for as long as a test lets one of them be stopped.
+    """
     while True:
-        found = children(server.process.pid)
+        found = [one for one in children(server.process.pid) if _is_worker(one)]
         if len(found) == 2:
             return found
 
@@ -124,6 +128,13 @@ class HoldingServer(ModelServer):
 def outcomes(house: House) -> dict[str, str | None]:
     """How each of the owner's runs ended, by run."""
     return {one.id: one.outcome for one in house.installation.runs.list(house.owner, limit=500)}
+
+
+def _is_worker(pid: int) -> bool:
+    try:
+        return b"worker_process" in Path(f"/proc/{pid}/cmdline").read_bytes()
+    except OSError:
+        return False
 
 
 def _state(pid: int) -> str:
