@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import itertools
 import json
 import threading
 from collections import deque
@@ -19,6 +20,7 @@ from typing import Any, Self
 from aiohttp import web
 
 DIMENSIONS = 8
+_NUMBERS = itertools.count(1)  # of calls, which clients tell apart by their ids
 
 Act = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -189,7 +191,7 @@ def _calls(tools: list[dict[str, Any]], choice: Any) -> list[dict[str, Any]]:
             tool_calls=[
                 {
                     "index": index,
-                    "id": f"call{chr(65 + index)}1234",
+                    "id": f"call{next(_NUMBERS):05}",
                     "type": "function",
                     "function": {"name": tool["name"], "arguments": ""},
                 }

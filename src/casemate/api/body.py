@@ -102,7 +102,7 @@ def checked_query(text: str, settings: Settings, param: str) -> str:
 def checked_question(text: str, settings: Settings, param: str = "question") -> str:
     """``text`` if it can be asked. Raises Invalid if it is blank, TooLarge if it is too long.
 
-    Only of a model alone: the run itself bounds what is asked of documents.
+    Too long for a model alone, that is: what is asked of documents is bounded by the run itself.
     """
     return checked_text(_checked(text, param), settings, param)
 

@@ -104,6 +104,33 @@ def test_a_response_calls_several_tools_and_goes_on_with_their_results(client):
         assert said.output_text == "The tool says: Town."
 
 
+def test_items_that_were_kept_are_named_instead_of_being_sent_again(client, dialects):
+    first = client.responses.create(model="chat", input="Hello", tools=FUNCTIONS)
+    results = [
+        {"type": "function_call_output", "call_id": item.call_id, "output": item.name}
+        for item in first.output
+        if item.type == "function_call"
+    ]
+    named = [{"type": "item_reference", "id": item.id} for item in first.output]
+    second = client.responses.create(
+        model="chat", input=[*HELLO, *named, *results], tools=FUNCTIONS
+    )
+    assert second.output_text == "The tool says: Town."
+    named = [{"type": "item_reference", "id": item.id} for item in second.output]
+    client.responses.create(
+        model="chat", input=[*HELLO, *named, {"role": "user", "content": "More?"}]
+    )
+    assert [one["content"] for one in dialects.upstream.asked[-1]["messages"]] == [
+        "Hello",
+        "The tool says: Town.",
+        "More?",
+    ]
+    with openai.OpenAI(base_url=dialects.openai, api_key=dialects.others_key) as other:
+        with pytest.raises(openai.BadRequestError) as told:
+            other.responses.create(model="chat", input=[*HELLO, *named])
+        assert told.value.param == "input[1].id"
+
+
 def test_what_agents_ask_of_responses_does_no_harm(client):
     said = client.responses.create(
         model="chat",

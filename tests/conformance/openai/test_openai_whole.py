@@ -352,7 +352,9 @@ def test_a_response_that_has_ended_cannot_be_cancelled(client):
     [
         ("tools", [{"type": "web_search"}], "tools[0]"),
         ("input", [{"role": "user", "content": [{"type": "input_image"}]}], "input[0].content[0]"),
-        ("input", [{"type": "item_reference", "id": "x"}], "input[0].type"),
+        ("input", [{"type": "item_reference", "id": "x"}], "input[0].id"),
+        ("input", [{"type": "item_reference", "id": "msg_r_00"}], "input[0].id"),
+        ("input", [{"type": "computer_call", "id": "x"}], "input[0].type"),
     ],
 )
 def test_what_a_response_cannot_be_is_refused_by_name(client, name, value, param):

@@ -138,4 +138,6 @@ def test_the_packages_for_javascript_ask_stream_call_tools_and_read_what_comes(
             "typed": "Fictionalville",
             "called": [["weather", ESCH]],
             "counted": 6,
+            "looped": "The tool says: sunny.",
+            "more": "You asked: More One. Two. Three.",
         }

@@ -29,21 +29,22 @@ def furnished(data: Path, *models: ModelServer) -> str:
 
 
 def children(pid: int) -> list[int]:
-    """Its workers that live, eldest first; from the moment on that they run their own program.
-
-    Before that their parent waits for them: to stop one then would stop both.
-    """
+    """Its child processes that live, eldest first."""
     found: list[int] = []
     for task in Path(f"/proc/{pid}/task").iterdir():
         with suppress(OSError):  # the thread has ended meanwhile
             found += map(int, (task / "children").read_text().split())
-    return sorted(one for one in found if _state(one) not in ("Z", "") and _works(one))
+    return sorted(one for one in found if _state(one) not in ("Z", ""))
 
 
 def workers(server: Server) -> list[int]:
-    """The process ids of its two workers, once there are two."""
+    """The process ids of its two workers, once there are two.
+
+    Not before they run their own program: until then their owner stands still (vfork), and would
+    for as long as a test lets one of them be stopped.
+    """
     while True:
-        found = children(server.process.pid)
+        found = [one for one in children(server.process.pid) if _is_worker(one)]
         if len(found) == 2:
             return found
 
@@ -129,7 +130,7 @@ def outcomes(house: House) -> dict[str, str | None]:
     return {one.id: one.outcome for one in house.installation.runs.list(house.owner, limit=500)}
 
 
-def _works(pid: int) -> bool:
+def _is_worker(pid: int) -> bool:
     try:
         return b"worker_process" in Path(f"/proc/{pid}/cmdline").read_bytes()
     except OSError:

@@ -61,6 +61,19 @@ _TOKENS = (
     Query("page_token", "The next_page_token of the page before."),
     Query("page_size", "How many entries a page has.", int | None),
 )
+_NAMED = (
+    Query("id", "Only the one with this id."),
+    Query("name", "Only those with this name."),
+    Query("search", "Only those with this in their name or id."),
+)
+_METADATA = Query("metadata", "Only those whose metadata hold this, a JSON object.")
+_OF_JOBS = (
+    Query("model", "Only those of this model."),
+    Query("agent_id", "Only those of this agent."),
+    Query("status", "Only those in one of these states.", list[str]),
+    Query("created_after", "Only those made after this moment, ISO 8601."),
+    Query("order_by", "created or -created: which comes first."),
+)
 
 
 def _talk(path: str, act: Act) -> Operation:
@@ -103,8 +116,20 @@ OPERATIONS: tuple[Operation, ...] = (
         answers=Completion,
         media=_STREAM,
     ),
-    Operation("GET", _V1 + "/agents", agents.agents, answers=list[agents.AgentShape], query=_PAGE),
-    Operation("GET", _V1 + "/agents/pages", agents.pages, answers=agents.AgentPage, query=_TOKENS),
+    Operation(
+        "GET",
+        _V1 + "/agents",
+        agents.agents,
+        answers=list[agents.AgentShape],
+        query=(*_PAGE, *_NAMED, _METADATA),
+    ),
+    Operation(
+        "GET",
+        _V1 + "/agents/pages",
+        agents.pages,
+        answers=agents.AgentPage,
+        query=(*_TOKENS, *_NAMED, _METADATA),
+    ),
     Operation(
         "POST", _V1 + "/agents", agents.create, body=agents.NewAgent, answers=agents.AgentShape
     ),
@@ -116,7 +141,7 @@ OPERATIONS: tuple[Operation, ...] = (
         _V1 + "/conversations",
         conversations.conversations,
         answers=list[conversations.ConversationShape],
-        query=_PAGE,
+        query=(*_PAGE, _METADATA),
     ),
     _talk(_V1 + "/conversations", conversations.start),
     Operation(
@@ -172,7 +197,7 @@ OPERATIONS: tuple[Operation, ...] = (
     Operation(
         "GET", _V1 + "/files/{id}/content", files.content, media=("application/octet-stream",)
     ),
-    Operation("GET", _JOBS, batches.jobs, answers=batches.Jobs, query=_PAGE),
+    Operation("GET", _JOBS, batches.jobs, answers=batches.Jobs, query=(*_PAGE, *_OF_JOBS)),
     Operation("POST", _JOBS, batches.create, body=batches.NewJob, answers=batches.JobShape),
     Operation("GET", _JOBS + "/{id}", batches.job, answers=batches.JobShape),
     Operation("DELETE", _JOBS + "/{id}", batches.delete, answers=files.Gone),

@@ -102,6 +102,14 @@ class AgentShape(Struct, frozen=True, kw_only=True):
         )
 
 
+class AgentPage(Struct, frozen=True, kw_only=True):
+    """A page of agents, and where the next one begins."""
+
+    object: Literal["list"] = "list"
+    data: list[AgentShape]
+    next_page_token: str | None
+
+
 async def create(face: Face, request: Request) -> Response:
     """Make an agent of a model that the caller may use."""
     caller = await bearer(face.installation, request)
@@ -121,14 +129,6 @@ async def create(face: Face, request: Request) -> Response:
         label=face.installation.gate.country.policy.lowest(),
     )
     return json_response(encode(AgentShape.of(made)))
-
-
-class AgentPage(Struct, frozen=True, kw_only=True):
-    """A page of agents, and where the next one begins."""
-
-    object: Literal["list"] = "list"
-    data: list[AgentShape]
-    next_page_token: str | None
 
 
 async def agents(face: Face, request: Request) -> Response:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
@@ -47,7 +47,7 @@ def wanted_since(request: Request) -> datetime | None:
         moment = datetime.fromisoformat(text)
     except ValueError:
         raise InvalidQuery("created_after", "That is no moment.", "Write it as ISO 8601.") from None
-    return moment if moment.tzinfo else moment.astimezone()
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
 def is_wanted(request: Request, name: str, value: str | None) -> bool:

@@ -136,11 +136,12 @@ class ResponseRequest(Struct, frozen=True):
             if tool.type == "function"
         )
 
-    def given(self) -> list[Said]:
-        """The turns that are new. Raises InvalidParameter for what is not understood."""
+    @property
+    def given(self) -> list[GivenItem]:
+        """The items that are new."""
         if isinstance(self.input, str):
-            return [("user", self.input)]
-        return turns_of(self.input)
+            return [GivenItem(role="user", content=self.input)]
+        return self.input
 
     def to_run(
         self,

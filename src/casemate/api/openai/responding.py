@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from casemate.api.openai.collection import names_of
-from casemate.api.openai.given import ResponseRequest
+from casemate.api.openai.given import ResponseRequest, turns_of
 from casemate.api.openai.models import offered
 from casemate.api.openai.output import Output, events_of
+from casemate.api.openai.references import looked_up
 from casemate.api.openai.responded import ResponseShape, ended, failure, id_of, run_of, shown
 from casemate.api.openai.transcript import Transcript
 from casemate.api.resource import Face
@@ -51,15 +52,18 @@ async def asked_for(desk: Desk, body: dict[str, Any]) -> Asking:
     """What a body asks for. Raises InvalidParameter, UnknownModel, NotFound, TooLarge."""
     wanted = ResponseRequest.parse(body)
     offer = await offered(desk.face, desk.caller, wanted.model)
-    given = wanted.given()
+    items, labels = await looked_up(desk.face, desk.caller, wanted.given)
+    given = turns_of(items)
     before: Sequence[Said] = ()
-    label, talk = None, None
+    talk = None
     if wanted.previous_response_id is not None:
         previous = await exchange(desk.face, desk.caller, wanted.previous_response_id)
-        before, label = previous.after, str(previous.label)
+        before = previous.after
+        labels.append(str(previous.label))
     elif wanted.talk is not None:
         talk = await Transcript.of(desk.face, desk.caller, wanted.talk)
-        before, label = talk.turns(), str(talk.thing.label)
+        before = talk.turns()
+        labels.append(str(talk.thing.label))
     turns = [*before, *given]
     asked = wanted.to_run(
         turns,
@@ -68,7 +72,7 @@ async def asked_for(desk: Desk, body: dict[str, Any]) -> Asking:
         collections=await names_of(desk.face, desk.caller, wanted.stores),
         settings=desk.face.settings,
     )
-    asked = desk.labelled(asked, label)
+    asked = desk.labelled(asked, *labels)
     return Asking(wanted, asked, turns, len(given), desk.created, talk)
 
 

@@ -5,7 +5,7 @@ import { Mistral } from "@mistralai/mistralai";
 import { createMistral } from "@ai-sdk/mistral";
 import { createOpenAI } from "@ai-sdk/openai";
 import { createOpenAICompatible } from "@ai-sdk/openai-compatible";
-import { generateObject, generateText, streamText, tool } from "ai";
+import { generateObject, generateText, stepCountIs, streamText, tool } from "ai";
 import OpenAI from "openai";
 import { z } from "zod";
 
@@ -87,12 +87,22 @@ async function aisdk(model) {
   const weather = tool({ description: "The weather of a town.", inputSchema: town });
   const told = await generateText({ model, prompt: "Hello" });
   const called = await generateText({ model, prompt: "Hello", tools: { weather } });
+  const answering = { ...weather, execute: async () => "sunny" };
+  const looped = await generateText({
+    model,
+    prompt: "Hello",
+    tools: { weather: answering },
+    stopWhen: stepCountIs(3),
+  });
+  const messages = [...HELLO, ...looped.response.messages, { role: "user", content: "More" }];
   return {
     said: told.text,
     streamed: (await all(streamText({ model, prompt: "Hello" }).textStream)).join(""),
     typed: (await generateObject({ model, schema: town, prompt: "Where?" })).object.town,
     called: called.toolCalls.map((call) => [call.toolName, call.input]),
     counted: told.usage.outputTokens,
+    looped: looped.text,
+    more: (await generateText({ model, messages })).text,
   };
 }
 
