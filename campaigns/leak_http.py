@@ -17,7 +17,7 @@ import uvicorn
 
 from casemate import api
 
-_CHANGING = ("date", "x-casemate-run")
+_CHANGING = ("date", "x-casemate-run", "x-request-id")
 RUN = re.compile(rb"r_[0-9a-f]{20}")
 # What a server adds, whoever is asked about.
 _OF_THE_WIRE = ("connection", "transfer-encoding", "server")

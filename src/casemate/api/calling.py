@@ -30,7 +30,7 @@ class CalledFunction(Struct, frozen=True):
     """A function that was called. ``arguments``: JSON text, or what it says."""
 
     name: str
-    arguments: str | dict[str, Any] = "{}"
+    arguments: str | dict[str, Any] | None = None
 
 
 class CallShape(Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -132,4 +132,4 @@ def _call(call: CallShape) -> Call:
     arguments = call.function.arguments
     if isinstance(arguments, dict):
         arguments = msgspec.json.encode(arguments).decode()
-    return Call(id=call.id, name=call.function.name, arguments=arguments)
+    return Call(id=call.id, name=call.function.name, arguments=arguments or "{}")

@@ -145,3 +145,29 @@ def test_the_conversations_of_the_two_dialects_are_apart(client, dialects):
             mistral.beta.conversations.get(conversation_id=ours.id)
     with pytest.raises(openai.NotFoundError):
         client.conversations.retrieve(theirs)
+
+
+def test_what_was_said_beside_a_call_is_kept_with_it(client, dialects):
+    talk = client.conversations.create()
+    given = [
+        {"role": "user", "content": "How is the weather?"},
+        {"role": "assistant", "content": "I will look."},
+        {"type": "function_call", "call_id": "c1", "name": "weather", "arguments": "{}"},
+        {"type": "function_call_output", "call_id": "c1", "output": "sunny"},
+    ]
+    client.responses.create(model="chat", input=given, tools=[TOOL], conversation=talk.id)
+    items = list(client.conversations.items.list(talk.id, order="asc"))
+    assert [one.type for one in items[:4]] == [
+        "message",
+        "message",
+        "function_call",
+        "function_call_output",
+    ]
+    assert items[1].content[0].text == "I will look."
+    assert len({one.id for one in items}) == len(items)
+    client.responses.create(model="chat", input="Thanks", conversation=talk.id)
+    assert asked_of(dialects)[:3] == [
+        ("user", "How is the weather?"),
+        ("assistant", "I will look."),
+        ("tool", "sunny"),
+    ]

@@ -97,6 +97,25 @@ def test_litellm_asks_streams_calls_tools_embeds_and_knows_what_is_refused(told)
     assert told["continued"] == "You asked: A One. Two. Three."
 
 
+def test_what_runs_tools_by_itself_comes_to_its_end_and_goes_on(told):
+    told = told("agents")
+    said = "The tool says: sunny in Esch."
+    assert told["mistral"] == {
+        "said": said,
+        "entries": ["function.call", "function.result", "message.output"],
+        "typed": "Fictionalville",
+        "called": True,
+        "last": "result",
+    }
+    for name in ("responses", "chat"):
+        assert told["openai"][name] == [said, said, said, "Fictionalville"]
+    assert told["openai"]["sessions"] == [said] * 4
+    assert told["openai"]["previous"] == said
+    assert set(told["pydantic"]) == {"chat", "responses", "mistral"}
+    for answers in told["pydantic"].values():
+        assert answers == [said] * 3
+
+
 def test_the_packages_for_javascript_ask_stream_call_tools_and_read_what_comes(
     javascript, dialects
 ):

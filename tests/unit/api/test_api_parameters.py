@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import typing
 
+import msgspec
 import openai.types as openai
 import pytest
 from mistralai.client import models as mistral
@@ -11,6 +12,8 @@ from openai.types import chat, completion_create_params, vector_stores
 from openai.types.chat import completion_create_params as chat_params
 from openai.types.responses import response_create_params
 
+from casemate.api import mistral as mistral_dialect
+from casemate.api import openai as openai_dialect
 from casemate.api import parameters
 from casemate.api.errors import InvalidParameter
 from casemate.api.mistral.agents import NewAgent
@@ -115,3 +118,18 @@ def test_a_refusal_names_the_parameter_and_says_what_to_do(name, table):
 
 def test_a_name_that_nobody_describes_is_accepted():
     parameters.OPENAI_CHAT.check({"something_new": {"a": 1}})
+
+
+BODIES = {
+    operation.body.__name__: operation.body
+    for operation in (*openai_dialect.OPERATIONS, *mistral_dialect.OPERATIONS)
+    if isinstance(operation.body, type) and issubclass(operation.body, msgspec.Struct)
+}
+
+
+@pytest.mark.parametrize("name", BODIES)
+def test_null_asks_for_nothing_wherever_a_parameter_may_be_left_out(name):
+    """Clients that write all they know send null for what nobody chose."""
+    for field in msgspec.structs.fields(BODIES[name]):
+        if not field.required:
+            assert msgspec.convert(None, field.type) is None, field.name

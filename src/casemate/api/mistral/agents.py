@@ -44,8 +44,8 @@ class NewAgent(Struct, frozen=True):
     model: str
     name: str
     instructions: str | None = None
-    tools: list[ToolShape] = []
-    completion_args: Arguments = Arguments()
+    tools: list[ToolShape] | None = None
+    completion_args: Arguments | None = None
     description: str | None = None
     metadata: dict[str, Any] | None = None
 
@@ -115,9 +115,11 @@ async def create(face: Face, request: Request) -> Response:
     caller = await bearer(face.installation, request)
     body = await json_object(request)
     MISTRAL_AGENT.check(body)
-    wanted = converted({**body, "completion_args": {}}, NewAgent)
+    wanted = converted({**body, "completion_args": None}, NewAgent)
     wanted = msgspec.structs.replace(
-        wanted, completion_args=arguments_of(body.get("completion_args"))
+        wanted,
+        tools=wanted.tools or [],
+        completion_args=arguments_of(body.get("completion_args")),
     )
     await offered(face, caller, wanted.model)
     facts = {**_facts(wanted), "version": 0, "updated": face.installation.gate.acts.now()}

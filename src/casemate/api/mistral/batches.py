@@ -38,6 +38,7 @@ _STATES = {
     "cancelling": "CANCELLATION_REQUESTED",
     "cancelled": "CANCELLED",
 }
+_HOURS = 24  # within which a job ends, where nobody says otherwise
 # What a list of jobs may be asked for; all else is of their metadata.
 _NARROWING = (
     "page page_size page_token model agent_id created_after created_by_me status order_by".split()
@@ -60,7 +61,7 @@ class NewJob(Struct, frozen=True):
     model: str | None = None
     agent_id: str | None = None
     metadata: dict[str, Any] | None = None
-    timeout_hours: Annotated[int, Meta(ge=1, le=168)] = 24
+    timeout_hours: Annotated[int, Meta(ge=1, le=168)] | None = None
 
 
 class JobError(Struct, frozen=True, kw_only=True):
@@ -171,7 +172,7 @@ async def create(face: Face, request: Request) -> Response:
         caller,
         inputs,
         facts,
-        hours=wanted.timeout_hours,
+        hours=wanted.timeout_hours or _HOURS,
         read=lambda row: line(facts, row),
     )
     return json_response(encode(await _shape(face, caller, made)))

@@ -76,7 +76,7 @@ async def start(face: Face, request: Request) -> ASGIApp:
         raise InvalidParameter("model", "A conversation has a model or an agent.", "Name one.")
     facts = await _facts(face, caller, wanted)
     desk = Desk.of(face, request, caller)
-    new = entries.turns_of(wanted.inputs)
+    new = entries.turns_of(wanted.inputs or "")
     # Asked once before anything is kept: a body that makes no sense leaves no conversation.
     asked = await asked_of(desk, facts, new)
     thing = None

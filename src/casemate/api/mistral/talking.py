@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 class ConversationRequest(Struct, frozen=True):
     """A conversation to start, or what is new in one."""
 
-    inputs: str | list[GivenEntry] = ""
+    inputs: str | list[GivenEntry] | None = None
     stream: bool | None = None
     store: bool | None = None
     model: str | None = None
@@ -85,7 +85,7 @@ async def go_on(
     desk: Desk, thing: Thing, wanted: ConversationRequest, before: list[Said], *, fresh: bool
 ) -> ASGIApp:
     """The answer after all that was said ``before``; ``fresh``: nothing was said in it yet."""
-    new = entries.turns_of(wanted.inputs)
+    new = entries.turns_of(wanted.inputs or "")
     turns = [*before, *new]
     facts = dict(thing.facts)
     if wanted.completion_args is not None:

@@ -27,7 +27,7 @@ class EmbeddingRequest(Struct, frozen=True):
 
     model: str
     input: str | Texts
-    encoding_format: Literal["float", "base64"] = "float"
+    encoding_format: Literal["float", "base64"] | None = None
 
     @property
     def texts(self) -> list[str]:
@@ -102,7 +102,7 @@ async def embedded(desk: Desk, model: str, texts: list[str]) -> Embedded:
     )
 
 
-def as_wanted(vector: Any, encoding: str) -> list[float] | str:
+def as_wanted(vector: Any, encoding: str | None) -> list[float] | str:
     """A vector as the asker wants it."""
     return base64.b64encode(packed([vector])).decode() if encoding == "base64" else list(vector)
 

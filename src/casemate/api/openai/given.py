@@ -34,7 +34,7 @@ class GivenPart(Struct, frozen=True):
 class GivenItem(Struct, frozen=True):
     """A message, a call of a function, or its result. Others say nothing, or are refused."""
 
-    type: str = "message"
+    type: str | None = None
     id: str | None = None
     role: str | None = None
     content: str | list[GivenPart] | None = None
@@ -42,6 +42,11 @@ class GivenItem(Struct, frozen=True):
     name: str | None = None
     arguments: str | None = None
     output: str | list[GivenPart] | None = None
+
+    @property
+    def kind(self) -> str:
+        """What it is: a message, unless it says otherwise."""
+        return self.type or "message"
 
 
 class ResponseTool(Struct, frozen=True):
@@ -181,9 +186,9 @@ def turns_of(items: list[GivenItem]) -> list[Said]:
     turns: list[Said] = []
     for number, item in enumerate(items):
         place = f"input[{number}]"
-        if item.type in _SILENT:
+        if item.kind in _SILENT:
             continue
-        if item.type == "function_call":
+        if item.kind == "function_call":
             call = Call(
                 id=item.call_id or "", name=item.name or "", arguments=item.arguments or "{}"
             )
@@ -194,15 +199,15 @@ def turns_of(items: list[GivenItem]) -> list[Said]:
                 turns[-1] = Turn(role="assistant", text=last[1], calls=(call,))
             else:
                 turns.append(Turn(role="assistant", calls=(call,)))
-        elif item.type == "function_call_output":
+        elif item.kind == "function_call_output":
             text = _text(item.output, place + ".output")
             turns.append(Turn(role="tool", text=text, answers=item.call_id or ""))
-        elif item.type == "message" and item.role in ("system", "developer", "user", "assistant"):
+        elif item.kind == "message" and item.role in ("system", "developer", "user", "assistant"):
             text = _text(item.content, place + ".content")
             turns.append((_ROLES.get(item.role, item.role), text))
         else:
             raise InvalidParameter(
-                f"{place}.{'role' if item.type == 'message' else 'type'}",
+                f"{place}.{'role' if item.kind == 'message' else 'type'}",
                 "An item of this kind is not understood here.",
                 "Send messages, calls of functions and their results.",
                 UNSUPPORTED,

@@ -33,7 +33,7 @@ async def looked_up(
     labels: list[str] = []
     known: dict[str, dict[str, Item]] = {}
     for number, item in enumerate(items):
-        if item.type != "item_reference":
+        if item.kind != "item_reference":
             found.append(item)
             continue
         place = _ID.fullmatch(item.id or "")

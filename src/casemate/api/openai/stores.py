@@ -26,6 +26,7 @@ from casemate.api.resource import Face, json_response
 if TYPE_CHECKING:
     from casemate.library.document import Collection, Document, Hit
 
+_MOST_HITS = 10  # where nobody says how many
 _NO_DATE = 0  # a collection has none; it began with its first document
 
 
@@ -130,14 +131,14 @@ class NewStore(Struct, frozen=True):
     """A collection to make, and files to add to it."""
 
     name: str
-    file_ids: list[str] = []
+    file_ids: list[str] | None = None
 
 
 class StoreSearch(Struct, frozen=True):
     """What to look for."""
 
     query: str | Annotated[list[str], Meta(min_length=1, max_length=8)]
-    max_num_results: Annotated[int, Meta(ge=1, le=50)] = 10
+    max_num_results: Annotated[int, Meta(ge=1, le=50)] | None = None
 
 
 async def stores(face: Face, request: Request) -> Response:
@@ -162,10 +163,10 @@ async def create(face: Face, request: Request) -> Response:
     OPENAI_STORE.check(body)
     wanted = converted(body, NewStore)
     library = face.installation.library
-    for id in wanted.file_ids:
+    for id in wanted.file_ids or ():
         await asyncio.to_thread(face.installation.files.get, caller, id)
     made = await asyncio.to_thread(library.create_collection, caller, wanted.name)
-    for id in wanted.file_ids:
+    for id in wanted.file_ids or ():
         await asyncio.to_thread(take_in, face, caller, made, id)
     held = await asyncio.to_thread(library.documents, caller, made.name)
     return json_response(encode(StoreShape.of(made, held)))
@@ -194,6 +195,7 @@ async def search(face: Face, request: Request) -> Response:
     body = await json_object(request)
     OPENAI_STORE_SEARCH.check(body)
     wanted = converted(body, StoreSearch)
+    most = wanted.max_num_results or _MOST_HITS
     queries = [wanted.query] if isinstance(wanted.query, str) else wanted.query
     found: dict[tuple[str, int], Hit] = {}
     for query in queries:
@@ -203,10 +205,10 @@ async def search(face: Face, request: Request) -> Response:
             caller,
             query,
             collections=(within.name,),
-            limit=wanted.max_num_results,
+            limit=most,
         )
         for hit in hits:
             found.setdefault((hit.passage.document, hit.passage.start), hit)
-    best = sorted(found.values(), key=lambda hit: -hit.score)[: wanted.max_num_results]
+    best = sorted(found.values(), key=lambda hit: -hit.score)[:most]
     shape = HitPage(search_query=queries, data=[HitShape.of(hit) for hit in best])
     return json_response(encode(shape))

@@ -66,7 +66,8 @@ def items_of(id: str, turn: Said) -> list[dict[str, Any]]:
                 "status": "completed",
             }
         ]
-    return [
+    said = items_of(f"{id}_said", ("assistant", turn.text)) if turn.text else []
+    return said + [
         {
             "id": f"{id}_{number}",
             "type": "function_call",
