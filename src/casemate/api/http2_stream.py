@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 from h2.errors import ErrorCodes
 
+from casemate.api import departure
+from casemate.api.departure import Departure
 from casemate.api.http2_head import HOP_BY_HOP, NAME, UNPRINTABLE
 
 if TYPE_CHECKING:
@@ -37,6 +39,7 @@ class Stream:
         self.verdict: ErrorCodes | None = None  # with which it is reset once it is answered
         self._connection = connection
         self._scope = scope
+        self._departure = scope[departure.KEY] = Departure()
         self._changed = asyncio.Event()  # for who receives
         self._room: asyncio.Future[None] | None = None  # for who sends
         self._expects = expects
@@ -104,6 +107,8 @@ class Stream:
         self._release()
         self._wake()
         self._changed.set()
+        if not self.complete:
+            self._departure.depart()
 
     @property
     def path(self) -> str:

@@ -27,6 +27,7 @@ from http2_builders import (
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from casemate.api import departure
 from casemate.api.connection import Connection
 from casemate.api.http2 import Http2
 from casemate.api.negotiation import Undecided
@@ -37,18 +38,22 @@ MEBIBYTE = 1 << 20
 class App:
     """Reads the body and says how long it was; ``/flood`` sends what is asked, in pieces.
 
-    ``/wait`` answers when ``go`` is set; ``/deaf`` answers without reading.
+    ``/wait`` answers when ``go`` is set; ``/deaf`` answers without reading; ``/stay`` never does.
     """
 
     def __init__(self) -> None:
         self.scopes: list[dict[str, Any]] = []
         self.told: list[str] = []  # how requests ended
+        self.left: list[str] = []  # whose clients went, as they are told of it
         self.pieces = 0  # of floods so far
         self.go = asyncio.Event()
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         self.scopes.append(scope)
         kind = scope["path"].split("/")[1]
+        scope[departure.KEY].when(lambda: self.left.append(scope["path"]))
+        if kind == "stay":
+            await asyncio.Event().wait()
         if kind == "wait":
             await self.go.wait()
         length = 0
@@ -302,6 +307,26 @@ def test_a_client_that_goes_away_ends_all_its_runs() -> None:
             client.writer.close()
             await eventually(lambda: app.told == ["gone"] * 5)
             await eventually(lambda: not server.state.connections)
+
+    talk(conversation)
+
+
+def test_who_does_not_wait_for_it_is_told_as_well_and_of_no_other_end() -> None:
+    async def conversation() -> None:
+        app = App()
+        async with serving(app) as server:
+            client = await server.client()
+            streams = [client.ask(a_request(path)) for path in ("/", "/stay/1", "/stay/2")]
+            await client.answer(streams[0])
+            await eventually(lambda: len(app.scopes) == 3)
+            assert app.left == []
+            client.h2.reset_stream(streams[1], ErrorCodes.CANCEL)
+            client.flush()
+            await eventually(lambda: app.left == ["/stay/1"])
+            client.writer.close()
+            await eventually(lambda: app.left == ["/stay/1", "/stay/2"])
+            for task in server.state.tasks:
+                task.cancel()
 
     talk(conversation)
 
