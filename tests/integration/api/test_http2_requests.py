@@ -455,6 +455,47 @@ def test_an_answer_before_the_end_of_the_request_comes_whole_and_the_rest_is_not
     talk(conversation)
 
 
+def test_who_is_answered_early_may_break_its_body_off_and_ask_on() -> None:
+    """As curl does, which ends its stream as if that were all."""
+
+    async def conversation() -> None:
+        async with serving(App()) as server:
+            client = await server.client()
+            stream = client.ask(a_request("/deaf", method="POST", content_length="9"), ends=False)
+            assert (await client.answer(stream)).status == 200
+            client.h2.end_stream(stream)
+            client.flush()
+            assert (await client.answer(client.ask(a_request()))).status == 200
+            assert client.answers[stream].reset is None
+
+    talk(conversation)
+
+
+def test_who_breaks_its_body_off_is_never_taken_to_have_said_all() -> None:
+    async def conversation() -> None:
+        told: list[str] = []
+
+        async def app(scope: Any, receive: Any, send: Any) -> None:
+            await send({"type": "http.response.start", "status": 200, "headers": []})
+            await send({"type": "http.response.body", "body": b"so far ", "more_body": True})
+            while (message := await receive()).get("more_body"):
+                pass
+            told.append(message["type"])
+            await send({"type": "http.response.body", "body": b"good"})
+
+        async with serving(app) as server:
+            client = await server.client()
+            stream = client.ask(a_request(method="POST", content_length="9"), b"half", ends=False)
+            await client.until(lambda: client.answers[stream].body)
+            client.h2.end_stream(stream)
+            client.flush()
+            answer = await client.answer(stream)
+            assert (bytes(answer.body), answer.ended) == (b"so far good", True)
+            assert told == ["http.disconnect"]
+
+    talk(conversation)
+
+
 def test_what_is_open_is_finished_when_the_server_is_stopped() -> None:
     async def conversation() -> None:
         app = App()
