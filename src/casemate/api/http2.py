@@ -209,7 +209,7 @@ class Http2(asyncio.Protocol):
             self._h2.acknowledge_received_data(event.flow_controlled_length, event.stream_id)
         else:
             stream.take(event.data, event.flow_controlled_length)
-            if stream.exceeds and not stream.complete:
+            if stream.exceeds:
                 self._break_off(stream)
 
     def _on_trailers(self, event: TrailersReceived) -> None:

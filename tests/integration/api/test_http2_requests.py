@@ -471,6 +471,20 @@ def test_who_is_answered_early_may_break_its_body_off_and_ask_on() -> None:
     talk(conversation)
 
 
+def test_who_sends_more_than_it_said_is_reset_also_once_it_is_answered() -> None:
+    async def conversation() -> None:
+        async with serving(App()) as server:
+            client = await server.client()
+            stream = client.ask(a_request("/deaf", method="POST", content_length="1"), ends=False)
+            assert (await client.answer(stream)).reset is None
+            client.raw(a_frame(DATA, b"test", stream=stream))
+            await client.until(lambda: client.answers[stream].reset is not None)
+            assert client.answers[stream].reset == ErrorCodes.PROTOCOL_ERROR
+            assert (await client.answer(client.ask(a_request()))).status == 200
+
+    talk(conversation)
+
+
 def test_who_breaks_its_body_off_is_never_taken_to_have_said_all() -> None:
     async def conversation() -> None:
         told: list[str] = []
