@@ -44,12 +44,14 @@ class Connection(tls.Protocol):
         self._deadline = Deadline(self.loop)  # of the headers, of the body, of silence after it
         self._reading: asyncio.TimerHandle | None = None  # of the client, what we sent
         self._in_headers = True
+        self._in_body = False
         self._header_bytes = 0  # received while the headers are not complete
         self._named = 0  # of the headers that are
         self._body_bytes = 0  # since the last look
         self._path = b""
         self._unfit = _GARBLED
         self._refused = False
+        self._refusal: Unfit | None = None  # that waits until what came before it is answered
         self._lingering: asyncio.TimerHandle | None = None
         self._departure = Departure()
 
@@ -118,7 +120,10 @@ class Connection(tls.Protocol):
         if len(self.connections) > self._bounds.connections:
             self._unfit = FULL
             raise httptools.HttpParserError("connections")
+        self._in_body = True
         super().on_headers_complete()
+        if len(self.pipeline) == 1:  # read on, to see it when the client goes away
+            self.flow.resume_reading()
         self._deadline.set(self._bounds.look, self._look)
 
     def on_body(self, body: bytes) -> None:
@@ -128,8 +133,11 @@ class Connection(tls.Protocol):
 
     def on_message_complete(self) -> None:
         """See httptools."""
+        self._in_body = False
         self._deadline.clear()
         super().on_message_complete()
+        if self.cycle.response_complete:  # before all of the request was here
+            self._wait_for_another()
 
     def on_response_complete(self) -> None:
         """See HttpToolsProtocol, which would make a timer for each silence between requests."""
@@ -139,8 +147,10 @@ class Connection(tls.Protocol):
         self.flow.resume_reading()
         if self.pipeline:
             self._start_asgi_task(*self.pipeline.pop())
-        elif not self._in_headers:  # else the next request has begun, and has its own
-            self._deadline.set(self.timeout_keep_alive, self.timeout_keep_alive_handler)
+        elif self._refusal is not None:
+            self._say_refusal(self._refusal)
+        elif not (self._in_headers or self._in_body):  # which have a deadline of their own
+            self._wait_for_another()
 
     def pause_writing(self) -> None:
         """See asyncio.Protocol: the client does not read as fast as it is sent to."""
@@ -160,6 +170,9 @@ class Connection(tls.Protocol):
     def _wait_for_headers(self) -> None:
         self._deadline.set(self._bounds.header_seconds, self._too_slow)
 
+    def _wait_for_another(self) -> None:
+        self._deadline.set(self.timeout_keep_alive, self.timeout_keep_alive_handler)
+
     def _look(self) -> None:
         """Whether the body comes along; who is not being read from is not late."""
         held = self.flow.read_paused or self.cycle.waiting_for_100_continue
@@ -177,21 +190,34 @@ class Connection(tls.Protocol):
             self._refuse(SLOW)
 
     def _refuse(self, problem: Unfit) -> None:
-        """Answer, unless an answer is under way, and close."""
+        """Answer what is not read on, in its turn, and close."""
         self._deadline.clear()
+        if self._refused:
+            return
+        self._refused = True
         cycle = self.cycle
         under_way = cycle is not None and not cycle.response_complete
-        if under_way and cycle.response_started:
+        if not under_way:
+            self._say_refusal(problem)
+        elif not self._in_body:  # another request, behind one that is whole
+            self._refusal = problem
+        elif self.pipeline:  # not begun: others are answered first
+            self.pipeline.popleft()
+            self._refusal = problem
+        elif cycle.response_started:
             self.transport.abort()
-            return
-        if under_way:
+        else:
             cycle.disconnected = True  # whoever waits for the body is told that it will not come
             cycle.message_event.set()
             self._departure.depart()
-        if self._refused or self.transport.is_closing():
+            self._say_refusal(problem)
+
+    def _say_refusal(self, problem: Unfit) -> None:
+        if self.transport.is_closing():
             return
-        self._refused = True
-        self.transport.write(_answer(self._path, problem))
+        # Who was answered before all of the body was here is owed nothing more.
+        if not (self._in_body and self.cycle.response_complete):
+            self.transport.write(_answer(self._path, problem))
         self._lingering = hang_up(self.transport, self.loop, self._bounds.linger)
 
     def _cancel_reading(self) -> None:

@@ -27,7 +27,9 @@ class Departure:
         return lambda: self._forget(ticket)
 
     def depart(self) -> None:
-        """The client has gone away."""
+        """The client has gone away; nobody is told twice."""
+        if self.gone:
+            return
         self.gone = True
         for tell in tuple(self._waiting.values()):
             tell()

@@ -2,8 +2,8 @@
 
 RFC 9113, on the library h2, which knows the states, the windows and how requests are compressed. A
 client that is slow, large or silent is treated as over HTTP/1.1 (``connection``): answered where it
-can be, else its stream is reset. What is wrong with a whole connection ends it with GOAWAY; for
-such h2 takes a body that is not as long as it says (section 5.4.1). Nothing is ever pushed.
+can be, else its stream is reset. What is wrong with a whole connection ends it with GOAWAY.
+Nothing is ever pushed.
 """
 
 from __future__ import annotations
@@ -193,7 +193,7 @@ class Http2(asyncio.Protocol):
         }
         if self._shown is not None:
             scope["extensions"] = {"tls": {"client_cert_chain": self._shown}}
-        stream = Stream(self, event.stream_id, scope, expects=head.expects)
+        stream = Stream(self, event.stream_id, scope, expects=head.expects, length=head.length)
         self._begin(stream, self._config.loaded_app)
 
     def _weigh_late(self) -> None:
@@ -209,6 +209,8 @@ class Http2(asyncio.Protocol):
             self._h2.acknowledge_received_data(event.flow_controlled_length, event.stream_id)
         else:
             stream.take(event.data, event.flow_controlled_length)
+            if stream.exceeds:
+                self._break_off(stream)
 
     def _on_trailers(self, event: TrailersReceived) -> None:
         # ASGI has no place for them: whoever needs none may drop them (RFC 9110, section 6.5.1).
@@ -217,8 +219,7 @@ class Http2(asyncio.Protocol):
                 http2_head.check(name, value)
         except Unfit:
             if (stream := self._streams.get(event.stream_id)) is not None:
-                self._patience.spend(RESET, self._loop.time())
-                self.abandon(stream, ErrorCodes.PROTOCOL_ERROR)
+                self._break_off(stream)
 
     def _on_end(self, event: StreamEnded) -> None:
         stream = self._streams.get(event.stream_id)
@@ -226,6 +227,13 @@ class Http2(asyncio.Protocol):
             stream.end()
             if stream.complete:
                 self._forget(stream)
+            elif stream.short and not stream.started:  # who is being answered may stop sending
+                self._break_off(stream)
+
+    def _break_off(self, stream: Stream) -> None:
+        """Reset a stream that turned out to be malformed (section 8.1.1)."""
+        self._patience.spend(RESET, self._loop.time())
+        self.abandon(stream, ErrorCodes.PROTOCOL_ERROR)
 
     def _on_reset(self, event: StreamReset) -> None:
         if not event.remote_reset:  # h2 did it, for something that the client made it do

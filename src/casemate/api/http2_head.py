@@ -29,18 +29,23 @@ _CONNECT = Unfit(501, "This server is no tunnel.", "Ask it with another method t
 _PSEUDO = frozenset({b":method", b":scheme", b":authority", b":path"})
 _TOKEN = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 _ADDRESS = re.compile(rb"/[!-\"$-~]*")  # visible, and without a fragment
+_LENGTH = re.compile(rb"[0-9]{1,18}")
 _AUTHORITY = re.compile(rb"[!-\"$-.0-9:;=A-Z\[\]_a-z~]+")
 
 
 @dataclass(frozen=True, slots=True)
 class Head:
-    """What is asked. ``headers``: as ASGI has them, with ``host`` first and one ``cookie``."""
+    """What is asked. ``headers``: as ASGI has them, with ``host`` first and one ``cookie``.
+
+    length: bytes that its body is said to have, None if that is not said.
+    """
 
     method: str
     raw_path: bytes
     query: bytes
     headers: list[Field]
     expects: bool  # to be told to go on before it sends its body
+    length: int | None
 
     @classmethod
     def parse(cls, fields: Iterable[Field], bounds: Bounds) -> Head:
@@ -69,7 +74,8 @@ class Head:
         _name_host(pseudo.get(b":authority"), headers)
         if size > bounds.header_bytes or len(headers) > bounds.headers:
             raise LARGE_HEADERS
-        return cls(pseudo[b":method"].decode("ascii"), path, query, headers, expects)
+        method = pseudo[b":method"].decode("ascii")
+        return cls(method, path, query, headers, expects, _length(headers))
 
     @property
     def path(self) -> str:
@@ -115,6 +121,13 @@ def _address(pseudo: dict[bytes, bytes], bounds: Bounds) -> tuple[bytes, bytes]:
         raise MALFORMED
     path, _, query = address.partition(b"?")
     return path, query
+
+
+def _length(headers: list[Field]) -> int | None:
+    said = [value for name, value in headers if name == b"content-length"]
+    if len(said) > 1 or (said and _LENGTH.fullmatch(said[0]) is None):
+        raise MALFORMED
+    return int(said[0]) if said else None
 
 
 def _name_host(authority: bytes | None, headers: list[Field]) -> None:

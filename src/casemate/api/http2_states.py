@@ -6,8 +6,9 @@ RFC 9113, sections 6.5.2 and 8.1.1; RFC 7541.
 from __future__ import annotations
 
 from h2.config import H2Configuration
-from h2.connection import H2Connection
+from h2.connection import AllowedStreamIDs, H2Connection
 from h2.settings import SettingCodes, Settings
+from h2.stream import H2Stream
 
 from casemate.api.bounds import Bounds
 from casemate.api.http2_frames import FRAME_BYTES
@@ -20,9 +21,18 @@ _NO_LIMIT = 2**31 - 1
 
 
 class _States(H2Connection):
-    """Need not remember as many streams that were closed."""
+    """Need not remember as many streams that were closed, nor measure bodies: ``Stream`` does.
+
+    h2 would end the connection for a body that is not as long as it says, which clients that were
+    answered early send: curl stops, and ends its stream.
+    """
 
     MAX_CLOSED_STREAMS = 1024
+
+    def _begin_new_stream(self, stream_id: int, allowed_ids: AllowedStreamIDs) -> H2Stream:
+        begun = super()._begin_new_stream(stream_id, allowed_ids)
+        begun._initialize_content_length = _any_length  # type: ignore[method-assign]
+        return begun
 
 
 def begun(bounds: Bounds) -> H2Connection:
@@ -52,6 +62,10 @@ def begun(bounds: Bounds) -> H2Connection:
     states.local_settings = Settings(client=False, initial_values=held_to)
     states.decoder.max_header_list_size = most_fields(bounds)
     return states
+
+
+def _any_length(headers: object) -> None:
+    """Let h2 expect no length."""
 
 
 def most_fields(bounds: Bounds) -> int:

@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 from h2.errors import ErrorCodes
 
+from casemate.api import departure
+from casemate.api.departure import Departure
 from casemate.api.http2_head import HOP_BY_HOP, NAME, UNPRINTABLE
 
 if TYPE_CHECKING:
@@ -30,13 +32,23 @@ class Stream:
     """One request and its answer."""
 
     def __init__(
-        self, connection: Http2, identity: int, scope: Scope, *, expects: bool = False
+        self,
+        connection: Http2,
+        identity: int,
+        scope: Scope,
+        *,
+        expects: bool = False,
+        length: int | None = None,
     ) -> None:
-        """``expects``: the client waits to be told before it sends its body."""
+        """``expects``: the client waits to be told before it sends its body.
+
+        ``length``: bytes that the body is said to have.
+        """
         self.identity = identity
         self.verdict: ErrorCodes | None = None  # with which it is reset once it is answered
         self._connection = connection
         self._scope = scope
+        self._departure = scope[departure.KEY] = Departure()
         self._changed = asyncio.Event()  # for who receives
         self._room: asyncio.Future[None] | None = None  # for who sends
         self._expects = expects
@@ -44,6 +56,7 @@ class Stream:
         self.gone = False  # nobody is there to answer
         self.deaf = False  # nobody reads what still comes
         self.ended = False  # all of the request is here
+        self._lacks = length  # bytes of the body that are to come; None: nobody said how many
         self.arrived = 0  # bytes of the body so far
         self.owed = 0  # bytes of the window that the client gets back when they were read
         self._body = bytearray()
@@ -82,7 +95,9 @@ class Stream:
     def take(self, piece: bytes, size: int) -> None:
         """A piece of the body came, which took ``size`` bytes of the window."""
         self.arrived += size
-        if self.deaf:
+        if self._lacks is not None:
+            self._lacks -= len(piece)
+        if self.deaf or self.exceeds:
             self._connection.read(self, size)
             return
         self._body += piece
@@ -104,6 +119,18 @@ class Stream:
         self._release()
         self._wake()
         self._changed.set()
+        if not self.complete:
+            self._departure.depart()
+
+    @property
+    def exceeds(self) -> bool:
+        """Whether more came than was said."""
+        return self._lacks is not None and self._lacks < 0
+
+    @property
+    def short(self) -> bool:
+        """Whether it ended, and less came than was said."""
+        return self.ended and self._lacks is not None and self._lacks > 0
 
     @property
     def path(self) -> str:
@@ -166,7 +193,7 @@ class Stream:
         while not (self.gone or self.complete or self._comes()):
             self._changed.clear()
             await self._changed.wait()
-        if self.gone or self.complete:
+        if self.gone or self.complete or self.short:
             return {"type": "http.disconnect"}
         body, self._told_all = bytes(self._body), self.ended
         self._release()

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from starlette.types import Scope
 
 from casemate import __version__
+from casemate.api.handing import HandedOver
 from casemate.errors import CasemateError, Unavailable, Unsupported
 from casemate.gate.connection import Ways, session
 from casemate.reasoning.event import Admitted, Event, Finished, StepFinished, StepStarted
@@ -68,7 +69,7 @@ class Tracing:
     @contextmanager
     def request(self, scope: Scope) -> Iterator[Callable[[str, int], None]]:
         """A span for one request; call what is given with its route and status."""
-        from opentelemetry.trace import SpanKind, Status, StatusCode
+        from opentelemetry.trace import SpanKind, Status, StatusCode, use_span
         from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
         headers = {
@@ -78,19 +79,25 @@ class Tracing:
         }
         context = TraceContextTextMapPropagator().extract(headers)
         method = scope["method"]
-        with self._tracer.start_as_current_span(
-            method, context, SpanKind.SERVER, record_exception=False
-        ) as span:
+        span = self._tracer.start_span(method, context, SpanKind.SERVER)
 
-            def ended(route: str, status: int) -> None:
-                span.update_name(f"{method} {route}")
-                span.set_attributes({"http.request.method": method, "http.route": route})
-                if status:
-                    span.set_attribute("http.response.status_code", status)
-                if status >= 500:
-                    span.set_status(Status(StatusCode.ERROR))
+        def ended(route: str, status: int) -> None:
+            span.update_name(f"{method} {route}")
+            span.set_attributes({"http.request.method": method, "http.route": route})
+            if status:
+                span.set_attribute("http.response.status_code", status)
+            if status >= 500:
+                span.set_status(Status(StatusCode.ERROR))
 
-            yield ended
+        try:
+            with use_span(span, record_exception=False):
+                yield ended
+        except HandedOver:
+            raise  # whoever answers makes a span of it: this one never ends, so it is not sent
+        except BaseException:
+            span.end()
+            raise
+        span.end()
 
     async def observed(self, events: AsyncIterator[Event]) -> AsyncGenerator[Event, None]:
         """The same events, as spans: one of the run, and in it one of each step."""

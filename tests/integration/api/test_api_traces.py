@@ -12,6 +12,7 @@ import pytest
 from house_builders import DOG_TAX, FEES, a_house, a_server, casemate
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
+from casemate.api.handing import HandedOver
 from casemate.api.tracing import Tracing
 from casemate.reasoning.event import Admitted
 
@@ -167,3 +168,16 @@ def test_where_several_processes_serve_each_span_names_its_own() -> None:
         tracing.close()
         (span,) = kept.get_finished_spans()
         assert span.resource.attributes.get("service.instance.id", "") == process
+
+
+def test_a_request_that_another_process_answers_has_no_span_here() -> None:
+    from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+
+    kept = InMemorySpanExporter()
+    tracing = Tracing(kept)
+    with pytest.raises(HandedOver), tracing.request({"headers": [], "method": "POST"}):
+        raise HandedOver
+    with pytest.raises(KeyError), tracing.request({"headers": [], "method": "GET"}):
+        raise KeyError
+    tracing.close()
+    assert [one.name for one in kept.get_finished_spans()] == ["GET"]

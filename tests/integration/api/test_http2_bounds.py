@@ -264,8 +264,14 @@ def test_a_client_that_does_not_read_is_dropped_and_holds_no_memory() -> None:
         (a_request(connection="close"), 400, ErrorCodes.PROTOCOL_ERROR),
         (a_request("/v1/models", te="gzip"), 400, ErrorCodes.PROTOCOL_ERROR),
         (a_request("/v1/models")[:3], 400, ErrorCodes.PROTOCOL_ERROR),
+        (a_request(content_length="five"), 400, ErrorCodes.PROTOCOL_ERROR),
+        (
+            [*a_request(content_length="5"), (b"content-length", b"6")],
+            400,
+            ErrorCodes.PROTOCOL_ERROR,
+        ),
     ],
-    ids=["address", "many", "long", "connection", "te", "no path"],
+    ids=["address", "many", "long", "connection", "te", "no path", "no length", "two lengths"],
 )
 def test_what_is_too_large_or_malformed_is_refused_before_anything_runs(
     fields: Fields, status: int, reset: ErrorCodes | None
@@ -280,6 +286,28 @@ def test_what_is_too_large_or_malformed_is_refused_before_anything_runs(
             assert told.get("what") or told["message"]
             assert app.begun == 0
             assert (await client.answer(client.ask(a_request()))).status == 200
+
+    talk(conversation)
+
+
+@pytest.mark.parametrize("body", [None, b"four", b"sixsix"], ids=["none", "short", "long"])
+def test_a_body_that_is_not_as_long_as_it_says_ends_its_own_stream_alone(
+    body: bytes | None,
+) -> None:
+    async def conversation() -> None:
+        app = App()
+        async with serving(app) as server:
+            client = await server.client()
+            other = client.ask(a_request(method="POST"), ends=False)
+            await eventually(lambda: app.begun == 1)
+            answer = await client.answer(
+                client.ask(a_request(method="POST", content_length="5"), body)
+            )
+            assert answer.reset == ErrorCodes.PROTOCOL_ERROR
+            await client.upload(other, b"x")
+            assert (await client.answer(other)).status == 200
+            assert "answered" in app.told
+            assert app.told.count("answered") == 1
 
     talk(conversation)
 

@@ -27,6 +27,7 @@ from http2_builders import (
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from casemate.api import departure
 from casemate.api.connection import Connection
 from casemate.api.http2 import Http2
 from casemate.api.negotiation import Undecided
@@ -37,18 +38,22 @@ MEBIBYTE = 1 << 20
 class App:
     """Reads the body and says how long it was; ``/flood`` sends what is asked, in pieces.
 
-    ``/wait`` answers when ``go`` is set; ``/deaf`` answers without reading.
+    ``/wait`` answers when ``go`` is set; ``/deaf`` answers without reading; ``/stay`` never does.
     """
 
     def __init__(self) -> None:
         self.scopes: list[dict[str, Any]] = []
         self.told: list[str] = []  # how requests ended
+        self.left: list[str] = []  # whose clients went, as they are told of it
         self.pieces = 0  # of floods so far
         self.go = asyncio.Event()
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         self.scopes.append(scope)
         kind = scope["path"].split("/")[1]
+        scope[departure.KEY].when(lambda: self.left.append(scope["path"]))
+        if kind == "stay":
+            await asyncio.Event().wait()
         if kind == "wait":
             await self.go.wait()
         length = 0
@@ -306,6 +311,26 @@ def test_a_client_that_goes_away_ends_all_its_runs() -> None:
     talk(conversation)
 
 
+def test_who_does_not_wait_for_it_is_told_as_well_and_of_no_other_end() -> None:
+    async def conversation() -> None:
+        app = App()
+        async with serving(app) as server:
+            client = await server.client()
+            streams = [client.ask(a_request(path)) for path in ("/", "/stay/1", "/stay/2")]
+            await client.answer(streams[0])
+            await eventually(lambda: len(app.scopes) == 3)
+            assert app.left == []
+            client.h2.reset_stream(streams[1], ErrorCodes.CANCEL)
+            client.flush()
+            await eventually(lambda: app.left == ["/stay/1"])
+            client.writer.close()
+            await eventually(lambda: app.left == ["/stay/1", "/stay/2"])
+            for task in server.state.tasks:
+                task.cancel()
+
+    talk(conversation)
+
+
 @pytest.mark.parametrize("path", ["/", "/204", "/304"])
 def test_answers_that_have_no_body_have_none(path: str) -> None:
     async def conversation() -> None:
@@ -426,6 +451,61 @@ def test_an_answer_before_the_end_of_the_request_comes_whole_and_the_rest_is_not
             answer = client.answers[stream]
             await client.until(lambda: answer.reset is not None)
             assert (answer.status, answer.reset) == (200, ErrorCodes.NO_ERROR)
+
+    talk(conversation)
+
+
+def test_who_is_answered_early_may_break_its_body_off_and_ask_on() -> None:
+    """As curl does, which ends its stream as if that were all."""
+
+    async def conversation() -> None:
+        async with serving(App()) as server:
+            client = await server.client()
+            stream = client.ask(a_request("/deaf", method="POST", content_length="9"), ends=False)
+            assert (await client.answer(stream)).status == 200
+            client.h2.end_stream(stream)
+            client.flush()
+            assert (await client.answer(client.ask(a_request()))).status == 200
+            assert client.answers[stream].reset is None
+
+    talk(conversation)
+
+
+def test_who_sends_more_than_it_said_is_reset_also_once_it_is_answered() -> None:
+    async def conversation() -> None:
+        async with serving(App()) as server:
+            client = await server.client()
+            stream = client.ask(a_request("/deaf", method="POST", content_length="1"), ends=False)
+            assert (await client.answer(stream)).reset is None
+            client.raw(a_frame(DATA, b"test", stream=stream))
+            await client.until(lambda: client.answers[stream].reset is not None)
+            assert client.answers[stream].reset == ErrorCodes.PROTOCOL_ERROR
+            assert (await client.answer(client.ask(a_request()))).status == 200
+
+    talk(conversation)
+
+
+def test_who_breaks_its_body_off_is_never_taken_to_have_said_all() -> None:
+    async def conversation() -> None:
+        told: list[str] = []
+
+        async def app(scope: Any, receive: Any, send: Any) -> None:
+            await send({"type": "http.response.start", "status": 200, "headers": []})
+            await send({"type": "http.response.body", "body": b"so far ", "more_body": True})
+            while (message := await receive()).get("more_body"):
+                pass
+            told.append(message["type"])
+            await send({"type": "http.response.body", "body": b"good"})
+
+        async with serving(app) as server:
+            client = await server.client()
+            stream = client.ask(a_request(method="POST", content_length="9"), b"half", ends=False)
+            await client.until(lambda: client.answers[stream].body)
+            client.h2.end_stream(stream)
+            client.flush()
+            answer = await client.answer(stream)
+            assert (bytes(answer.body), answer.ended) == (b"so far good", True)
+            assert told == ["http.disconnect"]
 
     talk(conversation)
 

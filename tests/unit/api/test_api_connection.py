@@ -12,6 +12,7 @@ import pytest
 import uvicorn
 from uvicorn.server import ServerState
 
+from casemate.api import departure
 from casemate.api.connection import Bounds, connections
 
 Client = tuple[asyncio.StreamReader, asyncio.StreamWriter]
@@ -20,14 +21,30 @@ PATIENT = Bounds()
 
 
 class App:
-    """Reads the body, then says how long it was; ``/flood`` sends more than anybody reads."""
+    """Reads the body, then says how long it was; ``/flood`` sends more than anybody reads.
+
+    ``/deaf`` answers without reading; ``/stay`` until its client goes, of which it is told.
+    """
 
     def __init__(self) -> None:
         self.ended: list[str] = []
+        self.begun = asyncio.Event()
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        self.begun.set()
         if scope["path"] == "/flood":
             await self._flood(receive, send)
+            return
+        if scope["path"] == "/deaf":
+            head = {"type": "http.response.start", "status": 413}
+            await send({**head, "headers": [(b"content-length", b"2")]})
+            await send({"type": "http.response.body", "body": b"no"})
+            return
+        if scope["path"] == "/stay":
+            gone = asyncio.Event()
+            scope[departure.KEY].when(gone.set)
+            await gone.wait()
+            self.ended.append("gone")
             return
         length = 0
         while True:
@@ -58,8 +75,16 @@ class App:
 
 
 @asynccontextmanager
-async def serving(bounds: Bounds, app: App) -> AsyncIterator[Callable[[], Awaitable[Client]]]:
-    config = uvicorn.Config(app, lifespan="off", http=connections(bounds), log_config=None)  # type: ignore[arg-type]
+async def serving(
+    bounds: Bounds, app: App, keep_alive: int = 5
+) -> AsyncIterator[Callable[[], Awaitable[Client]]]:
+    config = uvicorn.Config(
+        app,
+        lifespan="off",
+        http=connections(bounds),  # type: ignore[arg-type]
+        log_config=None,
+        timeout_keep_alive=keep_alive,
+    )
     config.load()
     state = ServerState()
 
@@ -136,6 +161,60 @@ def test_a_second_request_on_a_connection_has_a_deadline_of_its_own() -> None:
     answer = said(first + b"GET / HTTP/1.1\r\nhost:", QUICK)
     assert answer.startswith(b"HTTP/1.1 200 ")
     assert answer.count(b"HTTP/1.1 408 ") == 1
+
+
+def test_who_is_answered_before_the_body_is_here_may_send_it_to_its_end() -> None:
+    async def talk() -> tuple[bytes, bytes]:
+        async with serving(PATIENT, App(), keep_alive=0) as connect:
+            reader, writer = await connect()
+            writer.write(b"POST /deaf HTTP/1.1\r\ncontent-length: 3000000\r\n\r\n")
+            answer = await reader.readuntil(b"no")
+            for _ in range(30):
+                writer.write(bytes(100_000))
+                await writer.drain()
+            rest = await reader.read()
+            writer.close()
+            return answer, rest
+
+    answer, rest = asyncio.run(talk())
+    assert answer.startswith(b"HTTP/1.1 413 ")
+    assert rest == b""  # then it is silent, and hung up on without a word
+
+
+def test_a_body_that_dribbles_after_its_answer_gets_no_second_one() -> None:
+    answer = said(b"POST /deaf HTTP/1.1\r\ncontent-length: 100000\r\n\r\nabc", QUICK)
+    assert answer == b"HTTP/1.1 413 Request Entity Too Large\r\ncontent-length: 2\r\n\r\nno"
+
+
+@pytest.mark.parametrize(
+    "unfit",
+    [
+        b"THIS IS NO REQUEST\r\n\r\n",
+        b"GET /b HTTP/1.1\r\nx-long: " + b"x" * 40_000 + b"\r\nhost: x\r\n",
+        b"POST /b HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\nzz\r\n",
+    ],
+)
+def test_what_is_unfit_is_refused_in_its_turn_after_those_before_it(unfit: bytes) -> None:
+    app = App()
+    answer = said(b"GET /a HTTP/1.1\r\nhost: x\r\n\r\n" * 2 + unfit, app=app)
+    statuses = [line.split()[1] for line in answer.split(b"\r\n") if line.startswith(b"HTTP/")]
+    assert statuses[:2] == [b"200", b"200"]
+    assert statuses[2:] in ([b"400"], [b"431"])
+    assert app.ended == ["answered", "answered"]
+
+
+def test_a_client_that_goes_is_seen_to_go_also_with_another_request_behind() -> None:
+    async def talk() -> list[str]:
+        app = App()
+        async with serving(PATIENT, app) as connect:
+            _, writer = await connect()
+            writer.write(b"GET /stay HTTP/1.1\r\nhost: x\r\n\r\n")
+            await app.begun.wait()
+            writer.write(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n")
+            writer.close()
+        return app.ended
+
+    assert asyncio.run(talk()) == ["gone"]
 
 
 @pytest.mark.parametrize(
