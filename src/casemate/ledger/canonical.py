@@ -23,5 +23,7 @@ def canonical(value: object) -> bytes:
         raise ReceiptError("a lone surrogate has no canonical form") from None
     except RecursionError:
         raise ReceiptError("the value is nested too deeply") from None
+    except TypeError:  # a kind of text or number of somebody's own, which msgspec does not know
+        return receipt.canonical(value)
     # Above plane zero the order of keys is another, which is rare.
     return written if in_plane_zero(written) else receipt.canonical(value)

@@ -24,16 +24,16 @@ def replace_file(path: Path, content: bytes) -> None:
 
     The folder must exist; sync it afterwards.
     """
-    temporary = _temporary(path)
+    unnamed = temporary(path)
     try:
-        descriptor = _written(temporary, content)
+        descriptor = _written(unnamed, content)
         try:
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
-        os.replace(temporary, path)
+        os.replace(unnamed, path)
     except OSError:
-        remove_files([temporary])
+        remove_files([unnamed])
         raise
 
 
@@ -59,12 +59,12 @@ class DurableFolder:
         """Write files (path relative to the folder, content); all are durable on return."""
         paths = {self._root / name: content for name, content in files.items()}
         folders = self._make_folders(paths)
-        temporaries = [_temporary(path) for path in paths]
+        temporaries = [temporary(path) for path in paths]
         try:
             # A file's content is durable before its name: a name never leads to half a file.
             self._write_content(zip(temporaries, paths.values(), strict=True))
-            for temporary, path in zip(temporaries, paths, strict=True):
-                os.replace(temporary, path)
+            for unnamed, path in zip(temporaries, paths, strict=True):
+                os.replace(unnamed, path)
         except OSError:
             remove_files(temporaries)
             raise
@@ -81,6 +81,16 @@ class DurableFolder:
             self._settled.discard(parent)
             with contextlib.suppress(OSError):
                 parent.rmdir()
+
+    def discard(self, names: Iterable[str]) -> None:
+        """As ``remove``, and what was removed does not come back after a power failure."""
+        names = list(names)
+        paths = [self._root / name for name in names]
+        remove_files(paths)
+        folders = {path.parent for path in paths if path.parent.is_dir()}
+        # Before the folders go: one that came back would bring its files with it.
+        self._together(sync_folder, sorted(folders))
+        self.remove(names)
 
     def close(self) -> None:
         """End the threads that sync; nothing can be written afterwards."""
@@ -134,7 +144,8 @@ def _sync(path: Path, flags: int) -> None:
         os.close(descriptor)
 
 
-def _temporary(path: Path) -> Path:
+def temporary(path: Path) -> Path:
+    """The name under which a file is written before it is named ``path``."""
     return path.with_name(f".{path.name}{TEMPORARY}")
 
 

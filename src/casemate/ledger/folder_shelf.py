@@ -112,7 +112,10 @@ class FolderShelf:
 
     def discard(self, names: Iterable[str]) -> None:
         """See Shelf."""
-        self._disk.remove(names)
+        try:
+            self._disk.discard(names)
+        except OSError as error:
+            raise unavailable(error) from error
 
     def close(self) -> None:
         """See Shelf."""

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import msgspec
 
-from casemate.ledger.durable import remove_files, replace_file
+from casemate.ledger.durable import replace_file
 
 ROOM = 2 << 20
 """Bytes of one journal."""
@@ -69,6 +69,7 @@ class Journal:
         self._descriptor = os.open(path, os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
         self._file = os.fstat(self._descriptor).st_ino
         self._end = 0
+        self._closed = False
 
     @property
     def room(self) -> int:
@@ -97,14 +98,18 @@ class Journal:
         self._end = 0
 
     def close(self) -> None:
-        """Close it; what it holds stays."""
-        with contextlib.suppress(OSError):
-            os.close(self._descriptor)
+        """Close it; what it holds stays. May be called twice."""
+        if not self._closed:
+            self._closed = True
+            with contextlib.suppress(OSError):
+                os.close(self._descriptor)
 
     def remove(self) -> None:
-        """Close it, and remove the file."""
+        """Remove the file, unless it is another one by now, and close it. May be called twice."""
+        # Open until it is gone: as long as it is, no other file can have its number.
+        if not self._closed and self.ours:
+            self._path.unlink()
         self.close()
-        remove_files([self._path])
 
 
 def read(path: Path) -> Iterator[Record]:

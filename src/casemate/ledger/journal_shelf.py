@@ -18,7 +18,7 @@ from pathlib import Path
 
 from casemate.errors import CasemateError, Tampered
 from casemate.ledger import journal
-from casemate.ledger.durable import remove_files, sync_folder
+from casemate.ledger.durable import remove_files, sync_folder, temporary
 from casemate.ledger.folder_shelf import FolderShelf, unavailable
 from casemate.ledger.journal import Journal, Piece, Record
 from casemate.ledger.shelf import CHECKPOINT, RESTORE, SECOND_WRITER, STOP_OTHERS
@@ -41,6 +41,11 @@ class _Batches:
     files: dict[str, bytes] = field(default_factory=dict)
     outgrown: list[str] = field(default_factory=list)
     tried: bool = False
+
+    @property
+    def waiting(self) -> bool:
+        """Whether there is anything to put in its place: a checkpoint alone, if keys changed."""
+        return self.checkpoint != self.standing
 
 
 class JournalShelf:
@@ -78,7 +83,7 @@ class JournalShelf:
             files, newest = self._replayed(records, standing)
             if newest != standing:
                 self._place.commit(files, standing, newest)
-            remove_files(paths)
+            remove_files([*paths, *map(temporary, paths)])
         except OSError as error:
             raise unavailable(error) from error
         self._held = _Batches(newest, newest)
@@ -89,7 +94,7 @@ class JournalShelf:
         if self._problem is not None:
             raise self._problem
         self._in_doubt = None
-        if standing is None or not (self._journals or self._begin()):
+        if standing is None or not (self._journals or self._begin(standing)):
             self._commit_directly(files, standing, checkpoint)
             return
         pieces = tuple(self._piece(name, content) for name, content in files.items())
@@ -107,7 +112,7 @@ class JournalShelf:
             except OSError as error:
                 raise unavailable(error) from error
             self._in_doubt = None
-            first = not self._held.files
+            first = not self._held.waiting
             self._hold(files, checkpoint)
             if first or self._pressing:
                 self._more.notify_all()
@@ -119,8 +124,8 @@ class JournalShelf:
             self._held = _Batches(standing, standing)
         elif self._in_doubt is not None:
             self.settle()
-            self._end_journals()
             try:
+                self._end_journals()
                 # It must not come back after a power failure, when others have taken its place.
                 sync_folder(self._folder)
             except OSError as error:
@@ -131,6 +136,8 @@ class JournalShelf:
     def confirm(self, checkpoint: bytes) -> None:
         """See Shelf."""
         self._place.confirm(checkpoint)
+        with self._more:
+            self._identity = self._seen()
         self._in_doubt = None
 
     def settle(self) -> None:
@@ -138,7 +145,7 @@ class JournalShelf:
         with self._settling:
             self._move()
             with self._more:
-                if self._held.checkpoint == self._held.standing:
+                if not self._held.waiting:
                     return
                 self._moving = self._held
                 self._held = _Batches(self._moving.checkpoint, self._moving.checkpoint)
@@ -183,11 +190,13 @@ class JournalShelf:
     def close(self) -> None:
         """See Shelf. What the journals hold is put in its place, if the disk takes it."""
         with self._more:
-            self._closing = True
+            closed, self._closing = self._closing, True
             self._more.notify_all()
+        if closed:  # somebody else may write here by now
+            return
         if self._thread is not None:
             self._thread.join()
-        with contextlib.suppress(CasemateError):  # the next start does
+        with contextlib.suppress(CasemateError, OSError):  # the next start does
             if self._in_doubt is None:
                 self.settle()
                 self._end_journals()
@@ -197,28 +206,35 @@ class JournalShelf:
 
     # Writing
 
-    def _begin(self) -> bool:
-        """Whether there are journals, made now if it is time for them."""
+    def _begin(self, standing: bytes) -> bool:
+        """Whether there are journals, made now if it is time for them.
+
+        Raises Tampered if somebody else writes here.
+        """
         if self._direct > 0:
             self._direct -= 1
             return False
+        self._identity = self._seen()
+        self._require_untouched(standing)
         try:
             for name in _NAMES:
                 self._journals.append(Journal(self._folder / name))
             sync_folder(self._folder)
         except OSError:  # no room, for instance: then as before, and it is tried again
-            self._end_journals()
+            with contextlib.suppress(OSError):  # nothing is in them
+                self._end_journals()
+            self._journals = []
+            self._direct = self._patience
             return False
-        self._identity = self._seen()
         if self._thread is None:
             self._thread = threading.Thread(target=self._run, name="settling", daemon=True)
             self._thread.start()
         return True
 
     def _end_journals(self) -> None:
+        """Remove the journals. Raises OSError while one of them stays."""
         for one in self._journals:
             one.remove()
-        remove_files(self._folder / name for name in _NAMES)
         self._journals = []
         self._direct = self._patience
 
@@ -233,6 +249,16 @@ class JournalShelf:
             self._held = _Batches(checkpoint, checkpoint)
             for name, content in files.items():
                 self._remember(name, content)
+
+    def _require_untouched(self, standing: bytes) -> None:
+        """Raise Tampered if others wrote here while there were no journals of this writer's."""
+        size = Record(b"", (), standing).size
+        try:
+            records = [one for name in _NAMES for one in journal.read(self._folder / name)]
+        except OSError as error:
+            raise unavailable(error) from error
+        if self._place.read(CHECKPOINT) != standing or any(one.size > size for one in records):
+            raise Tampered(SECOND_WRITER, STOP_OTHERS)
 
     def _require_alone(self, standing: bytes | None) -> None:
         """Raise Tampered if somebody else writes here: going on would make two histories."""
@@ -308,7 +334,7 @@ class JournalShelf:
     def _wait(self) -> bool:
         """Wait until something is to be put in its place; False once it is closed."""
         with self._more:
-            self._more.wait_for(lambda: self._held.files or self._moving or self._closing)
+            self._more.wait_for(lambda: self._held.waiting or self._moving or self._closing)
             self._more.wait_for(lambda: self._moving or self._pressing, _SETTLE_SECONDS)
             return not self._closing
 
@@ -324,7 +350,9 @@ class JournalShelf:
         self, records: Iterable[Record], standing: bytes
     ) -> tuple[dict[str, bytes], bytes]:
         """The files and the checkpoint to which the records lead from the ``standing`` one."""
-        following = {record.follows: record for record in records}
+        # Keys that were added and given up lead back to the same checkpoint: the way on counts.
+        by_size = sorted(records, key=lambda record: record.size)
+        following = {record.follows: record for record in by_size}
         files: dict[str, bytes] = {}
         newest, size = standing, Record(b"", (), standing).size
         while (record := following.pop(_digest(newest), None)) is not None:

@@ -111,14 +111,28 @@ class Database:
     def settle(self) -> None:
         """Execute what was deferred, without waiting for a sync. Raises like ``read``."""
         waits()
+        with self._writing:
+            self._settle()
+
+    def _settle(self) -> None:
         try:
-            with self._writing, self._deferring(), self._engine.connect() as plain:
+            with self._deferring(), self._engine.connect() as plain:
                 connection = plain.execution_options(casemate_write=True)
                 with _unsynced(connection), connection.begin():
                     for statement, rows in self._deferred:
                         execute_many(connection, statement, rows)
         except DatabaseError as problem:
             raise _plain(problem) from problem
+
+    @contextmanager
+    def _alone(self) -> Iterator[sa.PoolProxiedConnection]:
+        """A connection while nobody writes. Nothing is left deferred: readers would wait for it."""
+        with self._writing:
+            if self._deferred:
+                with contextlib.suppress(CasemateError):  # the disk is asked once more below
+                    self._settle()
+            with contextlib.closing(self._engine.raw_connection()) as connection:
+                yield connection
 
     @contextmanager
     def _deferring(self) -> Iterator[None]:
@@ -173,7 +187,7 @@ class Database:
         Call it outside ``read`` and ``write``. Waits a moment for readers; False if one still
         needs what was there before: call it again later. Raises like ``read``.
         """
-        with self._writing, contextlib.closing(self._engine.raw_connection()) as connection:
+        with self._alone() as connection:
             cursor = connection.cursor()
             try:
                 cursor.execute(f"PRAGMA busy_timeout={_FOLDING}")
@@ -193,7 +207,7 @@ class Database:
         beside the database and never outside the data folder; writers wait. Returns and raises
         like ``fold_in``, which it ends with.
         """
-        with self._writing, contextlib.closing(self._engine.raw_connection()) as connection:
+        with self._alone() as connection:
             cursor = connection.cursor()
             folder = str(Path(self._engine.url.database or "").parent).replace("'", "''")
             try:

@@ -1,4 +1,5 @@
 import json
+from http import HTTPStatus
 
 import pytest
 import rfc8785
@@ -62,6 +63,14 @@ def test_what_has_no_canonical_form_is_refused(value):
 def test_a_tuple_is_written_as_a_list():
     for make in (canonical, written):
         assert make({"a": (1, (2,))}) == b'{"a":[1,[2]]}'
+
+
+def test_text_and_numbers_of_a_kind_of_their_own_are_written_as_what_they_are():
+    class Name(str):
+        __slots__ = ()
+
+    for make in (canonical, written):
+        assert make({"a": [Name("é"), HTTPStatus.OK]}) == '{"a":["é",200]}'.encode()
 
 
 def test_nesting_without_end_is_refused():

@@ -3,6 +3,7 @@ from __future__ import annotations
 import sqlite3
 import threading
 from pathlib import Path
+from typing import Any
 
 import pytest
 import sqlalchemy as sa
@@ -344,6 +345,32 @@ def test_a_disk_that_refuses_what_was_deferred_can_be_read(
         full.setattr(database, "settle", refuses)
         assert names(database) == []
     assert names(database) == ["one"]
+
+
+def test_nobody_waits_to_read_while_the_database_is_written_anew(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found: list[list[str]] = []
+    meanwhile: list[list[list[str]]] = []
+    reader = threading.Thread(target=lambda: found.append(names(database)), daemon=True)
+    connect = database._engine.raw_connection
+
+    def followed() -> sa.PoolProxiedConnection:
+        connection = connect()
+        raw: Any = connection.driver_connection
+        raw.set_trace_callback(looking)
+        return connection
+
+    def looking(statement: str) -> None:
+        if statement == "VACUUM" and not reader.ident:
+            reader.start()
+            reader.join(20)
+            meanwhile.append(list(found))
+
+    database.defer(INSERT, [("t-1", "one")])
+    monkeypatch.setattr(database._engine, "raw_connection", followed)
+    assert database.rewrite()
+    assert meanwhile == [[["one"]]]
 
 
 def test_what_was_deferred_is_written_when_the_database_is_closed(tmp_path: Path) -> None:
