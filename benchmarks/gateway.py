@@ -331,7 +331,7 @@ class Yard:
         began = time.perf_counter()
         process = self._start(
             ["node", str(script), "--headless", f"--port={port}"],
-            GATEWAY_CORE,
+            (GATEWAY_CORE,),
             "portkey",
             stdout=subprocess.DEVNULL,
             env={**os.environ, "TRUSTED_CUSTOM_HOSTS": "127.0.0.1,localhost"},
