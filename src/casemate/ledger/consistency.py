@@ -115,7 +115,8 @@ def compare_with_copy(old: Held, new: Held, copy: Copy) -> list[bytes]:
         raise NotFound(
             f"This log ends at {own.checkpoint.size:,} entries, before {new.name}, which counts "
             f"{b.size:,}.",
-            "Get a newer copy. A log that ends there now has lost entries that it signed.",
+            "Get a newer copy; of a running server's folder, a second later. A log that still ends "
+            "there has lost entries that it signed.",
         )
     proof = consistency_proof(a.size, b.size, copy.read)
     try:
