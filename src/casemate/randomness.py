@@ -1,7 +1,8 @@
 """Random bytes of the kernel, drawn many at a time.
 
-A run needs some ten nonces and ids. Each asked of the kernel by itself gives the interpreter to
-another thread, which costs more than the bytes.
+A run needs some ten ids and blinding nonces. Each asked of the kernel by itself gives the
+interpreter to another thread, which costs more than the bytes. Nothing that may never come twice is
+taken from here, since a machine may go on twice from one image of its memory: ``store.keyring``.
 """
 
 from __future__ import annotations
