@@ -38,7 +38,9 @@ CHECKPOINTS = "c366c82fdd7c77311b8141fbd3769670884dba48445f343867c348455de269fd"
 def made(tmp_path_factory):
     """A log of Tessera's fifteen entries, one at a time, and its checkpoint after each."""
     folder = tmp_path_factory.mktemp("tessera") / "log"
-    with Log.open(folder, Signer.from_seed("example.com/log/testdata", SEED)) as log:
+    # Without a journal, which would leave out the partial tiles that nobody could have asked for.
+    shelf = FolderShelf(folder)
+    with Log.open(shelf, Signer.from_seed("example.com/log/testdata", SEED)) as log:
         checkpoints = [log.checkpoint()]
         for word in WORDS:
             log.append(word.encode()).result()
