@@ -34,7 +34,6 @@ _MOST_TURNS = 8  # of an event loop, in which records are gathered
 
 Row = dict[str, object]
 
-
 Sealed = tuple[Sequence[Row], bytes]
 """Rows of sealed content, and the entry that commits to it, in canonical bytes."""
 

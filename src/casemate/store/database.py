@@ -111,10 +111,13 @@ class Database:
     def settle(self) -> None:
         """Execute what was deferred, without waiting for a sync. Raises like ``read``."""
         waits()
-        with self._writing:
-            self._settle()
+        if self._deferred:  # mostly not, and then a transaction would be for nothing
+            with self._writing:
+                self._settle()
 
     def _settle(self) -> None:
+        if not self._deferred:
+            return
         try:
             with self._deferring(), self._engine.connect() as plain:
                 connection = plain.execution_options(casemate_write=True)
@@ -128,9 +131,8 @@ class Database:
     def _alone(self) -> Iterator[sa.PoolProxiedConnection]:
         """A connection while nobody writes. Nothing is left deferred: readers would wait for it."""
         with self._writing:
-            if self._deferred:
-                with contextlib.suppress(CasemateError):  # the disk is asked once more below
-                    self._settle()
+            with contextlib.suppress(CasemateError):  # the disk is asked once more below
+                self._settle()
             with contextlib.closing(self._engine.raw_connection()) as connection:
                 yield connection
 
@@ -224,9 +226,8 @@ class Database:
 
     def close(self) -> None:
         """Close every connection; the write-ahead log is folded in."""
-        if self._deferred:
-            with contextlib.suppress(CasemateError):
-                self.settle()
+        with contextlib.suppress(CasemateError):
+            self.settle()
         with self._counting:
             if self._counter is not None:
                 self._counter.close()
